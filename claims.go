@@ -1,0 +1,339 @@
+package logtogin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Claims are the claims of the ID token with which the user signed in
+// (OpenID Connect Core, section 2). They were verified then; reading them
+// costs no network.
+//
+// The fields are what Logto documents. A claim that is absent, null or of
+// another type leaves its field at the zero value; Has and Get tell these
+// apart. Which claims of the scopes "roles", "custom_data", "identities" and
+// of the organization scopes an ID token has is a setting in the Logto
+// Console; user info has them all.
+type Claims struct {
+	UserClaims
+
+	Issuer   string    // iss
+	Audience []string  // aud; has the app id
+	IssuedAt time.Time // iat
+	Expiry   time.Time // exp
+	// AuthTime is when the user authenticated (auth_time). Logto gives it only
+	// if MaxAge or PromptLogin was asked for.
+	AuthTime time.Time
+	// SessionID is Logto's session (sid). Logto gives it only to applications
+	// with back-channel logout and "session required".
+	SessionID string
+}
+
+// UserInfo is the answer of the userinfo endpoint (OpenID Connect Core,
+// section 5.3): the claims of all granted scopes as they are now. See Claims
+// for how absent and null ones are told apart.
+type UserInfo struct {
+	UserClaims
+}
+
+// UserClaims are the claims about the user that ID token and user info share.
+// Which scope releases which claim is described at
+// https://docs.logto.io/end-user-flows/user-data.
+type UserClaims struct {
+	claimSet
+
+	Subject string // sub; the user's ID in Logto, the one thing to key accounts by
+
+	// Scope "profile".
+	Name              string
+	Username          string
+	Picture           string
+	GivenName         string
+	FamilyName        string
+	MiddleName        string
+	Nickname          string
+	PreferredUsername string
+	Profile           string
+	Website           string
+	Gender            string
+	Birthdate         string
+	Zoneinfo          string
+	Locale            string
+	CreatedAt         time.Time // Logto sends milliseconds
+	UpdatedAt         time.Time // Logto sends milliseconds
+
+	// Scope "email". Logto calls an address verified if it has one.
+	Email         string
+	EmailVerified bool
+
+	// Scope "phone".
+	PhoneNumber         string
+	PhoneNumberVerified bool
+
+	// Scope "address".
+	Address *Address
+
+	// Scope "custom_data": the JSON object as Logto sent it.
+	CustomData json.RawMessage
+
+	// Scope "identities": the social connections by their target, and the
+	// enterprise ones.
+	Identities    map[string]Identity
+	SSOIdentities []SSOIdentity
+
+	// Scope "roles": the names of the user's roles.
+	Roles []string
+
+	// Scope "urn:logto:scope:organizations": ids, and what they stand for.
+	Organizations    []string
+	OrganizationData []OrganizationData
+
+	// Scope "urn:logto:scope:organization_roles": "<organization id>:<role>".
+	OrganizationRoles []string
+}
+
+// Address is the address claim. Logto names its members in camel case, unlike
+// OpenID Connect Core, section 5.1.1.
+type Address struct {
+	Formatted     string
+	StreetAddress string
+	Locality      string
+	Region        string
+	PostalCode    string
+	Country       string
+}
+
+// Identity is a social connection of the user.
+type Identity struct {
+	UserID  string
+	Details json.RawMessage // what the social provider told; nil if nothing
+}
+
+// SSOIdentity is an enterprise connection of the user.
+type SSOIdentity struct {
+	Issuer     string
+	IdentityID string
+	Detail     json.RawMessage
+}
+
+// OrganizationData describes an organization of the user.
+type OrganizationData struct {
+	ID          string
+	Name        string
+	Description string // empty also if null
+}
+
+// claimSet keeps the claims as they were sent.
+type claimSet struct {
+	raw     json.RawMessage
+	members map[string]json.RawMessage
+}
+
+// Has reports whether there is a claim of this name, null or not. Names are
+// case-sensitive.
+func (s claimSet) Has(name string) bool {
+	_, ok := s.members[name]
+	return ok
+}
+
+// Get decodes the claim of this name into value as json.Unmarshal does; null
+// leaves value as it is, or makes a pointer nil. It returns ErrNoSuchClaim if
+// there is no such claim.
+func (s claimSet) Get(name string, value any) error {
+	raw, ok := s.members[name]
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrNoSuchClaim, name)
+	}
+	if err := json.Unmarshal(raw, value); err != nil {
+		return fmt.Errorf("logtogin: claim %q does not fit into %T", name, value)
+	}
+	return nil
+}
+
+// MarshalJSON returns exactly the claims that Logto sent: absent ones stay
+// absent, null ones stay null. Changes of the fields are not in it.
+func (s claimSet) MarshalJSON() ([]byte, error) {
+	if s.raw == nil {
+		return []byte("null"), nil
+	}
+	return s.raw, nil
+}
+
+// newClaimSet reads one JSON object and nothing else. Member names are taken
+// as they are, unlike by encoding/json, to which "Sub" is "sub"; a name that
+// occurs twice is refused, because readers differ on which one counts.
+func newClaimSet(raw []byte) (claimSet, error) {
+	errNotObject := errors.New("not a JSON object")
+	if !json.Valid(raw) {
+		return claimSet{}, errNotObject
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return claimSet{}, errNotObject
+	}
+	members := make(map[string]json.RawMessage, 24)
+	for decoder.More() {
+		token, err := decoder.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return claimSet{}, errNotObject
+		}
+		if _, twice := members[name]; twice {
+			return claimSet{}, errors.New("a member occurs twice")
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return claimSet{}, errNotObject
+		}
+		members[name] = value
+	}
+	return claimSet{raw: raw, members: members}, nil
+}
+
+// fill decodes the claim into value if it is there and of that type.
+func fill[T any](s *claimSet, name string, value *T) {
+	raw, ok := s.members[name]
+	if !ok {
+		return
+	}
+	var decoded T
+	if json.Unmarshal(raw, &decoded) == nil {
+		*value = decoded
+	}
+}
+
+func newUserClaims(set claimSet) UserClaims {
+	u := UserClaims{claimSet: set}
+	for name, field := range map[string]*string{
+		"sub": &u.Subject, "name": &u.Name, "username": &u.Username, "picture": &u.Picture,
+		"given_name": &u.GivenName, "family_name": &u.FamilyName, "middle_name": &u.MiddleName,
+		"nickname": &u.Nickname, "preferred_username": &u.PreferredUsername,
+		"profile": &u.Profile, "website": &u.Website, "gender": &u.Gender,
+		"birthdate": &u.Birthdate, "zoneinfo": &u.Zoneinfo, "locale": &u.Locale,
+		"email": &u.Email, "phone_number": &u.PhoneNumber,
+	} {
+		fill(&set, name, field)
+	}
+	fill(&set, "email_verified", &u.EmailVerified)
+	fill(&set, "phone_number_verified", &u.PhoneNumberVerified)
+	fill(&set, "roles", &u.Roles)
+	fill(&set, "organizations", &u.Organizations)
+	fill(&set, "organization_roles", &u.OrganizationRoles)
+	fill(&set, "organization_data", &u.OrganizationData)
+	fill(&set, "address", &u.Address)
+	fill(&set, "identities", &u.Identities)
+	fill(&set, "sso_identities", &u.SSOIdentities)
+	u.CreatedAt = millisecondsOf(&set, "created_at")
+	u.UpdatedAt = millisecondsOf(&set, "updated_at")
+	if data := set.members["custom_data"]; len(data) > 0 && data[0] == '{' {
+		u.CustomData = data
+	}
+	return u
+}
+
+func newClaims(raw []byte) (*Claims, error) {
+	set, err := newClaimSet(raw)
+	if err != nil {
+		return nil, err
+	}
+	claims := &Claims{UserClaims: newUserClaims(set)}
+	fill(&set, "iss", &claims.Issuer)
+	fill(&set, "sid", &claims.SessionID)
+	claims.Audience, _ = audienceOf(&set)
+	claims.IssuedAt, _ = secondsOf(&set, "iat")
+	claims.Expiry, _ = secondsOf(&set, "exp")
+	claims.AuthTime, _ = secondsOf(&set, "auth_time")
+	return claims, nil
+}
+
+// audienceOf reads a claim that is a string or a list of strings.
+func audienceOf(set *claimSet) (audience []string, ok bool) {
+	var one string
+	if raw := set.members["aud"]; len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &one) == nil {
+		return []string{one}, true
+	}
+	raw, ok := set.members["aud"]
+	if !ok || json.Unmarshal(raw, &audience) != nil {
+		return nil, false
+	}
+	return audience, len(audience) > 0
+}
+
+// maxSeconds is the year 9999: beyond it lies no token, only overflow.
+const maxSeconds = 253402300799
+
+// secondsOf reads a NumericDate (RFC 7519, section 2). ok says that it is a
+// positive number in a range that time arithmetic survives.
+func secondsOf(set *claimSet, name string) (at time.Time, ok bool) {
+	var seconds float64
+	raw := set.members[name]
+	if len(raw) == 0 || raw[0] == 'n' || json.Unmarshal(raw, &seconds) != nil {
+		return time.Time{}, false
+	}
+	if !(seconds > 0 && seconds <= maxSeconds) {
+		return time.Time{}, false
+	}
+	whole := int64(seconds)
+	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
+}
+
+func millisecondsOf(set *claimSet, name string) time.Time {
+	var milliseconds int64
+	fill(set, name, &milliseconds)
+	if milliseconds <= 0 || milliseconds > maxSeconds*1000 {
+		return time.Time{}
+	}
+	return time.UnixMilli(milliseconds)
+}
+
+// The members inside these claims are decoded by name, too: encoding/json
+// would take any capitalization for them.
+
+func (a *Address) UnmarshalJSON(raw []byte) error {
+	set, err := newClaimSet(raw)
+	if err != nil {
+		return err
+	}
+	fill(&set, "formatted", &a.Formatted)
+	fill(&set, "streetAddress", &a.StreetAddress)
+	fill(&set, "locality", &a.Locality)
+	fill(&set, "region", &a.Region)
+	fill(&set, "postalCode", &a.PostalCode)
+	fill(&set, "country", &a.Country)
+	return nil
+}
+
+func (i *Identity) UnmarshalJSON(raw []byte) error {
+	set, err := newClaimSet(raw)
+	if err != nil {
+		return err
+	}
+	fill(&set, "userId", &i.UserID)
+	fill(&set, "details", &i.Details)
+	return nil
+}
+
+func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
+	set, err := newClaimSet(raw)
+	if err != nil {
+		return err
+	}
+	fill(&set, "issuer", &i.Issuer)
+	fill(&set, "identityId", &i.IdentityID)
+	fill(&set, "detail", &i.Detail)
+	return nil
+}
+
+func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
+	set, err := newClaimSet(raw)
+	if err != nil {
+		return err
+	}
+	fill(&set, "id", &o.ID)
+	fill(&set, "name", &o.Name)
+	fill(&set, "description", &o.Description)
+	return nil
+}

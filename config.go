@@ -1,0 +1,479 @@
+package logtogin
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config describes the application to Logto and to this package. Endpoint,
+// AppID, AppSecret and BaseURL are required for sign-in; with nothing else the
+// configuration is complete and safe. New copies what it is given and never
+// writes to it.
+type Config struct {
+	// Endpoint is the address of the Logto tenant, for example
+	// "https://example.logto.app", as the Logto Console shows it. It may have
+	// a path; the issuer is Endpoint + "/oidc". It must be https, except on a
+	// loopback host.
+	Endpoint string
+
+	// AppID and AppSecret belong to an application of the type "Traditional
+	// web". Without AppSecret, the application is a public client, and Secrets
+	// is required.
+	AppID     string
+	AppSecret string
+
+	// BaseURL is where browsers find this application, for example
+	// "https://app.example.com". The callback address that must be registered
+	// in the Logto Console is made of it, and so are cookie attributes: it is
+	// never derived from a request, because a request can lie. It must be
+	// https, except on a loopback host. It may have a path, if a proxy in
+	// front removes that path; the paths in this configuration and the
+	// return paths are then meant without it.
+	BaseURL string
+
+	// Scopes are requested beside "openid", "profile" and "offline_access".
+	// See https://docs.logto.io/end-user-flows/user-data for Logto's; the
+	// permissions of the Resources are also named here.
+	Scopes []string
+
+	// OmitReservedScopes leaves the three reserved scopes out, for a
+	// third-party application that may not ask for all of them. Scopes must
+	// then name "openid". Without "offline_access" a session ends with its ID
+	// token, by default after an hour.
+	OmitReservedScopes bool
+
+	// Resources are the indicators of the API resources (RFC 8707) that access
+	// tokens will be wanted for, exactly as in the Logto Console: the trailing
+	// slash counts.
+	Resources []string
+
+	// Prompt is sent with every sign-in. The zero value is PromptConsent,
+	// without which Logto issues no refresh token.
+	Prompt Prompt
+
+	// SignInDefaults fills the fields that a call of SignIn leaves empty. The
+	// sign-in and sign-up routes use it as it is.
+	SignInDefaults SignInOptions
+
+	// Paths are the paths of the routes, below the router group.
+	Paths Paths
+
+	// AfterSignIn is the path of this application where a user who signed in
+	// arrives if no other was asked for. The default is "/".
+	AfterSignIn string
+
+	// AfterSignOut is where Logto sends the user after the sign-out: a path of
+	// this application or an absolute URL. It must be registered as a post
+	// sign-out redirect URI in the Logto Console, or Logto refuses the
+	// sign-out. The default is none: the user ends on a page of Logto's.
+	AfterSignOut string
+
+	// Secrets encrypt what this package keeps in cookies. The first one seals,
+	// all of them open, so that a secret is replaced by putting the new one
+	// before the old. Each has 32 bytes or more. The default is one that is
+	// derived from AppSecret; set your own in production, because whoever may
+	// read applications in Logto can read AppSecret, and because replacing
+	// AppSecret would sign out every user.
+	Secrets []string
+
+	// PreviousAppSecrets open what was sealed under earlier values of
+	// AppSecret, or under the present one before Secrets was set. They never
+	// seal.
+	PreviousAppSecrets []string
+
+	// SessionLifetime is how long a session lasts at most, however active the
+	// user is. The default is 14 days.
+	SessionLifetime time.Duration
+
+	// Cookies are the attributes of the cookies.
+	Cookies CookieOptions
+
+	// ClockSkew is how far the clocks of Logto and of this application may be
+	// apart when the times in a token are compared. The default is 60 s, the
+	// most is 5 minutes.
+	ClockSkew time.Duration
+
+	// TrustedOrigins may send requests with unsafe methods to guarded routes
+	// and to the sign-out route, beside BaseURL's own: "https://www.example.com".
+	// Requests from anywhere else are refused (see http.CrossOriginProtection).
+	TrustedOrigins []string
+
+	// HTTPClient makes the calls to Logto. Its redirects are not followed and
+	// its time-out is replaced by shorter ones. The default uses a transport
+	// of its own with the settings of http.DefaultTransport.
+	HTTPClient *http.Client
+
+	// Logger receives warnings and errors meant for the operator. No record
+	// holds a token, code, verifier or secret. The default is slog.Default().
+	Logger *slog.Logger
+
+	// Now is the clock. The default is time.Now; tests set another.
+	Now func() time.Time
+}
+
+// Paths are the paths of the routes that RegisterRoutes adds. Each begins with
+// a slash and is taken below the router group. Empty means the default, "-"
+// leaves the route out.
+type Paths struct {
+	SignIn   string // default "/sign-in"
+	SignUp   string // default "/sign-up"
+	Callback string // default "/callback"
+	SignOut  string // default "/sign-out"
+}
+
+// CookieOptions are the attributes of this package's cookies. All are HttpOnly
+// and SameSite=Lax, and Secure if BaseURL is https.
+type CookieOptions struct {
+	// Name is the beginning of the cookies' names. The default is "logtogin",
+	// with "__Host-" before it if BaseURL is https and Domain and Path are
+	// empty. A hash of issuer and AppID is always appended, so that two
+	// applications on one host do not disturb each other. A name that begins
+	// with "__Host-" or "__Secure-" needs an https BaseURL, and "__Host-" also
+	// no Domain and no Path (RFC 6265bis, section 4.1.3).
+	Name string
+
+	// Domain shares the cookies with the subdomains of a host. The default,
+	// none, is safer: subdomains can then neither read nor plant them.
+	Domain string
+
+	// Path limits the cookies to a part of the host. The default is "/".
+	Path string
+}
+
+// Prompt is the prompt parameter of OpenID Connect Core, section 3.1.2.1.
+type Prompt string
+
+const (
+	// PromptConsent is the default. Logto shows nothing for it to users of a
+	// first-party application.
+	PromptConsent Prompt = "consent"
+	// PromptLogin makes the user authenticate again. Logto then issues no
+	// refresh token.
+	PromptLogin Prompt = "login"
+	// PromptLoginConsent makes the user authenticate again and yields a
+	// refresh token.
+	PromptLoginConsent Prompt = "login consent"
+	// PromptNone asks for an answer without any page. It fails with
+	// login_required or consent_required if one would be needed, and yields no
+	// refresh token.
+	PromptNone Prompt = "none"
+	// PromptOmit sends no prompt parameter at all. Logto then issues no
+	// refresh token.
+	PromptOmit Prompt = "-"
+)
+
+const (
+	defaultSessionLifetime = 14 * 24 * time.Hour
+	maxSessionLifetime     = 400 * 24 * time.Hour // what browsers allow a cookie, RFC 6265bis 5.5
+	defaultClockSkew       = 60 * time.Second
+	maxClockSkew           = 5 * time.Minute
+	minSecret              = 32
+	minDerivableSecret     = 16
+
+	scopeOrganizations    = "urn:logto:scope:organizations"
+	resourceOrganizations = "urn:logto:resource:organizations"
+)
+
+var reservedScopes = []string{"openid", "profile", "offline_access"}
+
+// settings is a Config that has been checked and completed.
+type settings struct {
+	Config
+	issuer   string
+	base     *url.URL // nil without BaseURL
+	scopes   []string
+	secrets  []string
+	pathsSet Paths // "" instead of "-"
+}
+
+// check completes cfg by its defaults and finds the mistakes that can be seen
+// without a network.
+func (cfg Config) check() (*settings, error) {
+	s := &settings{Config: cfg}
+	s.Secrets = slices.Clone(cfg.Secrets)
+	s.PreviousAppSecrets = slices.Clone(cfg.PreviousAppSecrets)
+	s.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
+	s.SignInDefaults = cfg.SignInDefaults.clone()
+	for _, step := range []func() error{
+		s.checkEndpoint, s.checkBaseURL, s.checkScopes, s.checkResources, s.checkSignIn,
+		s.checkSecrets, s.checkPaths, s.checkTimes, s.checkCookies,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return s, nil
+}
+
+func (s *settings) checkEndpoint() error {
+	endpoint, problem := absoluteURL(s.Endpoint)
+	if problem != "" {
+		return &ConfigError{"Endpoint", problem + `; copy the Logto endpoint from the Logto Console, for example "https://example.logto.app"`}
+	}
+	if strings.HasSuffix(endpoint.Path, "/oidc") {
+		return &ConfigError{"Endpoint", `ends with "/oidc", which is the issuer; leave that part out`}
+	}
+	s.Endpoint = endpoint.String()
+	s.issuer = s.Endpoint + "/oidc"
+	if s.AppID != strings.TrimSpace(s.AppID) {
+		return &ConfigError{"AppID", "begins or ends with white space; remove it"}
+	}
+	if s.AppSecret != strings.TrimSpace(s.AppSecret) {
+		return &ConfigError{"AppSecret", "begins or ends with white space; remove it"}
+	}
+	return nil
+}
+
+func (s *settings) checkBaseURL() error {
+	if s.BaseURL == "" {
+		return nil
+	}
+	base, problem := absoluteURL(s.BaseURL)
+	if problem != "" {
+		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
+	}
+	s.base = base
+	s.BaseURL = base.String()
+	for _, origin := range s.TrustedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host and port only, for example "https://www.example.com"`, origin)}
+		}
+	}
+	return nil
+}
+
+// absoluteURL parses the URL of a server without its trailing slash, or says
+// what is wrong with it.
+func absoluteURL(raw string) (u *url.URL, problem string) {
+	if raw == "" {
+		return nil, "is empty"
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, "is not a URL"
+	case u.Scheme == "" || u.Host == "" || u.Hostname() == "":
+		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Sprintf("has the scheme %q, not https", u.Scheme)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, fmt.Sprintf("is http on the host %q; only a loopback host may do without https", u.Hostname())
+	case u.User != nil:
+		return nil, "holds a user name or password; remove it"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
+		return nil, "has a query or a fragment; remove it"
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	if u.Path != "" && !isPlainPath(u.Path) {
+		return nil, "has a path with empty or dot segments; remove them"
+	}
+	return u, ""
+}
+
+func (s *settings) checkScopes() error {
+	if !s.OmitReservedScopes {
+		s.scopes = append(s.scopes, reservedScopes...)
+	}
+	for _, scope := range s.Scopes {
+		// RFC 6749, section 3.3.
+		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own", scope)}
+		}
+		if !slices.Contains(s.scopes, scope) {
+			s.scopes = append(s.scopes, scope)
+		}
+	}
+	s.Scopes = nil
+	if s.OmitReservedScopes && !slices.Contains(s.scopes, "openid") && s.BaseURL != "" {
+		return &ConfigError{"Scopes", `lacks "openid", without which there is no sign-in; add it or unset OmitReservedScopes`}
+	}
+	return nil
+}
+
+func (s *settings) checkResources() error {
+	var resources []string
+	add := func(resource string) {
+		if !slices.Contains(resources, resource) {
+			resources = append(resources, resource)
+		}
+	}
+	for _, resource := range s.Resources {
+		u, err := url.Parse(resource)
+		// RFC 8707, section 2.
+		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+			return &ConfigError{"Resources", fmt.Sprintf("has %q, which is not an absolute URI without fragment; copy the API identifier from the Logto Console", resource)}
+		}
+		if strings.Contains(resource, ",") {
+			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources", resource)}
+		}
+		add(resource)
+	}
+	if slices.Contains(s.scopes, scopeOrganizations) {
+		add(resourceOrganizations)
+	}
+	s.Resources = resources
+	return nil
+}
+
+func (s *settings) checkSignIn() error {
+	if s.Prompt == "" {
+		s.Prompt = PromptConsent
+	}
+	if !s.Prompt.known() {
+		return &ConfigError{"Prompt", fmt.Sprintf("is %q; use one of the Prompt constants", s.Prompt)}
+	}
+	if err := s.SignInDefaults.check(); err != nil {
+		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
+	}
+	if s.AfterSignIn == "" {
+		s.AfterSignIn = "/"
+	}
+	if !isReturnPath(s.AfterSignIn) {
+		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
+	}
+	if s.AfterSignOut != "" && !isReturnPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
+		return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut)}
+	}
+	return nil
+}
+
+func (s *settings) checkSecrets() error {
+	for i, secret := range s.Secrets {
+		if len(secret) < minSecret {
+			return &ConfigError{"Secrets", fmt.Sprintf("has a secret of %d bytes at position %d; give each %d random bytes or more, for example from: openssl rand -base64 48", len(secret), i, minSecret)}
+		}
+	}
+	s.secrets = slices.Clone(s.Secrets)
+	if len(s.secrets) == 0 && s.AppSecret != "" {
+		if len(s.AppSecret) < minDerivableSecret {
+			return &ConfigError{"AppSecret", fmt.Sprintf("has %d bytes, too few to derive a key from; check it, or set Secrets", len(s.AppSecret))}
+		}
+		s.secrets = []string{s.AppSecret}
+	}
+	for _, secret := range s.PreviousAppSecrets {
+		if len(secret) < minDerivableSecret {
+			return &ConfigError{"PreviousAppSecrets", "has a secret that is too short to have been used; remove it"}
+		}
+		if len(s.secrets) == 0 {
+			return &ConfigError{"PreviousAppSecrets", "is set but nothing seals; set AppSecret or Secrets"}
+		}
+		s.secrets = append(s.secrets, secret)
+	}
+	return nil
+}
+
+func (s *settings) checkPaths() error {
+	fields := []struct {
+		name            string
+		given, fallback string
+		path            *string
+	}{
+		{"Paths.SignIn", s.Paths.SignIn, "/sign-in", &s.pathsSet.SignIn},
+		{"Paths.SignUp", s.Paths.SignUp, "/sign-up", &s.pathsSet.SignUp},
+		{"Paths.Callback", s.Paths.Callback, "/callback", &s.pathsSet.Callback},
+		{"Paths.SignOut", s.Paths.SignOut, "/sign-out", &s.pathsSet.SignOut},
+	}
+	taken := map[string]string{}
+	for _, field := range fields {
+		switch field.given {
+		case "":
+			*field.path = field.fallback
+		case "-":
+			continue
+		default:
+			*field.path = field.given
+		}
+		if !isReturnPath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
+			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain path that begins with "/", or "-" to leave the route out`, field.given)}
+		}
+		if other, ok := taken[*field.path]; ok {
+			return &ConfigError{field.name, fmt.Sprintf("is %q, as is %s; give each route a path of its own", *field.path, other)}
+		}
+		taken[*field.path] = field.name
+	}
+	return nil
+}
+
+func (s *settings) checkTimes() error {
+	if s.SessionLifetime == 0 {
+		s.SessionLifetime = defaultSessionLifetime
+	}
+	if s.SessionLifetime < time.Second || s.SessionLifetime > maxSessionLifetime {
+		return &ConfigError{"SessionLifetime", fmt.Sprintf("is %v; give a time between a second and 400 days", s.SessionLifetime)}
+	}
+	if s.ClockSkew == 0 {
+		s.ClockSkew = defaultClockSkew
+	}
+	if s.ClockSkew < 0 || s.ClockSkew > maxClockSkew {
+		return &ConfigError{"ClockSkew", fmt.Sprintf("is %v; give a time of up to %v", s.ClockSkew, maxClockSkew)}
+	}
+	return nil
+}
+
+func (s *settings) checkCookies() error {
+	secure := s.base != nil && s.base.Scheme == "https"
+	cookies := &s.Cookies
+	if cookies.Path != "" && (!isReturnPath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
+		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
+	}
+	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
+		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+	}) {
+		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
+	}
+	host := strings.HasPrefix(cookies.Name, "__Host-")
+	switch {
+	case host && (cookies.Domain != "" || (cookies.Path != "" && cookies.Path != "/")):
+		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
+	case (host || strings.HasPrefix(cookies.Name, "__Secure-")) && !secure && s.base != nil:
+		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
+	case len(cookies.Name) > 64 || strings.ContainsFunc(cookies.Name, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}):
+		return &ConfigError{"Cookies.Name", "may have up to 64 letters, digits, hyphens and underscores"}
+	}
+	if cookies.Name == "" {
+		cookies.Name = "logtogin"
+		if secure && cookies.Domain == "" && cookies.Path == "" {
+			cookies.Name = "__Host-logtogin"
+		}
+	}
+	if cookies.Path == "" {
+		cookies.Path = "/"
+	}
+	return nil
+}
+
+// checkRoutes finds what sign-in needs and a pure API does without.
+func (s *settings) checkRoutes() error {
+	switch {
+	case s.AppID == "":
+		return &ConfigError{"AppID", "is empty; copy the App ID from the application's page in the Logto Console"}
+	case s.base == nil:
+		return &ConfigError{"BaseURL", `is empty; give the address that users have in their browser, for example "https://app.example.com"`}
+	case len(s.secrets) == 0:
+		return &ConfigError{"AppSecret", "is empty; copy the App secret from the application's page in the Logto Console, or set Secrets for a public client"}
+	}
+	return nil
+}
+
+func (p Prompt) known() bool {
+	switch p {
+	case PromptConsent, PromptLogin, PromptLoginConsent, PromptNone, PromptOmit:
+		return true
+	}
+	return false
+}

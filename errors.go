@@ -1,0 +1,145 @@
+package logtogin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The errors of this package wrap one of these, so that errors.Is tells them
+// apart. None of them carries a token, a code, a verifier or a secret.
+var (
+	// ErrNotSignedIn: the request has no session, or one that has ended.
+	// Send the user to the sign-in route.
+	ErrNotSignedIn = errors.New("logtogin: not signed in")
+
+	// ErrNoAttempt: the callback belongs to no sign-in that this browser
+	// started within the last hour and has not finished. The usual causes are
+	// a bookmarked or reloaded callback, blocked cookies, and a sign-in that
+	// was started under another host name than the one in Config.BaseURL. Let
+	// the user start again.
+	ErrNoAttempt = errors.New("logtogin: no such sign-in attempt in this browser")
+
+	// ErrInvalidCallback: the callback's parameters are not what Logto sends.
+	// Let the user start again.
+	ErrInvalidCallback = errors.New("logtogin: invalid callback")
+
+	// ErrIssuerMismatch: the callback does not come from the configured Logto
+	// (RFC 9207).
+	ErrIssuerMismatch = errors.New("logtogin: the callback comes from another issuer")
+
+	// ErrCancelled: the user came back from Logto without signing in, for
+	// example by the Cancel button of the consent page.
+	ErrCancelled = errors.New("logtogin: sign-in was cancelled")
+
+	// ErrInvalidToken: a token or a user info answer failed verification. The
+	// text says which check; if it keeps happening, compare Config.Endpoint
+	// and Config.AppID with the Logto Console, and the clocks.
+	ErrInvalidToken = errors.New("logtogin: token not acceptable")
+
+	// ErrTokenExpired: the access token of the session has expired. Let the
+	// user sign in again.
+	ErrTokenExpired = errors.New("logtogin: the access token has expired")
+
+	// ErrSessionTooLarge: what must be kept of the sign-in does not fit into
+	// the cookies of one browser. Request fewer scopes, or leave claims out of
+	// the ID token in the Logto Console.
+	ErrSessionTooLarge = errors.New("logtogin: session too large for cookies")
+
+	// ErrStoreUnavailable: the session could not be read or written. It says
+	// nothing about whether the user is signed in.
+	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
+
+	// ErrProviderUnavailable: Logto could not be reached, or did not answer in
+	// a way that an OpenID provider may. Try again later.
+	ErrProviderUnavailable = errors.New("logtogin: Logto is unavailable")
+
+	// ErrInvalidOptions: the application passed sign-in or sign-out options
+	// that Logto would refuse or silently ignore.
+	ErrInvalidOptions = errors.New("logtogin: invalid options")
+
+	// ErrNoSuchClaim: the claim is absent. A claim that is null is present.
+	ErrNoSuchClaim = errors.New("logtogin: no such claim")
+
+	// ErrResponseStarted: the response has been started, so that cookies can
+	// no longer be set. Call SignIn, SignOut and HandleCallback before writing.
+	ErrResponseStarted = errors.New("logtogin: the response has already been started")
+)
+
+// ProviderError is a refusal by Logto, in the terms of RFC 6749, sections
+// 4.1.2.1 and 5.2.
+type ProviderError struct {
+	// Code is the error code, for example "access_denied".
+	Code string
+	// Description is meant for developers and may be empty. It is text from
+	// outside: escape it.
+	Description string
+	// Status is the HTTP status of Logto's answer; 0 for an error that came
+	// with the callback.
+	Status int
+}
+
+func (e *ProviderError) Error() string {
+	text := "logtogin: refused by Logto: " + errorText(e.Code, 64)
+	if e.Description != "" {
+		text += " (" + errorText(e.Description, 200) + ")"
+	}
+	return text
+}
+
+// errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
+// an error, and not too many of them.
+func errorText(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// ConfigError is a mistake in the configuration, found at the start.
+type ConfigError struct {
+	// Field is the field of Config, for example "BaseURL" or "Paths.Callback".
+	Field string
+	// Problem says what is wrong with it and what to do.
+	Problem string
+}
+
+func (e *ConfigError) Error() string {
+	return "logtogin: Config." + e.Field + " " + e.Problem
+}
+
+// retryAfter is what a client is told to wait when something is unavailable.
+const retryAfter = 5 * time.Second
+
+// statusOf is the HTTP status with which a request that failed so is answered.
+func statusOf(err error) int {
+	var refused *ProviderError
+	switch {
+	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
+		return http.StatusServiceUnavailable
+	case errors.As(err, &refused) && refused.Code == "invalid_client":
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
+		return http.StatusUnauthorized
+	case errors.Is(err, errCrossOrigin):
+		return http.StatusForbidden
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted):
+		return http.StatusInternalServerError
+	default:
+		return http.StatusBadRequest
+	}
+}
+
+var errCrossOrigin = errors.New("logtogin: request from another origin")
+
+// tokenError is an ErrInvalidToken with the check that failed.
+func tokenError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalidToken, fmt.Sprintf(format, args...))
+}

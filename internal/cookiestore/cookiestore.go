@@ -1,0 +1,239 @@
+// Package cookiestore is a gin-contrib sessions.Store that keeps one string
+// per session in cookies, in as many pieces as it needs.
+//
+// Browsers drop a cookie of more than 4096 bytes, so a longer value is cut
+// into pieces: "name", "name_1", "name_2" and so on. Each piece carries a
+// random tag of the save that wrote it, and the first also how many there
+// are, so that pieces of different saves are never put together.
+//
+// The store neither encrypts nor authenticates: what it is given must be
+// sealed already.
+package cookiestore
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gorilla/sessions"
+)
+
+const (
+	// pieceSize is the most that one cookie holds, its name included. It
+	// leaves room for attributes below 4096 bytes, because some browsers count
+	// them too.
+	pieceSize = 3800
+
+	tagSize = 8
+
+	// candidates is how many cookies of one name are looked at. More than one
+	// come from other paths and sibling domains.
+	candidates = 8
+)
+
+// ErrTooLong says that a value does not fit within the limit of the store.
+var ErrTooLong = errors.New("cookiestore: the value is too long")
+
+// Store keeps a single value per session, a string under one key. It is safe
+// for concurrent use.
+type Store struct {
+	key     string
+	limit   int
+	genuine func(name, value string) bool
+	options *sessions.Options
+}
+
+// New returns a store for values under the given key of at most limit bytes
+// in all cookies together, their names included. When a browser sends several
+// cookies of one name, the first value that is genuine counts, so that a
+// planted cookie cannot hide the real one.
+func New(key string, limit int, genuine func(name, value string) bool) *Store {
+	return &Store{key: key, limit: limit, genuine: genuine, options: &sessions.Options{Path: "/"}}
+}
+
+// Options sets the cookie attributes of sessions made from now on. It must
+// not be called while requests are served.
+func (s *Store) Options(options ginsessions.Options) {
+	s.options = options.ToGorillaOptions()
+}
+
+// Get is New: sessions are not cached in the request.
+func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return s.New(r, name)
+}
+
+// New returns the session that the request carries, or an empty one. Cookies
+// that make no genuine value count as none.
+func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
+	session := sessions.NewSession(s, name)
+	options := *s.options
+	session.Options = &options
+	session.IsNew = true
+	first := r.CookiesNamed(name)
+	for _, cookie := range first[:min(len(first), candidates)] {
+		if value, ok := s.assemble(r, name, cookie.Value); ok {
+			session.Values[s.key] = value
+			session.IsNew = false
+			break
+		}
+	}
+	return session, nil
+}
+
+// Save writes the session's value into cookies of the response and deletes
+// the pieces of an earlier, longer value. What an earlier Save of the same
+// session wrote into this response is taken back. A session whose MaxAge is
+// negative is deleted.
+func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
+	name := session.Name()
+	var pieces []string
+	if session.Options.MaxAge >= 0 {
+		value, ok := session.Values[s.key].(string)
+		if !ok || len(session.Values) != 1 {
+			return fmt.Errorf("cookiestore: the session must hold one string under %q and nothing else", s.key)
+		}
+		var err error
+		if pieces, err = s.cut(name, value); err != nil {
+			return err
+		}
+	}
+
+	dropSetCookies(w.Header(), name)
+	for i, piece := range pieces {
+		http.SetCookie(w, newCookie(pieceName(name, i), piece, session.Options))
+	}
+	gone := *session.Options
+	gone.MaxAge = -1
+	for i := range leftOver(r, name, len(pieces)) {
+		http.SetCookie(w, newCookie(pieceName(name, i), "", &gone))
+	}
+	return nil
+}
+
+// newCookie differs from sessions.NewCookie in that it sets no Expires beside
+// Max-Age: the browser's clock has no say in it.
+func newCookie(name, value string, options *sessions.Options) *http.Cookie {
+	return &http.Cookie{
+		Name: name, Value: value,
+		Path: options.Path, Domain: options.Domain, MaxAge: options.MaxAge,
+		Secure: options.Secure, HttpOnly: options.HttpOnly, SameSite: options.SameSite,
+	}
+}
+
+// cut returns the values of the cookies, "<count>.<tag>.<data>" for the first
+// one and "<tag>.<data>" for the others.
+func (s *Store) cut(name, value string) ([]string, error) {
+	tag := rand.Text()[:tagSize]
+	// The names of pieces and their counts take three digits at the most.
+	perPiece := pieceSize - len(name) - len("_999=") - len("999.") - tagSize - len(".")
+	if perPiece <= 0 {
+		return nil, fmt.Errorf("cookiestore: the cookie name is %d bytes long", len(name))
+	}
+	count := max(1, (len(value)+perPiece-1)/perPiece)
+	if len(value)+count*(pieceSize-perPiece) > s.limit {
+		return nil, ErrTooLong
+	}
+	pieces := make([]string, count)
+	for i := range pieces {
+		data := value[i*perPiece : min(len(value), (i+1)*perPiece)]
+		pieces[i] = tag + "." + data
+	}
+	pieces[0] = strconv.Itoa(count) + "." + pieces[0]
+	return pieces, nil
+}
+
+// assemble puts the value together to which the given first piece belongs.
+func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
+	counted, rest, _ := strings.Cut(first, ".")
+	count, err := strconv.Atoi(counted)
+	if err != nil || count < 1 || count > s.limit/pieceSize+1 {
+		return "", false
+	}
+	tag, data, ok := strings.Cut(rest, ".")
+	if !ok || len(tag) != tagSize {
+		return "", false
+	}
+	value := data
+	if count > 1 {
+		var all strings.Builder
+		all.WriteString(data)
+		for i := 1; i < count; i++ {
+			data, ok := pieceWithTag(r, pieceName(name, i), tag)
+			if !ok {
+				return "", false
+			}
+			all.WriteString(data)
+		}
+		value = all.String()
+	}
+	return value, len(value) <= s.limit && s.genuine(name, value)
+}
+
+// pieceWithTag finds the one cookie of this name that the save with this tag
+// wrote. Two different ones are a forgery; which one cannot be told.
+func pieceWithTag(r *http.Request, name, tag string) (data string, ok bool) {
+	for _, cookie := range r.CookiesNamed(name) {
+		t, d, cut := strings.Cut(cookie.Value, ".")
+		if !cut || t != tag {
+			continue
+		}
+		if ok && d != data {
+			return "", false
+		}
+		data, ok = d, true
+	}
+	return data, ok
+}
+
+func pieceName(name string, i int) string {
+	if i == 0 {
+		return name
+	}
+	return name + "_" + strconv.Itoa(i)
+}
+
+// pieceIndex tells which piece of the session a cookie of this name is.
+func pieceIndex(cookieName, name string) (index int, ok bool) {
+	rest, ok := strings.CutPrefix(cookieName, name)
+	if !ok || rest == "" {
+		return 0, ok
+	}
+	digits, ok := strings.CutPrefix(rest, "_")
+	if !ok || len(digits) > 3 {
+		return 0, false
+	}
+	index, err := strconv.Atoi(digits)
+	return index, err == nil && index > 0 && pieceName(name, index) == cookieName
+}
+
+// leftOver returns the indexes of the pieces in the request that a value of
+// count pieces does not overwrite.
+func leftOver(r *http.Request, name string, count int) map[int]struct{} {
+	left := make(map[int]struct{})
+	for _, cookie := range r.Cookies() {
+		if i, ok := pieceIndex(cookie.Name, name); ok && i >= count {
+			left[i] = struct{}{}
+		}
+	}
+	return left
+}
+
+// dropSetCookies removes what an earlier Save of this session has set.
+func dropSetCookies(header http.Header, name string) {
+	var kept []string
+	for _, line := range header["Set-Cookie"] {
+		cookieName, _, _ := strings.Cut(line, "=")
+		if _, ours := pieceIndex(cookieName, name); !ours {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) == 0 {
+		header.Del("Set-Cookie")
+		return
+	}
+	header["Set-Cookie"] = kept
+}

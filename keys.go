@@ -1,0 +1,173 @@
+package logtogin
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"github.com/logtogin/logtogin/internal/remote"
+)
+
+// Logto serves its keys with "no-cache", so how long they are kept is ours to
+// say. A key that Logto withdraws is refused after the lifetime at the latest.
+const (
+	keysRenewAfter = 5 * time.Minute
+	keysLifetime   = 10 * time.Minute
+	keysKeepFor    = 24 * time.Hour // over an outage of Logto
+
+	maxKeys       = 64
+	minRSAKeyBits = 2048 // RFC 7518, section 3.3
+)
+
+// keySet are Logto's signing keys (JWKS, RFC 7517).
+type keySet struct {
+	current *remote.Value[[]verificationKey]
+}
+
+// verificationKey is a public key and the algorithms it may be used with.
+type verificationKey struct {
+	id         string
+	algorithms []jwa.SignatureAlgorithm
+	public     any // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
+	return &keySet{remote.New(remote.Policy{
+		Timeout:    requestTimeout,
+		RenewAfter: keysRenewAfter,
+		Lifetime:   keysLifetime,
+		KeepFor:    keysKeepFor,
+		RetryAfter: failureMemory,
+	}, now, func(ctx context.Context) ([]verificationKey, error) {
+		body, err := fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return parseKeys(body)
+	})}
+}
+
+// get makes sure that there are keys.
+func (k *keySet) get(ctx context.Context) error {
+	_, err := k.current.Get(ctx)
+	return err
+}
+
+// find returns the keys that a token with this header can have been signed
+// by: the one named, or without a name all that fit the algorithm. If there
+// are none, Logto may have rotated its keys, and they are fetched again unless
+// that was done within cooldown: a token that anybody can send must not cause a
+// fetch each time.
+func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) ([]verificationKey, error) {
+	known, err := k.current.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for final := false; ; {
+		if fitting := fittingKeys(known.Value, id, algorithm); len(fitting) > 0 || final {
+			return fitting, nil
+		}
+		known, final, err = k.current.Newer(ctx, known.Generation, cooldown)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func fittingKeys(keys []verificationKey, id string, algorithm jwa.SignatureAlgorithm) (fitting []verificationKey) {
+	for _, key := range keys {
+		if id != "" && key.id != id {
+			continue
+		}
+		for _, usable := range key.algorithms {
+			if usable == algorithm {
+				fitting = append(fitting, key)
+			}
+		}
+	}
+	return fitting
+}
+
+// parseKeys reads a JWKS key by key, so that one that cannot be read does not
+// spoil the others, and leaves out all that cannot verify a signature of
+// Logto's: encryption keys, symmetric keys, weak keys.
+func parseKeys(body []byte) ([]verificationKey, error) {
+	set, err := newClaimSet(body)
+	if err != nil {
+		return nil, fmt.Errorf("the key set is %w", err)
+	}
+	var members []json.RawMessage
+	if err := set.Get("keys", &members); err != nil {
+		return nil, errors.New("the key set has no list of keys")
+	}
+	var keys []verificationKey
+	for _, member := range members[:min(len(members), maxKeys)] {
+		key, err := jwk.ParseKey(member)
+		if err != nil || (key.KeyUsage() != "" && key.KeyUsage() != "sig") {
+			continue
+		}
+		public, err := key.PublicKey()
+		if err != nil {
+			continue
+		}
+		var raw any
+		if err := public.Raw(&raw); err != nil {
+			continue
+		}
+		usable := verificationKey{id: key.KeyID(), public: raw}
+		for _, algorithm := range algorithmsOf(raw) {
+			if named := key.Algorithm().String(); named == "" || named == algorithm.String() {
+				usable.algorithms = append(usable.algorithms, algorithm)
+			}
+		}
+		if len(usable.algorithms) > 0 {
+			keys = append(keys, usable)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("the key set has no usable key")
+	}
+	return keys, nil
+}
+
+// algorithmsOf returns what a key of this type and curve can be used with
+// (RFC 7518, section 3.1, and RFC 8037). Symmetric keys have none: a public
+// document that holds a secret proves nothing.
+func algorithmsOf(public any) []jwa.SignatureAlgorithm {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		if key.N.BitLen() >= minRSAKeyBits {
+			return []jwa.SignatureAlgorithm{jwa.RS256, jwa.PS256}
+		}
+	case rsa.PublicKey:
+		return algorithmsOf(&key)
+	case *ecdsa.PublicKey:
+		if _, err := key.ECDH(); err != nil { // not on its curve
+			return nil
+		}
+		switch key.Curve {
+		case elliptic.P256():
+			return []jwa.SignatureAlgorithm{jwa.ES256}
+		case elliptic.P384():
+			return []jwa.SignatureAlgorithm{jwa.ES384}
+		case elliptic.P521():
+			return []jwa.SignatureAlgorithm{jwa.ES512}
+		}
+	case ecdsa.PublicKey:
+		return algorithmsOf(&key)
+	case ed25519.PublicKey:
+		if len(key) == ed25519.PublicKeySize {
+			return []jwa.SignatureAlgorithm{jwa.EdDSA}
+		}
+	}
+	return nil
+}

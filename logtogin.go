@@ -1,0 +1,128 @@
+// Package logtogin adds sign-in with Logto (https://logto.io) to a Gin
+// application.
+//
+//	auth, err := logtogin.Register(router, logtogin.Config{
+//		Endpoint:  "https://example.logto.app",
+//		AppID:     "…",
+//		AppSecret: "…",
+//		BaseURL:   "https://app.example.com",
+//	})
+//	router.GET("/profile", auth.Guard(), func(c *gin.Context) {
+//		claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
+//		c.JSON(http.StatusOK, claims)
+//	})
+//
+// Register adds the routes /sign-in, /sign-up, /callback and /sign-out. The
+// callback address, here https://app.example.com/callback, must be registered
+// as a redirect URI in the Logto Console.
+//
+// A sign-in is the authorization code flow of OpenID Connect with PKCE, state
+// and nonce. The session is kept in encrypted cookies, so that nothing has to
+// be installed and nothing is lost by a restart. A visitor who has not signed
+// in costs the server no memory.
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/cache"
+)
+
+// ClaimsKey is the key under which Guard and Optional leave the *Claims of the
+// user in the gin.Context.
+const ClaimsKey = "logto.claims"
+
+// Auth is sign-in with one Logto application. It is made by New or Register
+// and safe for concurrent use. Several can live in one process; they do not
+// see each other's sessions.
+type Auth struct {
+	settings *settings
+	provider *provider
+	keys     *keySet
+	store    *store
+	origins  *http.CrossOriginProtection
+
+	// outcomes and spent remember attempts by their state: what became of
+	// them, for a short time, and that they were used up, for as long as their
+	// cookie could come again.
+	outcomes *cache.Cache[string, *outcome]
+	spent    *cache.Cache[string, struct{}]
+
+	// routes are the registered routes, "" for those left out; set by
+	// RegisterRoutes, with the path of the router group before them.
+	routes     Paths
+	mount      string
+	registered bool
+}
+
+// New checks the configuration and makes an Auth without adding routes. It
+// makes no call to Logto, so that the application starts while Logto is down.
+// The error is a *ConfigError.
+func New(cfg Config) (*Auth, error) {
+	s, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	a := &Auth{
+		settings: s,
+		provider: newProvider(s),
+		origins:  http.NewCrossOriginProtection(),
+		outcomes: cache.New[string, *outcome](maxOutcomes, s.Now),
+		spent:    cache.New[string, struct{}](maxSpent, s.Now),
+	}
+	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
+	if s.base == nil {
+		return a, nil
+	}
+	if err := s.checkRoutes(); err != nil {
+		return nil, err
+	}
+	if a.store, err = newStore(s); err != nil {
+		return nil, err
+	}
+	for _, origin := range append(s.TrustedOrigins, s.base.Scheme+"://"+s.base.Host) {
+		if err := a.origins.AddTrustedOrigin(origin); err != nil {
+			return nil, &ConfigError{"TrustedOrigins", "has " + origin + ", which is no origin"}
+		}
+	}
+	if len(s.Secrets) == 0 && !isLoopback(s.base.Hostname()) {
+		s.Logger.Warn("logtogin: Config.Secrets is empty, so sessions are sealed by a key derived from AppSecret; set Secrets in production", "base_url", s.BaseURL)
+	}
+	return a, nil
+}
+
+// Register makes an Auth and adds its routes to the router, which may be a
+// group: its path becomes part of the callback address. It is New followed by
+// RegisterRoutes.
+func Register(router gin.IRouter, cfg Config) (*Auth, error) {
+	a, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.RegisterRoutes(router); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+// Ready reports whether Logto's metadata and keys can be had, from memory if
+// they are there already. It is meant for a readiness probe; the error is an
+// ErrProviderUnavailable.
+func (a *Auth) Ready(ctx context.Context) error {
+	if _, err := a.provider.endpoints(ctx); err != nil {
+		return err
+	}
+	return a.keys.get(ctx)
+}
+
+// Close ends what is under way in the background and waits for it. Requests
+// that need Logto fail afterwards.
+func (a *Auth) Close() error {
+	a.keys.current.Close()
+	a.provider.close()
+	return nil
+}

@@ -1,0 +1,151 @@
+package logtogin
+
+import (
+	"bytes"
+	"errors"
+	"html/template"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+)
+
+// The two pages that a user can meet on our routes. They load nothing, so that
+// nothing of the address leaks (RFC 9700, section 4.2.4).
+
+var pages = template.Must(template.New("").Parse(`
+{{define "head"}}<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 15vh auto 0; padding: 0 1.5rem }
+h1 { font-size: 1.5rem }
+.button { display: inline-block; font: inherit; padding: .6rem 1.2rem; border: 1px solid; border-radius: .4rem; color: inherit; background: none; text-decoration: none; cursor: pointer }
+.detail { color: GrayText; font-size: .9rem; overflow-wrap: anywhere }
+</style>
+</head>
+<body>
+<main>
+<h1>{{.Title}}</h1>
+{{end}}
+{{define "error"}}{{template "head" .}}<p>{{.Advice}}</p>
+{{with .Detail}}<p class="detail">{{.}}</p>
+{{end}}{{with .SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
+{{end}}</main>
+</body>
+</html>
+{{end}}
+{{define "sign-out"}}{{template "head" .}}<form method="post" action="{{.Action}}"><button class="button">Sign out</button></form>
+</main>
+</body>
+</html>
+{{end}}`))
+
+// showError answers with a page that says what happened and offers to start
+// again; never by itself, because that could go on for ever. A client that
+// does not ask for HTML gets a problem document.
+func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
+	status := statusOf(err)
+	a.logFailure(c, status, err)
+	if c.Writer.Written() {
+		c.Abort()
+		return
+	}
+	if status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+	}
+	if !acceptsHTML(c.Request.Header) && c.GetHeader("Accept") != "" && c.GetHeader("Accept") != "*/*" {
+		writeProblem(c, status, err)
+		return
+	}
+	page := struct{ Title, Advice, Detail, SignIn string }{
+		Title:  titleFor(status),
+		Advice: adviceFor(err),
+	}
+	var refused *ProviderError
+	if errors.As(err, &refused) {
+		page.Detail = errorText(refused.Code, 64)
+		if refused.Description != "" {
+			page.Detail += ": " + errorText(refused.Description, 200)
+		}
+	}
+	if !errors.Is(err, errCrossOrigin) {
+		page.SignIn = a.signInPath(returnTo)
+	}
+	c.Header("Referrer-Policy", "no-referrer")
+	writePage(c, status, "error", page)
+}
+
+// showSignOutPage asks a user who came from another site whether to sign out:
+// a link or a redirect over there must not do it by itself.
+func (a *Auth) showSignOutPage(c *gin.Context) {
+	// "no-referrer" would make the Origin of the form's POST "null".
+	c.Header("Referrer-Policy", "same-origin")
+	writePage(c, http.StatusOK, "sign-out", struct{ Title, Action string }{
+		"Sign out?", a.settings.base.Path + a.routes.SignOut,
+	})
+}
+
+func writePage(c *gin.Context, status int, name string, data any) {
+	var page bytes.Buffer
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil { // impossible: the data are strings
+		c.AbortWithStatus(status)
+		return
+	}
+	forbidStoring(c)
+	// Without form-action: the sign-out form is redirected to Logto, and
+	// browsers apply it to redirects, too.
+	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Data(status, "text/html; charset=utf-8", page.Bytes())
+	c.Abort()
+}
+
+func (a *Auth) logFailure(c *gin.Context, status int, err error) {
+	ctx := c.Request.Context()
+	if status >= http.StatusInternalServerError {
+		a.settings.Logger.ErrorContext(ctx, "logtogin: sign-in or sign-out failed", "status", status, "error", err)
+		return
+	}
+	a.settings.Logger.InfoContext(ctx, "logtogin: sign-in or sign-out refused", "status", status, "error", err)
+}
+
+func titleFor(status int) string {
+	switch status {
+	case http.StatusServiceUnavailable:
+		return "Sign-in is unavailable"
+	case http.StatusForbidden:
+		return "Not allowed"
+	case http.StatusUnauthorized:
+		return "Not signed in"
+	}
+	return "Sign-in did not work"
+}
+
+// adviceFor tells a user what to do.
+func adviceFor(err error) string {
+	var refused *ProviderError
+	switch {
+	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
+		return "The service is temporarily unavailable. Please try again in a moment."
+	case errors.As(err, &refused) && refused.Code == "invalid_client":
+		return "This application is not set up correctly. Please tell its operator."
+	case errors.As(err, &refused):
+		return "The sign-in service refused the request."
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
+		return "Sign in first."
+	case errors.Is(err, ErrCancelled):
+		return "You came back without signing in."
+	case errors.Is(err, ErrNoAttempt):
+		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
+	case errors.Is(err, errCrossOrigin):
+		return "The request came from another site."
+	case errors.Is(err, ErrSessionTooLarge):
+		return "Your account has more data than this application can keep. Please tell its operator."
+	}
+	return "Something about this sign-in was not right. Please start again."
+}

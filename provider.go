@@ -1,0 +1,370 @@
+package logtogin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/logtogin/logtogin/internal/remote"
+)
+
+const (
+	// requestTimeout bounds every call to Logto but the one that is made only
+	// to be polite.
+	requestTimeout    = 10 * time.Second
+	revocationTimeout = 2 * time.Second
+
+	// failureMemory is how long a failed fetch of discovery or keys is
+	// answered from memory. It is short, so that recovery is quick, and long
+	// enough that a Logto that is down is not flooded.
+	failureMemory = time.Second
+
+	discoveryRenewAfter = 30 * time.Minute
+	discoveryLifetime   = 24 * time.Hour
+	discoveryKeepFor    = 30 * 24 * time.Hour
+
+	maxBody = 1 << 20
+)
+
+// provider makes the calls to Logto.
+type provider struct {
+	issuer    string
+	appID     string
+	appSecret string
+	client    *http.Client
+	metadata  *remote.Value[*metadata]
+	now       func() time.Time
+}
+
+// metadata is what discovery tells (OpenID Connect Discovery, section 3).
+type metadata struct {
+	authorizationEndpoint string
+	tokenEndpoint         string
+	userInfoEndpoint      string
+	endSessionEndpoint    string
+	revocationEndpoint    string
+	keysEndpoint          string
+	// issuerInCallback is authorization_response_iss_parameter_supported of
+	// RFC 9207.
+	issuerInCallback bool
+}
+
+func newProvider(s *settings) *provider {
+	p := &provider{
+		issuer:    s.issuer,
+		appID:     s.AppID,
+		appSecret: s.AppSecret,
+		client:    newHTTPClient(s.HTTPClient),
+		now:       s.Now,
+	}
+	p.metadata = remote.New(remote.Policy{
+		Timeout:    requestTimeout,
+		RenewAfter: discoveryRenewAfter,
+		Lifetime:   discoveryLifetime,
+		KeepFor:    discoveryKeepFor,
+		RetryAfter: failureMemory,
+	}, s.Now, p.discover)
+	return p
+}
+
+// newHTTPClient returns a client with limits. It follows no redirects: a
+// redirected token request would hand the code and the client secret to
+// another host.
+func newHTTPClient(given *http.Client) *http.Client {
+	client := http.Client{}
+	if given != nil {
+		client = *given
+	}
+	if client.Transport == nil {
+		if defaults, ok := http.DefaultTransport.(*http.Transport); ok {
+			transport := defaults.Clone()
+			transport.MaxResponseHeaderBytes = 64 << 10
+			transport.MaxIdleConnsPerHost = 16
+			client.Transport = transport
+		}
+	}
+	client.Timeout = requestTimeout
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.Jar = nil
+	return &client
+}
+
+func (p *provider) close() {
+	p.metadata.Close()
+	p.client.CloseIdleConnections()
+}
+
+// endpoints returns Logto's metadata, from memory as a rule.
+func (p *provider) endpoints(ctx context.Context) (*metadata, error) {
+	found, err := p.metadata.Get(ctx)
+	if err != nil {
+		return nil, unavailable("discovery", err)
+	}
+	return found.Value, nil
+}
+
+func (p *provider) discover(ctx context.Context) (*metadata, error) {
+	body, err := p.get(ctx, p.issuer+"/.well-known/openid-configuration")
+	if err != nil {
+		return nil, err
+	}
+	set, err := newClaimSet(body)
+	if err != nil {
+		return nil, fmt.Errorf("the document is %w", err)
+	}
+	var issuer string
+	fill(&set, "issuer", &issuer)
+	if issuer != p.issuer {
+		return nil, fmt.Errorf("the issuer it names is not %q; is Config.Endpoint the address that Logto itself uses?", p.issuer)
+	}
+	m := &metadata{}
+	for name, endpoint := range map[string]*string{
+		"authorization_endpoint": &m.authorizationEndpoint,
+		"token_endpoint":         &m.tokenEndpoint,
+		"userinfo_endpoint":      &m.userInfoEndpoint,
+		"end_session_endpoint":   &m.endSessionEndpoint,
+		"revocation_endpoint":    &m.revocationEndpoint,
+		"jwks_uri":               &m.keysEndpoint,
+	} {
+		fill(&set, name, endpoint)
+		u, err := url.Parse(*endpoint)
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http") {
+			return nil, fmt.Errorf("it has no usable %s", name)
+		}
+		if u.Scheme == "http" && strings.HasPrefix(p.issuer, "https:") {
+			return nil, fmt.Errorf("its %s is http although the issuer is https", name)
+		}
+	}
+	fill(&set, "authorization_response_iss_parameter_supported", &m.issuerInCallback)
+	return m, nil
+}
+
+// fetchKeys returns the JWKS document as it is.
+func (p *provider) fetchKeys(ctx context.Context) ([]byte, error) {
+	m, err := p.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := p.get(ctx, m.keysEndpoint)
+	if err != nil {
+		return nil, unavailable("the key set", err)
+	}
+	return body, nil
+}
+
+// tokens is a successful answer of the token endpoint (RFC 6749, section 5.1).
+type tokens struct {
+	accessToken  string
+	expires      time.Time
+	scope        string
+	refreshToken string
+	idToken      string
+}
+
+// defaultTokenLife is assumed of an access token that comes without a word on
+// when it expires; x/oauth2 would take it for eternal.
+const defaultTokenLife = 5 * time.Minute
+
+// exchange redeems an authorization code (RFC 6749, section 4.1.3, and
+// RFC 7636, section 4.5).
+func (p *provider) exchange(ctx context.Context, code, verifier, redirectURI string) (*tokens, error) {
+	m, err := p.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
+	asked := p.now()
+	token, err := p.oauth2Config(m, redirectURI).Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		return nil, tokenEndpointError(err)
+	}
+	if !strings.EqualFold(token.TokenType, "Bearer") {
+		return nil, tokenError("the token endpoint issued a token of a type other than Bearer")
+	}
+	got := &tokens{accessToken: token.AccessToken, refreshToken: token.RefreshToken}
+	got.idToken, _ = token.Extra("id_token").(string)
+	got.scope, _ = token.Extra("scope").(string)
+	life := time.Duration(token.ExpiresIn) * time.Second
+	if life <= 0 {
+		life = defaultTokenLife
+	}
+	got.expires = asked.Add(life)
+	return got, nil
+}
+
+// oauth2Config names how the client authenticates: left to find out,
+// x/oauth2 would send the code a second time after any error.
+func (p *provider) oauth2Config(m *metadata, redirectURI string) *oauth2.Config {
+	style := oauth2.AuthStyleInHeader
+	if p.appSecret == "" {
+		style = oauth2.AuthStyleInParams
+	}
+	return &oauth2.Config{
+		ClientID:     p.appID,
+		ClientSecret: p.appSecret,
+		Endpoint:     oauth2.Endpoint{AuthURL: m.authorizationEndpoint, TokenURL: m.tokenEndpoint, AuthStyle: style},
+		RedirectURL:  redirectURI,
+	}
+}
+
+// revoke makes Logto forget a refresh token and its grant (RFC 7009).
+func (p *provider) revoke(ctx context.Context, refreshToken string) error {
+	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
+	defer cancel()
+	m, err := p.endpoints(ctx)
+	if err != nil {
+		return err
+	}
+	form := url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}
+	if p.appSecret == "" {
+		form.Set("client_id", p.appID)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.revocationEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return unavailable("revocation", err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if p.appSecret != "" {
+		// RFC 6749, section 2.3.1: both are form-encoded first.
+		request.SetBasicAuth(url.QueryEscape(p.appID), url.QueryEscape(p.appSecret))
+	}
+	_, err = p.do(request)
+	return providerAnswer("revocation", err)
+}
+
+// userInfo asks who the access token belongs to (OpenID Connect Core, section
+// 5.3). The token goes into the header, never into the URL.
+func (p *provider) userInfo(ctx context.Context, accessToken string) ([]byte, error) {
+	m, err := p.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.userInfoEndpoint, nil)
+	if err != nil {
+		return nil, unavailable("user info", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+accessToken)
+	request.Header.Set("Accept", "application/json")
+	body, err := p.do(request)
+	return body, providerAnswer("user info", err)
+}
+
+func (p *provider) get(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	return p.do(request)
+}
+
+// answerError is an answer with a status other than 200.
+type answerError struct {
+	status int
+	body   []byte
+}
+
+func (e *answerError) Error() string { return fmt.Sprintf("status %d", e.status) }
+
+// do returns the body of an answer with status 200.
+func (p *provider) do(request *http.Request) ([]byte, error) {
+	response, err := p.client.Do(request)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, withoutURL(err)
+	case len(body) > maxBody:
+		return nil, errors.New("the answer is longer than 1 MiB")
+	case response.StatusCode != http.StatusOK:
+		return nil, &answerError{response.StatusCode, body}
+	}
+	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
+		return nil, errors.New("the answer is not JSON")
+	}
+	return body, nil
+}
+
+func isJSON(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
+
+// withoutURL drops the address from an error of net/http: an address can
+// carry what does not belong in a log.
+func withoutURL(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return withURL.Err
+	}
+	return err
+}
+
+func unavailable(what string, err error) error {
+	if errors.Is(err, ErrProviderUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", ErrProviderUnavailable, what, err)
+}
+
+// providerAnswer turns a failed call into a refusal by Logto, if the answer
+// says so in OAuth's terms, or else into an outage.
+func providerAnswer(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var answer *answerError
+	if errors.As(err, &answer) && answer.status >= 400 && answer.status < 500 {
+		var body struct {
+			Code        string `json:"error"`
+			Description string `json:"error_description"`
+		}
+		if json.Unmarshal(answer.body, &body) == nil && body.Code != "" {
+			return &ProviderError{Code: body.Code, Description: body.Description, Status: answer.status}
+		}
+	}
+	return unavailable(what, err)
+}
+
+// tokenEndpointError is the same for x/oauth2, whose own error text may hold
+// the whole body of the answer.
+func tokenEndpointError(err error) error {
+	var refused *oauth2.RetrieveError
+	if !errors.As(err, &refused) {
+		return unavailable("the token endpoint", describe(err))
+	}
+	status := 0
+	if refused.Response != nil {
+		status = refused.Response.StatusCode
+	}
+	if refused.ErrorCode != "" && status < 500 {
+		return &ProviderError{Code: refused.ErrorCode, Description: refused.ErrorDescription, Status: status}
+	}
+	return unavailable("the token endpoint", &answerError{status: status})
+}
+
+// describe keeps of an error of x/oauth2 only what cannot hold a body.
+func describe(err error) error {
+	var netError *url.Error
+	switch {
+	case errors.As(err, &netError):
+		return netError.Err
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	}
+	return errors.New("the answer cannot be read")
+}

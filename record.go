@@ -1,0 +1,226 @@
+package logtogin
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"time"
+)
+
+// The two records that are kept in the browser, and their binary form. It is
+// binary because an ID token is already base64: taken apart, a session is a
+// quarter smaller, and browsers give cookies little room.
+
+// attempt is a sign-in that has been started and not yet finished.
+type attempt struct {
+	state       string
+	nonce       string
+	verifier    string // PKCE, RFC 7636
+	startedAt   time.Time
+	redirectURI string
+	returnTo    string // a return path, or "" for the default
+	maxAge      time.Duration
+}
+
+// session says who a user is and how to get more.
+type session struct {
+	id        string
+	startedAt time.Time
+	expires   time.Time // absolute
+	// begunAt is the iat of the first ID token: when the session began by
+	// Logto's clock.
+	begunAt      time.Time
+	subject      string
+	sessionID    string // Logto's sid, "" if it gives none
+	idToken      string
+	refreshToken string
+	accessTokens []accessToken
+}
+
+// accessToken is a token and what it is for. Access tokens are a cache: losing
+// one costs a refresh, never a sign-in.
+type accessToken struct {
+	resource     string
+	organization string
+	token        string
+	scope        string
+	expires      time.Time
+}
+
+// The first byte of a record tells its format. A record of another format
+// counts as none.
+const (
+	attemptFormat byte = 1
+	sessionFormat byte = 1
+)
+
+var errRecord = errors.New("logtogin: not a record of this format")
+
+func (a *attempt) encode() []byte {
+	w := recordWriter{attemptFormat}
+	w.string(a.state)
+	w.string(a.nonce)
+	w.string(a.verifier)
+	w.time(a.startedAt)
+	w.string(a.redirectURI)
+	w.string(a.returnTo)
+	w.number(uint64(a.maxAge / time.Second))
+	return w
+}
+
+func decodeAttempt(record []byte) (*attempt, error) {
+	r := newRecordReader(record, attemptFormat)
+	a := &attempt{
+		state:       r.string(),
+		nonce:       r.string(),
+		verifier:    r.string(),
+		startedAt:   r.time(),
+		redirectURI: r.string(),
+		returnTo:    r.string(),
+		maxAge:      time.Duration(r.number()) * time.Second,
+	}
+	return a, r.end()
+}
+
+func (s *session) encode() []byte {
+	w := recordWriter{sessionFormat}
+	w.string(s.id)
+	w.time(s.startedAt)
+	w.time(s.expires)
+	w.time(s.begunAt)
+	w.string(s.subject)
+	w.string(s.sessionID)
+	w.token(s.idToken)
+	w.string(s.refreshToken)
+	w.number(uint64(len(s.accessTokens)))
+	for _, token := range s.accessTokens {
+		w.string(token.resource)
+		w.string(token.organization)
+		w.token(token.token)
+		w.string(token.scope)
+		w.time(token.expires)
+	}
+	return w
+}
+
+func decodeSession(record []byte) (*session, error) {
+	r := newRecordReader(record, sessionFormat)
+	s := &session{
+		id:           r.string(),
+		startedAt:    r.time(),
+		expires:      r.time(),
+		begunAt:      r.time(),
+		subject:      r.string(),
+		sessionID:    r.string(),
+		idToken:      r.token(),
+		refreshToken: r.string(),
+	}
+	for count := r.number(); count > 0 && !r.failed; count-- {
+		s.accessTokens = append(s.accessTokens, accessToken{
+			resource:     r.string(),
+			organization: r.string(),
+			token:        r.token(),
+			scope:        r.string(),
+			expires:      r.time(),
+		})
+	}
+	return s, r.end()
+}
+
+type recordWriter []byte
+
+func (w *recordWriter) number(n uint64) { *w = binary.AppendUvarint(*w, n) }
+
+func (w *recordWriter) string(s string) {
+	w.number(uint64(len(s)))
+	*w = append(*w, s...)
+}
+
+// time writes seconds; what is before 1970 becomes 1970.
+func (w *recordWriter) time(t time.Time) { w.number(uint64(max(0, t.Unix()))) }
+
+const (
+	tokenAsIs    = 0
+	tokenInParts = 1
+)
+
+// token writes a JWT as its three parts without their base64, if that gives it
+// back letter by letter, and any other token as it is.
+func (w *recordWriter) token(token string) {
+	parts := strings.Split(token, ".")
+	if len(parts) == 3 && !strings.ContainsAny(token, "\r\n") {
+		var decoded [3][]byte
+		var err error
+		for i := range parts {
+			if decoded[i], err = base64url.DecodeString(parts[i]); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			w.number(tokenInParts)
+			for _, part := range decoded {
+				w.string(string(part))
+			}
+			return
+		}
+	}
+	w.number(tokenAsIs)
+	w.string(token)
+}
+
+type recordReader struct {
+	rest   []byte
+	failed bool
+}
+
+func newRecordReader(record []byte, format byte) *recordReader {
+	if len(record) == 0 || record[0] != format {
+		return &recordReader{failed: true}
+	}
+	return &recordReader{rest: record[1:]}
+}
+
+func (r *recordReader) number() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 {
+		r.failed, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+func (r *recordReader) string() string {
+	n := r.number()
+	if n > uint64(len(r.rest)) {
+		r.failed, r.rest = true, nil
+		return ""
+	}
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *recordReader) time() time.Time { return time.Unix(int64(r.number()), 0) }
+
+func (r *recordReader) token() string {
+	switch r.number() {
+	case tokenAsIs:
+		return r.string()
+	case tokenInParts:
+		var parts [3]string
+		for i := range parts {
+			parts[i] = base64url.EncodeToString([]byte(r.string()))
+		}
+		return strings.Join(parts[:], ".")
+	}
+	r.failed = true
+	return ""
+}
+
+func (r *recordReader) end() error {
+	if r.failed || len(r.rest) > 0 {
+		return errRecord
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package logtogin
+
+import (
+	"net/url"
+	"path"
+	"strings"
+)
+
+// maxReturnPath is the longest path that is carried through a sign-in. A
+// longer one is dropped, and the sign-in ends on the default page.
+const maxReturnPath = 600
+
+// isReturnPath reports whether target is a path of this application, with or
+// without query and fragment, that no browser and no proxy takes for anything
+// else. It is as strict as it can afford to be: what is refused only costs the
+// user a click.
+func isReturnPath(target string) bool {
+	if target == "" || len(target) > maxReturnPath || target[0] != '/' {
+		return false
+	}
+	for i := range len(target) {
+		// Browsers drop control characters and treat a backslash as a slash;
+		// bytes outside ASCII belong percent-encoded.
+		if b := target[i]; b <= ' ' || b >= 0x7f || b == '\\' {
+			return false
+		}
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || u.Opaque != "" {
+		return false
+	}
+	return isPlainPath(u.Path)
+}
+
+// isPlainPath refuses a path that means another one after cleaning, or after
+// decoding once more than it should be, as proxies and routers do.
+func isPlainPath(decoded string) bool {
+	for range 3 {
+		if !strings.HasPrefix(decoded, "/") || strings.Contains(decoded, "//") || strings.Contains(decoded, "\\") {
+			return false
+		}
+		for i := range len(decoded) {
+			if decoded[i] < ' ' || decoded[i] == 0x7f {
+				return false
+			}
+		}
+		if cleaned := path.Clean(decoded); cleaned != decoded && cleaned+"/" != decoded {
+			return false
+		}
+		again, err := url.PathUnescape(decoded)
+		if err != nil || again == decoded {
+			return true
+		}
+		decoded = again
+	}
+	return false
+}
+
+// pathOf returns the path part of a return path, decoded.
+func pathOf(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}

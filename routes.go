@@ -1,0 +1,246 @@
+package logtogin
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// RegisterRoutes adds the routes of Config.Paths to the router:
+//
+//	GET       /sign-in   starts a sign-in; ?return_to= is the path to come back to
+//	GET       /sign-up   the same, with Logto's registration screen first
+//	GET       /callback  where Logto sends the browser back to
+//	GET, POST /sign-out  ends the session, here and at Logto
+//
+// Their parameters come from the browser, so return_to is the only one.
+//
+// The error is a *ConfigError if something is missing, if the router's path
+// has a parameter, or if a path is taken or lies beside a catch-all. Gin
+// cannot take back a route: those that were added before the one in the error
+// stay, so an application should not start after it.
+func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
+	if err := a.settings.checkRoutes(); err != nil {
+		return err
+	}
+	if a.registered {
+		return &ConfigError{"Paths", "have been registered already; make a second Auth for a second set of routes"}
+	}
+	group, ok := router.(interface{ BasePath() string })
+	if !ok {
+		return &ConfigError{"Paths", "cannot be registered on a router that does not tell its BasePath; use a *gin.Engine or a *gin.RouterGroup"}
+	}
+	mount := strings.TrimRight(group.BasePath(), "/")
+	if strings.ContainsAny(mount, ":*") {
+		return &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
+	}
+	a.mount = mount
+	paths := a.settings.pathsSet
+	for _, route := range []struct {
+		path    string
+		own     *string
+		methods []string
+		handler gin.HandlerFunc
+	}{
+		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.handleSignIn(SignInOptions{})},
+		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.handleSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
+		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.handleCallbackRoute},
+		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.handleSignOut},
+	} {
+		if route.path == "" {
+			continue
+		}
+		for _, method := range route.methods {
+			if err := addRoute(router, method, route.path, route.handler); err != nil {
+				return err
+			}
+		}
+		*route.own = mount + route.path
+	}
+	a.registered = true
+	return nil
+}
+
+// addRoute turns gin's panic about a conflict into an error.
+func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) (err error) {
+	defer func() {
+		if conflict := recover(); conflict != nil {
+			err = &ConfigError{"Paths", fmt.Sprintf("cannot have %s %s: %v; choose another path for this route or for the other one (a catch-all can become NoRoute)", method, path, conflict)}
+		}
+	}()
+	router.Handle(method, path, handler)
+	return nil
+}
+
+func (a *Auth) handleSignIn(opts SignInOptions) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if !a.isMeant(c) {
+			return
+		}
+		opts := opts
+		opts.ReturnTo = c.Query("return_to")
+		a.SignIn(c, opts)
+	}
+}
+
+func (a *Auth) handleCallbackRoute(c *gin.Context) {
+	result, returnTo, err := a.handleCallback(c)
+	if err != nil {
+		a.showError(c, err, returnTo)
+		return
+	}
+	redirect(c, result.ReturnTo)
+}
+
+func (a *Auth) handleSignOut(c *gin.Context) {
+	if !a.isMeant(c) {
+		return
+	}
+	if c.Request.Method == http.MethodPost {
+		if a.origins.Check(c.Request) != nil {
+			a.showError(c, errCrossOrigin, "")
+			return
+		}
+	} else if isFromElsewhere(c.Request) {
+		a.showSignOutPage(c)
+		return
+	}
+	a.SignOut(c, SignOutOptions{})
+}
+
+// isMeant reports whether the user wants what the request asks for. If it is
+// an image, a script or a prefetch that asks, it answers such that nothing
+// happens.
+func (a *Auth) isMeant(c *gin.Context) bool {
+	header := c.Request.Header
+	switch mode := header.Get("Sec-Fetch-Mode"); {
+	case isPrefetch(header):
+		// Not 204: Chromium would use that for the click that follows.
+		c.Header("Cache-Control", "no-store")
+		c.AbortWithStatus(http.StatusServiceUnavailable)
+	case header.Get("HX-Request") == "true" && c.Request.Method == http.MethodGet:
+		// htmx cannot follow a redirect to another origin, but go there.
+		c.Header("Cache-Control", "no-store")
+		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
+		c.AbortWithStatus(http.StatusNoContent)
+	case mode != "" && mode != "navigate":
+		c.Header("Cache-Control", "no-store")
+		c.AbortWithStatus(http.StatusNoContent)
+	default:
+		return true
+	}
+	return false
+}
+
+func isPrefetch(header http.Header) bool {
+	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
+		header.Get("Purpose") == "prefetch" || header.Get("X-Moz") == "prefetch"
+}
+
+// isFromElsewhere reports whether the browser says that a page of another
+// origin led here.
+func isFromElsewhere(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
+}
+
+// isNavigation reports whether a browser is about to show the answer as a
+// page, so that a redirect to Logto makes sense.
+func isNavigation(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	return acceptsHTML(r.Header)
+}
+
+// acceptsHTML reports whether the client asks for HTML in so many words;
+// "*/*" is what every script sends.
+func acceptsHTML(header http.Header) bool {
+	for _, line := range header.Values("Accept") {
+		for entry := range strings.SplitSeq(line, ",") {
+			media, params, _ := strings.Cut(entry, ";")
+			if strings.EqualFold(strings.TrimSpace(media), "text/html") && !isZeroQuality(params) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isZeroQuality(params string) bool {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(name, "q") {
+			return strings.Trim(value, "0.") == ""
+		}
+	}
+	return false
+}
+
+// mayReturnTo reports whether target is a path of this application other than
+// our own routes, on which a user who comes back would go in circles.
+func (a *Auth) mayReturnTo(target string) bool {
+	if !isReturnPath(target) {
+		return false
+	}
+	path := strings.TrimRight(pathOf(target), "/")
+	own := []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut}
+	return !slices.ContainsFunc(own, func(route string) bool { return route != "" && strings.EqualFold(route, path) })
+}
+
+// external is the path as browsers see it, or that of the default page.
+func (a *Auth) external(returnTo string) string {
+	if returnTo == "" {
+		returnTo = a.settings.AfterSignIn
+	}
+	return a.settings.base.Path + returnTo
+}
+
+// internal is the reverse of external: the path as this application sees it.
+func (a *Auth) internal(path string) string {
+	rest, ok := strings.CutPrefix(path, a.settings.base.Path)
+	if !ok {
+		return ""
+	}
+	return rest
+}
+
+// signInPath is the sign-in route with the path to come back to, or "" if the
+// route is left out.
+func (a *Auth) signInPath(returnTo string) string {
+	if a.routes.SignIn == "" {
+		return ""
+	}
+	path := a.settings.base.Path + a.routes.SignIn
+	if a.mayReturnTo(returnTo) {
+		path += "?return_to=" + url.QueryEscape(returnTo)
+	}
+	return path
+}
+
+// redirect sends the browser on. After a POST it is 303, so that no form is
+// sent to where it does not belong (RFC 9700, section 4.12).
+func redirect(c *gin.Context, address string) {
+	status := http.StatusFound
+	if c.Request.Method == http.MethodPost {
+		status = http.StatusSeeOther
+	}
+	c.Header("Location", address)
+	c.AbortWithStatus(status)
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

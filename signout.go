@@ -1,0 +1,148 @@
+package logtogin
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+)
+
+// SignOutOptions say how one sign-out differs from another.
+type SignOutOptions struct {
+	// PostLogoutRedirect is where Logto sends the user afterwards: a path of
+	// this application or an absolute URL. It must be registered in the Logto
+	// Console as a post sign-out redirect URI. The default is
+	// Config.AfterSignOut; without either the user ends on a page of Logto's.
+	PostLogoutRedirect string
+
+	// State comes back with the post-logout redirect. It is sent only together
+	// with one.
+	State string
+
+	// IDTokenHint sends the ID token along. Logto does without it, and it
+	// makes for a long address that ends up in logs.
+	IDTokenHint bool
+
+	// LocalOnly ends the session here and not at Logto: the next sign-in may
+	// then need no password. The browser goes to PostLogoutRedirect, or to
+	// Config.AfterSignIn if there is none.
+	LocalOnly bool
+}
+
+// maxHintedAddress bounds an address that carries an ID token; beyond it the
+// token is left out.
+const maxHintedAddress = 2000
+
+// SignOut ends the session and redirects the browser to Logto to end it there
+// too (OpenID Connect RP-Initiated Logout 1.0). If the cookies cannot be
+// written any more it answers with an error page; the session has ended all
+// the same.
+func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
+	address, err := a.SignOutURL(c, opts)
+	if err != nil {
+		a.showError(c, err, "")
+		return
+	}
+	redirect(c, address)
+}
+
+// SignOutURL ends the session in this application and returns the address to
+// send the browser to. The session ends for good: a copy of its cookie is
+// worthless from now on. Its refresh token is revoked at Logto, which waits
+// two seconds at most; Logto being down stops nothing, and leads to the
+// application's own page instead of Logto's.
+func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
+	if err := a.settings.checkRoutes(); err != nil {
+		return "", err
+	}
+	after, err := a.postLogoutRedirect(opts.PostLogoutRedirect)
+	if err != nil {
+		return "", err
+	}
+	record, _ := a.current(c)
+	if err := a.store.endSession(c, record); err != nil {
+		return "", err
+	}
+	a.forget(c)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), revocationTimeout)
+	defer cancel()
+	if record != nil {
+		a.revoke(ctx, record)
+	}
+
+	here := after
+	if here == "" {
+		here = a.external("")
+	}
+	if opts.LocalOnly {
+		return here, nil
+	}
+	m, err := a.provider.endpoints(ctx)
+	if err != nil {
+		a.settings.Logger.WarnContext(ctx, "logtogin: signed out here but not at Logto", "error", err)
+		return here, nil
+	}
+	params := url.Values{"client_id": {a.settings.AppID}}
+	if after != "" {
+		params.Set("post_logout_redirect_uri", after)
+		if opts.State != "" {
+			params.Set("state", opts.State)
+		}
+	}
+	address := withQuery(m.endSessionEndpoint, params)
+	if opts.IDTokenHint && record != nil {
+		params.Set("id_token_hint", record.idToken)
+		if hinted := withQuery(m.endSessionEndpoint, params); len(hinted) <= maxHintedAddress {
+			address = hinted
+		}
+	}
+	return address, nil
+}
+
+// postLogoutRedirect resolves a path into the absolute URL that Logto knows.
+func (a *Auth) postLogoutRedirect(given string) (string, error) {
+	setDefault(&given, a.settings.AfterSignOut)
+	switch {
+	case given == "":
+		return "", nil
+	case isReturnPath(given):
+		return a.settings.BaseURL + given, nil
+	case isPostLogoutURL(given):
+		return given, nil
+	}
+	return "", fmt.Errorf("%w: PostLogoutRedirect must be a path of this application or an absolute https URL", ErrInvalidOptions)
+}
+
+// isPostLogoutURL reports whether the URL can be registered at Logto.
+func isPostLogoutURL(given string) bool {
+	u, err := url.Parse(given)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	return u.Scheme == "https" || (u.Scheme == "http" && isLoopback(u.Hostname()))
+}
+
+// revoke makes the session's refresh token worthless at Logto, which would
+// otherwise outlive the sign-out. Its failure stops nothing.
+func (a *Auth) revoke(ctx context.Context, record *session) {
+	if record.refreshToken == "" {
+		return
+	}
+	if err := a.provider.revoke(context.WithoutCancel(ctx), record.refreshToken); err != nil {
+		a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
+	}
+}
+
+func withQuery(address string, params url.Values) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	query := u.Query()
+	for name := range params {
+		query.Set(name, params.Get(name))
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}

@@ -1,0 +1,349 @@
+package logtogin
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gin-gonic/gin"
+	"github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/seal"
+)
+
+const (
+	// cookieBudget bounds all our cookies of one browser together: servers and
+	// proxies refuse requests whose header is much longer than 8 KiB.
+	cookieBudget = 8 << 10
+
+	// attemptSlots is how many sign-ins one browser can have under way. Slots
+	// are fixed cookie names, so that a browser that restores sixty tabs does
+	// not collect sixty cookies; the oldest attempt leaves first.
+	attemptSlots = 6
+
+	// maxAttempt bounds one attempt's cookie, its name included, such that all
+	// slots fit into the budget.
+	maxAttempt = 1300
+
+	// attemptLifetime is how long a user may take to sign in.
+	attemptLifetime = time.Hour
+
+	// maxEnded bounds the memory of sessions that were ended.
+	maxEnded = 1 << 20
+
+	// valueKey is the one key under which a sessions.Store holds our value.
+	valueKey = "logtogin"
+)
+
+// store loads, saves and removes the two records through sessions.Stores,
+// sealed. It never goes through the application's session middleware.
+type store struct {
+	sessions ginsessions.Store
+	attempts ginsessions.Store
+
+	sessionSealer *seal.Sealer
+	attemptSealer *seal.Sealer
+
+	sessionName string
+	attemptName string // the slot's number follows
+	options     sessions.Options
+
+	// ended remembers which sessions were ended here, until they would have
+	// ended by themselves: a cookie kept from before is then worth nothing.
+	ended *cache.Cache[string, struct{}]
+
+	s *settings
+}
+
+func newStore(s *settings) (*store, error) {
+	sum := sha256.Sum256([]byte(s.issuer + "\x00" + s.AppID))
+	prefix := s.Cookies.Name + "_" + hex.EncodeToString(sum[:4])
+	st := &store{
+		sessionName: prefix,
+		attemptName: prefix + "_attempt_",
+		options: sessions.Options{
+			Path:     s.Cookies.Path,
+			Domain:   s.Cookies.Domain,
+			Secure:   s.base != nil && s.base.Scheme == "https",
+			HttpOnly: true,
+			SameSite: http.SameSiteLaxMode,
+		},
+		ended: cache.New[string, struct{}](maxEnded, s.Now),
+		s:     s,
+	}
+	var err error
+	if st.sessionSealer, err = seal.New(s.secrets, st.purpose("session")); err != nil {
+		return nil, err
+	}
+	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
+		return nil, err
+	}
+	genuine := func(sealer *seal.Sealer) func(name, value string) bool {
+		return func(name, value string) bool {
+			_, err := sealer.Open(value, name)
+			return err == nil
+		}
+	}
+	st.sessions = cookiestore.New(valueKey, cookieBudget-maxAttempt, genuine(st.sessionSealer))
+	st.attempts = cookiestore.New(valueKey, maxAttempt, genuine(st.attemptSealer))
+	return st, nil
+}
+
+// purpose binds a key to what it seals, for which application of which Logto.
+func (st *store) purpose(record string) string {
+	return fmt.Sprintf("logtogin/1 %s %q %q", record, st.s.issuer, st.s.AppID)
+}
+
+// loadSession returns the session of a request, or ErrNotSignedIn.
+func (st *store) loadSession(r *http.Request) (*session, error) {
+	opened, err := st.sessions.New(r, st.sessionName)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	sealed, _ := opened.Values[valueKey].(string)
+	if sealed == "" {
+		return nil, ErrNotSignedIn
+	}
+	record, err := st.sessionSealer.Open(sealed, st.sessionName)
+	if err != nil {
+		return nil, ErrNotSignedIn
+	}
+	found, err := decodeSession(record)
+	if err != nil || !st.s.Now().Before(found.expires) || st.hasEnded(found.id) {
+		return nil, ErrNotSignedIn
+	}
+	return found, nil
+}
+
+// saveSession writes the session into the response, which must not have been
+// started. If the cookies would grow too large it gives up unfinished
+// attempts, the oldest first.
+func (st *store) saveSession(c *gin.Context, record *session) error {
+	if c.Writer.Written() {
+		return ErrResponseStarted
+	}
+	sealed := st.sessionSealer.Seal(record.encode(), st.sessionName)
+	saving := st.newSession(st.sessions, st.sessionName, record.expires)
+	saving.Values[valueKey] = sealed
+	if err := st.sessions.Save(c.Request, c.Writer, saving); errors.Is(err, cookiestore.ErrTooLong) {
+		return fmt.Errorf("%w: %d bytes", ErrSessionTooLarge, len(sealed))
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	forbidStoring(c)
+	st.makeRoom(c, cookieBudget-len(sealed)-len(sealed)/8)
+	return nil
+}
+
+// endSession removes the session from the browser and makes every copy of its
+// cookie worthless. record may be nil.
+func (st *store) endSession(c *gin.Context, record *session) error {
+	if record != nil {
+		st.end(record)
+	}
+	if c.Writer.Written() {
+		return ErrResponseStarted
+	}
+	gone := st.newSession(st.sessions, st.sessionName, time.Time{})
+	if err := st.sessions.Save(c.Request, c.Writer, gone); err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	forbidStoring(c)
+	return nil
+}
+
+// end makes every copy of the session's cookie worthless.
+func (st *store) end(record *session) {
+	if st.ended.Put(record.id, struct{}{}, record.expires) {
+		st.s.Logger.Warn("logtogin: the memory of ended sessions is full; one that had not expired was dropped", "limit", maxEnded)
+	}
+}
+
+func (st *store) hasEnded(id string) bool {
+	_, ended := st.ended.Get(id)
+	return ended
+}
+
+// slot is an attempt's cookie as the request carries it.
+type slot struct {
+	index   int
+	size    int      // of the cookie
+	attempt *attempt // nil if it cannot be used any more
+}
+
+// loadAttempts returns the slots of the request that are not empty.
+func (st *store) loadAttempts(r *http.Request) (slots []slot) {
+	for i := range attemptSlots {
+		name := st.attemptName + strconv.Itoa(i)
+		size := 0
+		for _, cookie := range r.CookiesNamed(name) {
+			size += len(name) + len(cookie.Value) + len("=; ")
+		}
+		if size == 0 {
+			continue
+		}
+		found := slot{index: i, size: size}
+		if opened, err := st.attempts.New(r, name); err == nil {
+			found.attempt = st.openAttempt(opened, name)
+		}
+		slots = append(slots, found)
+	}
+	return slots
+}
+
+func (st *store) openAttempt(opened *sessions.Session, name string) *attempt {
+	sealed, _ := opened.Values[valueKey].(string)
+	record, err := st.attemptSealer.Open(sealed, name)
+	if err != nil {
+		return nil
+	}
+	found, err := decodeAttempt(record)
+	now := st.s.Now()
+	if err != nil || now.After(found.startedAt.Add(attemptLifetime)) || found.startedAt.After(now.Add(st.s.ClockSkew)) {
+		return nil
+	}
+	return found
+}
+
+// saveAttempt puts the attempt into a slot of its own, or into that of the
+// oldest one. A return path that makes it too large is dropped.
+func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
+	if c.Writer.Written() {
+		return ErrResponseStarted
+	}
+	const pieceHead = len("=1..; ") + 8
+	room := maxAttempt - len(st.attemptName) - 1 - pieceHead
+	if seal.SealedSize(len(record.encode())) > room {
+		record.returnTo = ""
+	}
+	index := freeSlot(st.loadAttempts(c.Request))
+	name := st.attemptName + strconv.Itoa(index)
+	saving := st.newSession(st.attempts, name, record.startedAt.Add(attemptLifetime))
+	saving.Values[valueKey] = st.attemptSealer.Seal(record.encode(), name)
+	if err := st.attempts.Save(c.Request, c.Writer, saving); errors.Is(err, cookiestore.ErrTooLong) {
+		return fmt.Errorf("%w: the redirect URI is too long", ErrInvalidOptions)
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	forbidStoring(c)
+	st.makeRoom(c, cookieBudget-st.sessionSize(c.Request)-maxAttempt, index)
+	return nil
+}
+
+// removeAttempt deletes a slot's cookie.
+func (st *store) removeAttempt(c *gin.Context, index int) {
+	name := st.attemptName + strconv.Itoa(index)
+	gone := st.newSession(st.attempts, name, time.Time{})
+	if err := st.attempts.Save(c.Request, c.Writer, gone); err != nil {
+		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
+	}
+	forbidStoring(c)
+}
+
+// makeRoom deletes attempts, the useless and then the oldest first, until the
+// rest of those in the request fits into room. Slots that this response has
+// written already are not counted.
+func (st *store) makeRoom(c *gin.Context, room int, written ...int) {
+	slots := st.loadAttempts(c.Request)
+	total := 0
+	for _, s := range slots {
+		total += s.size
+	}
+	for total > room {
+		oldest, ok := oldestSlot(slots, written)
+		if !ok {
+			return
+		}
+		total -= oldest.size
+		written = append(written, oldest.index)
+		st.removeAttempt(c, oldest.index)
+	}
+}
+
+// freeSlot returns a slot for a new attempt. Among free ones it takes any:
+// tabs that are opened at the same moment then seldom meet in one.
+func freeSlot(taken []slot) int {
+	var free []int
+	for i := range attemptSlots {
+		used := false
+		for _, s := range taken {
+			used = used || (s.index == i && s.attempt != nil)
+		}
+		if !used {
+			free = append(free, i)
+		}
+	}
+	if len(free) == 0 {
+		oldest, _ := oldestSlot(taken, nil)
+		return oldest.index
+	}
+	any, err := rand.Int(rand.Reader, big.NewInt(int64(len(free))))
+	if err != nil {
+		return free[0]
+	}
+	return free[any.Int64()]
+}
+
+// oldestSlot returns the slot that is missed least, but none of the excluded.
+func oldestSlot(slots []slot, excluded []int) (oldest slot, ok bool) {
+next:
+	for _, s := range slots {
+		for _, index := range excluded {
+			if s.index == index {
+				continue next
+			}
+		}
+		switch {
+		case !ok, s.attempt == nil,
+			oldest.attempt != nil && s.attempt.startedAt.Before(oldest.attempt.startedAt):
+			oldest, ok = s, true
+		}
+	}
+	return oldest, ok
+}
+
+// newSession returns a session of a store with our attributes and without a
+// value; one that has expired already is one to delete.
+func (st *store) newSession(in ginsessions.Store, name string, expires time.Time) *sessions.Session {
+	made := sessions.NewSession(in, name)
+	options := st.options
+	options.MaxAge = -1
+	if left := expires.Sub(st.s.Now()); left > 0 {
+		options.MaxAge = int((left + time.Second - 1) / time.Second)
+	}
+	made.Options = &options
+	made.IsNew = true
+	return made
+}
+
+// sessionSize is what the session's cookies take in the request.
+func (st *store) sessionSize(r *http.Request) (size int) {
+	for _, cookie := range r.Cookies() {
+		if strings.HasPrefix(cookie.Name, st.sessionName) && !strings.HasPrefix(cookie.Name, st.attemptName) {
+			size += len(cookie.Name) + len(cookie.Value) + len("=; ")
+		}
+	}
+	return size
+}
+
+// forbidStoring keeps a response that belongs to one user out of every cache.
+func forbidStoring(c *gin.Context) {
+	header := c.Writer.Header()
+	header.Set("Cache-Control", "private, no-store")
+	for _, vary := range header.Values("Vary") {
+		if strings.Contains(strings.ToLower(vary), "cookie") {
+			return
+		}
+	}
+	header.Add("Vary", "Cookie")
+}

@@ -1,0 +1,223 @@
+package logtogin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"hash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// maxToken bounds the tokens that are looked at.
+const maxToken = 64 << 10
+
+// base64url is the encoding of JWS (RFC 7515, section 2), spare bits zero.
+var base64url = base64.RawURLEncoding.Strict()
+
+// signed is a token whose signature has been verified and whose claims have
+// not.
+type signed struct {
+	algorithm jwa.SignatureAlgorithm
+	header    claimSet
+	payload   []byte
+}
+
+// verifySignature checks the form, the header and the signature of a token in
+// compact serialization (RFC 7515). It does not look at the claims.
+//
+// Algorithms other than RS256, PS256, ES256, ES384, ES512 and EdDSA are
+// refused, "none" and HMAC among them; so is any critical extension. Keys in
+// the header, embedded or by reference, are never used.
+func verifySignature(ctx context.Context, keys *keySet, token string, cooldown time.Duration) (*signed, error) {
+	if len(token) > maxToken || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
+		return nil, tokenError("not a signed token in compact form")
+	}
+	last := strings.LastIndexByte(token, '.')
+	signingInput := token[:last]
+	encodedHeader, encodedPayload, _ := strings.Cut(signingInput, ".")
+	rawHeader, err1 := base64url.DecodeString(encodedHeader)
+	payload, err2 := base64url.DecodeString(encodedPayload)
+	signature, err3 := base64url.DecodeString(token[last+1:])
+	if err1 != nil || err2 != nil || err3 != nil {
+		return nil, tokenError("not base64url")
+	}
+	header, err := newClaimSet(rawHeader)
+	if err != nil {
+		return nil, tokenError("the header is %v", err)
+	}
+	if header.Has("crit") || header.Has("b64") {
+		return nil, tokenError("the header has a critical extension")
+	}
+	var name, keyID string
+	fill(&header, "alg", &name)
+	fill(&header, "kid", &keyID)
+	algorithm := jwa.SignatureAlgorithm(name)
+	switch algorithm {
+	case jwa.RS256, jwa.PS256, jwa.ES256, jwa.ES384, jwa.ES512, jwa.EdDSA:
+	default:
+		return nil, tokenError("the algorithm is not allowed")
+	}
+
+	candidates, err := keys.find(ctx, keyID, algorithm, cooldown)
+	if err != nil {
+		return nil, err
+	}
+	if len(candidates) == 0 {
+		return nil, tokenError("no key of Logto's fits")
+	}
+	verifier, err := jws.NewVerifier(algorithm)
+	if err != nil {
+		return nil, tokenError("the algorithm is not available")
+	}
+	for _, key := range candidates {
+		if verifier.Verify([]byte(signingInput), signature, key.public) == nil {
+			return &signed{algorithm: algorithm, header: header, payload: payload}, nil
+		}
+	}
+	return nil, tokenError("the signature is wrong")
+}
+
+// idTokenExpectation is what an ID token must say to be believed.
+type idTokenExpectation struct {
+	issuer, appID string
+	nonce         string
+	accessToken   string        // that came with it; for at_hash
+	maxAge        time.Duration // that was asked for; 0 for none
+	now           time.Time
+	skew          time.Duration
+}
+
+// verifyIDToken makes the checks of OpenID Connect Core, section 3.1.3.7, on a
+// token that came straight from the token endpoint.
+func verifyIDToken(ctx context.Context, keys *keySet, token string, want idTokenExpectation) (*Claims, error) {
+	const anyTime = 0 // the token endpoint does not send us unknown keys for fun
+	verified, err := verifySignature(ctx, keys, token, anyTime)
+	if err != nil {
+		return nil, err
+	}
+	var typ string
+	fill(&verified.header, "typ", &typ)
+	if typ != "" && !strings.EqualFold(typ, "JWT") {
+		return nil, tokenError("the type is not that of an ID token")
+	}
+	claims, err := newClaims(verified.payload)
+	if err != nil {
+		return nil, tokenError("the claims are %v", err)
+	}
+	if err := want.check(claims, verified.algorithm); err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlgorithm) error {
+	if claims.Issuer != want.issuer {
+		return tokenError("iss is not %s", want.issuer)
+	}
+	if claims.Subject == "" {
+		return tokenError("sub is missing")
+	}
+	if want.appID == "" || !slices.Contains(claims.Audience, want.appID) {
+		return tokenError("aud is not this application")
+	}
+	if azp, present, ok := optionalString(&claims.claimSet, "azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
+		return tokenError("azp is not this application")
+	}
+	if err := want.checkTimes(claims); err != nil {
+		return err
+	}
+	nonce, _, _ := optionalString(&claims.claimSet, "nonce")
+	if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
+		return tokenError("nonce is not that of the sign-in attempt")
+	}
+	if hash, present, ok := optionalString(&claims.claimSet, "at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
+		return tokenError("at_hash is not that of the access token")
+	}
+	return nil
+}
+
+func (want *idTokenExpectation) checkTimes(claims *Claims) error {
+	set := &claims.claimSet
+	expiry, ok := secondsOf(set, "exp")
+	if !ok || !want.now.Before(expiry.Add(want.skew)) {
+		return tokenError("exp is missing or past")
+	}
+	issuedAt, ok := secondsOf(set, "iat")
+	if !ok || issuedAt.After(want.now.Add(want.skew)) {
+		return tokenError("iat is missing or in the future")
+	}
+	if set.Has("nbf") {
+		notBefore, ok := secondsOf(set, "nbf")
+		if !ok || notBefore.After(want.now.Add(want.skew)) {
+			return tokenError("nbf is in the future")
+		}
+	}
+	authTime, ok := secondsOf(set, "auth_time")
+	if set.Has("auth_time") && !ok {
+		return tokenError("auth_time is not a time")
+	}
+	if want.maxAge > 0 && (!ok || want.now.After(authTime.Add(want.maxAge+want.skew))) {
+		return tokenError("auth_time is missing or older than max_age")
+	}
+	return nil
+}
+
+// optionalString reads a claim that may be absent; ok is false if it is there
+// but not a string.
+func optionalString(set *claimSet, name string) (value string, present, ok bool) {
+	if !set.Has(name) {
+		return "", false, true
+	}
+	if raw := set.members[name]; raw[0] != '"' || set.Get(name, &value) != nil {
+		return "", true, false
+	}
+	return value, true, true
+}
+
+// tokenHash is the at_hash of an access token (OpenID Connect Core, section
+// 3.1.3.6): the left half of its hash, by the hash of the signature algorithm.
+func tokenHash(algorithm jwa.SignatureAlgorithm, accessToken string) string {
+	var hasher hash.Hash
+	switch algorithm {
+	case jwa.ES384:
+		hasher = sha512.New384()
+	case jwa.ES512, jwa.EdDSA:
+		hasher = sha512.New()
+	default:
+		hasher = sha256.New()
+	}
+	hasher.Write([]byte(accessToken))
+	sum := hasher.Sum(nil)
+	return base64url.EncodeToString(sum[:len(sum)/2])
+}
+
+// checkUserInfo makes sure that a user info answer is about the user of the
+// session (OpenID Connect Core, section 5.3.2).
+func checkUserInfo(body []byte, subject string) (*UserInfo, error) {
+	set, err := newClaimSet(body)
+	if err != nil {
+		return nil, tokenError("the user info is %v", err)
+	}
+	info := &UserInfo{UserClaims: newUserClaims(set)}
+	if info.Subject == "" || info.Subject != subject {
+		return nil, tokenError("the user info is about another user")
+	}
+	return info, nil
+}
+
+// payloadOf returns the claims of a token that was verified before.
+func payloadOf(token string) ([]byte, error) {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, ok := strings.Cut(rest, ".")
+	if !ok {
+		return nil, tokenError("not a signed token in compact form")
+	}
+	return base64url.DecodeString(payload)
+}
