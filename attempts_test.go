@@ -1,0 +1,588 @@
+package logtogin_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// send makes a request with given cookies and follows no redirect.
+func send(t *testing.T, method, address string, cookies []*http.Cookie, header http.Header) page {
+	t.Helper()
+	r, err := http.NewRequest(method, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	b := newBrowser(t)
+	b.client.Jar = nil
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for name, values := range header {
+		if values == nil {
+			delete(b.header, name)
+			continue
+		}
+		b.header[name] = values
+	}
+	return b.do(r)
+}
+
+// setCookies are the cookies that an answer sets and does not delete.
+func setCookies(p page) (set []*http.Cookie) {
+	for _, cookie := range (&http.Response{Header: p.header}).Cookies() {
+		if cookie.MaxAge >= 0 {
+			set = append(set, cookie)
+		}
+	}
+	return set
+}
+
+// C13, C12.
+func TestCallbackInAnotherBrowserIsRefused(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	callback := newBrowser(t).signInUntilCallback(app, logtotest.DefaultUser())
+	victim := newBrowser(t)
+	page := victim.get(callback.String())
+	if page.status != http.StatusBadRequest || !strings.Contains(page.body, "not started in this browser") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+	if logto.Calls().Token != 0 || victim.isSignedIn(app) || len(victim.ours(app)) > 0 {
+		t.Error("the callback had an effect")
+	}
+}
+
+// C14, and the warning of the protocol notes: Logto revokes the whole grant
+// when it sees a code twice.
+func TestCallbackThatComesAgain(t *testing.T) {
+	t.Parallel()
+	t.Run("in parallel shares the outcome of the first", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		cookies := b.ours(app)
+
+		const parallel = 8
+		arrived, proceed := make(chan struct{}), make(chan struct{})
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			close(arrived)
+			<-proceed
+			next.ServeHTTP(w, r)
+		})
+		pages := make([]page, parallel)
+		var all sync.WaitGroup
+		for i := range parallel {
+			all.Go(func() { pages[i] = send(t, http.MethodGet, callback.String(), cookies, nil) })
+		}
+		<-arrived
+		close(proceed)
+		all.Wait()
+		for i, page := range pages {
+			if page.status != http.StatusFound || page.header.Get("Location") != "/" {
+				t.Fatalf("answer %d is %d to %q: %s", i, page.status, page.header.Get("Location"), page.body)
+			}
+			home := send(t, http.MethodGet, app.url+"/user-info", setCookies(page), nil)
+			if home.status != http.StatusOK {
+				t.Errorf("answer %d does not sign in: %d %s", i, home.status, home.body)
+			}
+		}
+		if calls := logto.Calls(); calls.Token != 1 {
+			t.Errorf("%d token calls", calls.Token)
+		}
+	})
+	t.Run("after the first one goes on to the page after sign-in", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		for range 3 {
+			if page := b.get(callback.String()); page.body != "signed in as alice" || page.url.Path != "/" {
+				t.Errorf("%s %s", page.url, page.body)
+			}
+		}
+		if calls := logto.Calls(); calls.Token != 1 {
+			t.Errorf("%d token calls", calls.Token)
+		}
+	})
+	t.Run("with its old cookies minutes later is refused without a token call", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		now := newClock()
+		app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now = now.Now })
+		b := newBrowser(t)
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		cookies := b.ours(app)
+		b.get(callback.String())
+		for range 3 {
+			now.advance(3 * time.Minute)
+			page := send(t, http.MethodGet, callback.String(), cookies, nil)
+			if page.status != http.StatusBadRequest || len(setCookies(page)) > 0 {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		}
+		if calls := logto.Calls(); calls.Token != 1 {
+			t.Errorf("%d token calls", calls.Token)
+		}
+	})
+	t.Run("after the user signed out brings nothing back", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		cookies := b.ours(app)
+		b.get(callback.String())
+		b.get(app.url + "/sign-out")
+		page := send(t, http.MethodGet, callback.String(), cookies, nil)
+		home := send(t, http.MethodGet, app.url+"/", setCookies(page), nil)
+		if home.body != "not signed in" {
+			t.Errorf("%d, then %s", page.status, home.body)
+		}
+	})
+	t.Run("after Logto was down shares that failure and spends no code twice", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		cookies := b.ours(app)
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.WriteHeader(http.StatusBadGateway)
+		})
+		for range 2 {
+			page := send(t, http.MethodGet, callback.String(), cookies, nil)
+			if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		}
+		if calls := logto.Calls(); calls.Token != 1 {
+			t.Errorf("%d token calls", calls.Token)
+		}
+	})
+}
+
+// C16.
+func TestAttemptOfOneApplicationIsRefusedByAnother(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	other := newApplication(t, logtotest.NewServer(t), nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	name := other.attemptCookie(t)
+	for _, cookie := range b.ours(app) {
+		cookie.Name = name
+		page := send(t, http.MethodGet, other.url+callback.RequestURI(), []*http.Cookie{cookie}, nil)
+		if page.status != http.StatusBadRequest {
+			t.Errorf("%d %s", page.status, page.body)
+		}
+	}
+	if logto.Calls().Token != 0 {
+		t.Error("the code was redeemed")
+	}
+}
+
+// attemptCookie is the name of a cookie that this application sets at the
+// start of a sign-in.
+func (app *application) attemptCookie(t *testing.T) string {
+	t.Helper()
+	set := setCookies(send(t, http.MethodGet, app.url+"/sign-in", nil, nil))
+	if len(set) != 1 {
+		t.Fatalf("%d cookies", len(set))
+	}
+	return set[0].Name
+}
+
+// C22, and the same for the session's cookie (C31's bit flip of what we seal).
+func TestTamperedCookiesAreRefused(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	attempt := b.ours(app)[0]
+	each := func(cookie *http.Cookie, check func(changed *http.Cookie, what string)) {
+		for i := range cookie.Value {
+			replacement := "A"
+			if cookie.Value[i] == 'A' {
+				replacement = "B"
+			}
+			changed := *cookie
+			changed.Value = cookie.Value[:i] + replacement + cookie.Value[i+1:]
+			check(&changed, fmt.Sprintf("byte %d changed", i))
+		}
+		for _, cut := range []int{1, 4, 12, 16, 22, len(cookie.Value) / 2, len(cookie.Value)} {
+			changed := *cookie
+			changed.Value = cookie.Value[:len(cookie.Value)-cut]
+			check(&changed, fmt.Sprintf("%d bytes cut off", cut))
+		}
+	}
+	each(attempt, func(changed *http.Cookie, what string) {
+		page := send(t, http.MethodGet, callback.String(), []*http.Cookie{changed}, nil)
+		// The tag that holds pieces together is no secret: a single piece may
+		// have any.
+		if page.status != http.StatusBadRequest && !strings.HasPrefix(what, "byte") {
+			t.Errorf("attempt with %s: %d", what, page.status)
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	b.get(callback.String())
+	session := b.ours(app)[0]
+	head := strings.LastIndexByte(session.Value, '.') + 1
+	each(session, func(changed *http.Cookie, what string) {
+		page := send(t, http.MethodGet, app.url+"/", []*http.Cookie{changed}, nil)
+		if changed.Value[:min(head, len(changed.Value))] == session.Value[:head] && page.body != "not signed in" {
+			t.Errorf("session with %s: %s", what, page.body)
+		}
+	})
+}
+
+// C63.
+func TestCookiesAreBoundToTheirNameAndPurpose(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	attempt := *b.ours(app)[0]
+	b.get(callback.String())
+	session := *b.ours(app)[0]
+
+	asSession := attempt
+	asSession.Name = session.Name
+	if page := send(t, http.MethodGet, app.url+"/", []*http.Cookie{&asSession}, nil); page.body != "not signed in" {
+		t.Errorf("an attempt is taken for a session: %s", page.body)
+	}
+	for i := range 6 {
+		moved := attempt
+		moved.Name = attempt.Name[:len(attempt.Name)-1] + fmt.Sprint(i)
+		if moved.Name == attempt.Name {
+			continue
+		}
+		if page := send(t, http.MethodGet, callback.String(), []*http.Cookie{&moved}, nil); page.status != http.StatusBadRequest {
+			t.Errorf("an attempt moved to slot %d is accepted", i)
+		}
+	}
+}
+
+// C23.
+func TestAttemptEndsAfterAnHour(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		wait     time.Duration
+		signedIn bool
+	}{
+		"59 minutes are fine":     {59 * time.Minute, true},
+		"61 minutes are too long": {61 * time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			now := newClock()
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now = now.Now })
+			logto.SetNow(now.Now)
+			b := newBrowser(t)
+			form := b.get(app.url + "/sign-in")
+			cookies := b.ours(app)
+			now.advance(test.wait)
+			b.stopAt(app.url)
+			// The fake's own pages live for an hour, too.
+			logto.SetNow(func() time.Time { return now.Now().Add(-30 * time.Minute) })
+			callback := b.enter(form, logtotest.DefaultUser()).header.Get("Location")
+			page := send(t, http.MethodGet, callback, cookies, nil)
+			if (page.status == http.StatusFound) != test.signedIn || (logto.Calls().Token > 0) != test.signedIn {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
+// C24.
+func TestAThousandSignInsInOneBrowserStaySmall(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	b.stopAt(logto.Endpoint())
+	longPath := "/profile?q=" + strings.Repeat("x", 550)
+	for i := range 1000 {
+		path := "/profile"
+		if i%2 == 0 {
+			path = longPath
+		}
+		page := b.get(app.url + "/sign-in?return_to=" + url.QueryEscape(path))
+		if page.status != http.StatusFound {
+			t.Fatalf("sign-in %d: %d %s", i, page.status, page.body)
+		}
+		size := 0
+		for _, cookie := range b.ours(app) {
+			size += len(cookie.Name) + len(cookie.Value) + len("=; ")
+		}
+		if size > 8<<10 {
+			t.Fatalf("after sign-in %d our cookies have %d bytes", i, size)
+		}
+	}
+	if count := len(b.ours(app)); count > 7 {
+		t.Errorf("%d cookies", count)
+	}
+	if !b.isSignedIn(app) {
+		t.Error("the attempts have displaced the session")
+	}
+	// The last attempt can be finished.
+	b.keepGoing()
+	if page := b.get(app.url + "/sign-in?return_to=/profile%3Fdone"); page.url.RequestURI() != "/profile?done" {
+		t.Errorf("arrived at %s", page.url)
+	}
+}
+
+func TestSixtyTabsRestoredAtOnceStaySmall(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	jar := map[string]string{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			path := "/profile?q=" + strings.Repeat("x", 580)
+			set := setCookies(send(t, http.MethodGet, app.url+"/sign-in?return_to="+url.QueryEscape(path), nil, nil))
+			mu.Lock()
+			defer mu.Unlock()
+			for _, cookie := range set {
+				jar[cookie.Name] = cookie.Value
+			}
+		})
+	}
+	all.Wait()
+	size := 0
+	for name, value := range jar {
+		size += len(name) + len(value) + len("=; ")
+	}
+	if len(jar) > 6 || size > 8<<10 {
+		t.Errorf("%d cookies of %d bytes", len(jar), size)
+	}
+}
+
+func TestTwoTabsSignInAtOnce(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	b.stopAt(app.url + "/callback")
+	one := b.get(app.url + "/sign-in?return_to=/profile%3Ftab%3D1").header.Get("Location")
+	two := b.get(app.url + "/sign-in?return_to=/profile%3Ftab%3D2").header.Get("Location")
+	b.keepGoing()
+	if page := b.get(one); page.url.RequestURI() != "/profile?tab=1" || page.status != http.StatusOK {
+		t.Errorf("first tab: %d %s", page.status, page.url)
+	}
+	if page := b.get(two); page.url.RequestURI() != "/profile?tab=2" || page.status != http.StatusOK {
+		t.Errorf("second tab: %d %s", page.status, page.url)
+	}
+}
+
+// C26.
+func TestMaxAgeIsCheckedInTheTokenOfTheSameRequest(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		authTime any // nil leaves the claim out
+		accept   bool
+	}{
+		"authenticated a minute ago":  {time.Now().Add(-time.Minute).Unix(), true},
+		"authenticated two hours ago": {time.Now().Add(-2 * time.Hour).Unix(), false},
+		"auth_time is missing":        {nil, false},
+		"auth_time is not a number":   {"now", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeIDToken(func(token *logtotest.IDToken) {
+				delete(token.Claims, "auth_time")
+				if test.authTime != nil {
+					token.Claims["auth_time"] = test.authTime
+				}
+			})
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.SignInDefaults.MaxAge = time.Hour })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			if b.isSignedIn(app) != test.accept {
+				t.Errorf("signed in: %v", !test.accept)
+			}
+		})
+	}
+}
+
+// C27.
+func TestOnlyNavigationsStartASignIn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	for name, test := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"a navigation":              {http.Header{"Sec-Fetch-Mode": {"navigate"}}, http.StatusFound},
+		"without Fetch Metadata":    {http.Header{"Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusFound},
+		"an image":                  {http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, http.StatusNoContent},
+		"a script's fetch":          {http.Header{"Sec-Fetch-Mode": {"cors"}}, http.StatusNoContent},
+		"a prefetch":                {http.Header{"Sec-Purpose": {"prefetch"}}, http.StatusServiceUnavailable},
+		"a prerender":               {http.Header{"Sec-Purpose": {"prefetch;prerender"}}, http.StatusServiceUnavailable},
+		"an old browser's prefetch": {http.Header{"Purpose": {"prefetch"}}, http.StatusServiceUnavailable},
+	} {
+		for _, path := range []string{"/sign-in", "/sign-up", "/sign-out"} {
+			page := send(t, http.MethodGet, app.url+path, nil, test.header)
+			if page.status != test.status {
+				t.Errorf("%s of %s: %d, want %d", name, path, page.status, test.status)
+			}
+			if test.status != http.StatusFound && len(page.header.Values("Set-Cookie")) > 0 {
+				t.Errorf("%s of %s sets cookies", name, path)
+			}
+		}
+	}
+	page := send(t, http.MethodGet, app.url+"/sign-in?return_to=/profile", nil, http.Header{"Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}})
+	if page.header.Get("HX-Redirect") != "/sign-in?return_to=/profile" {
+		t.Errorf("htmx is told to go to %q", page.header.Get("HX-Redirect"))
+	}
+}
+
+// C28.
+func TestErrorsFromLogtoAreShownAsText(t *testing.T) {
+	t.Parallel()
+	const script = "<script>alert(1)</script>"
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	logto.ChangeCallback(func(q url.Values) url.Values {
+		return url.Values{"error": {"access_denied"}, "error_description": {script}, "state": q["state"], "iss": q["iss"]}
+	})
+	b := newBrowser(t)
+	page := b.signIn(app.url+"/profile?deep=1", logtotest.DefaultUser())
+	if page.status != http.StatusBadRequest || strings.Contains(page.body, script) || !strings.Contains(page.body, "access_denied: &lt;script&gt;") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+	if !strings.Contains(page.body, `href="/sign-in?return_to=%2Fprofile%3Fdeep%3D1"`) {
+		t.Errorf("the page forgets where the user wanted to go: %s", page.body)
+	}
+	for _, header := range []string{"Content-Security-Policy", "Referrer-Policy", "Cache-Control"} {
+		if page.header.Get(header) == "" {
+			t.Errorf("the error page has no %s", header)
+		}
+	}
+	// Without an attempt of this browser the text is not shown at all.
+	page = newBrowser(t).get(app.url + "/callback?state=x&error=access_denied&error_description=call+this+number")
+	if page.status != http.StatusBadRequest || strings.Contains(page.body, "call this number") || strings.Contains(page.body, "access_denied") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}
+
+// C29, C67.
+func TestCookieAttributes(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	for name, test := range map[string]struct {
+		baseURL, prefix string
+		secure          bool
+	}{
+		"on http":  {"", "logtogin_", false},
+		"on https": {"https://app.example.com", "__Host-logtogin_", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
+				if test.baseURL != "" {
+					cfg.BaseURL = test.baseURL
+				}
+			})
+			page := send(t, http.MethodGet, app.url+"/sign-in", nil, nil)
+			set := setCookies(page)
+			if len(set) != 1 {
+				t.Fatalf("%d cookies", len(set))
+			}
+			cookie := set[0]
+			if !strings.HasPrefix(cookie.Name, test.prefix) || !cookie.HttpOnly || cookie.Secure != test.secure ||
+				cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" || cookie.Domain != "" || cookie.MaxAge != 3600 {
+				t.Errorf("%+v", cookie)
+			}
+			if page.header.Get("Cache-Control") != "private, no-store" || page.header.Get("Vary") != "Cookie" {
+				t.Errorf("headers are %v", page.header)
+			}
+		})
+	}
+}
+
+// C30, C7 and the headers of the callback.
+func TestCallbackAnswersWithARedirect(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	page := send(t, http.MethodGet, callback.String(), b.ours(app), nil)
+	if page.status != http.StatusFound || page.header.Get("Location") != "/" || page.header.Get("Referrer-Policy") != "no-referrer" ||
+		page.header.Get("Cache-Control") != "private, no-store" {
+		t.Errorf("%d %v", page.status, page.header)
+	}
+	for _, secret := range []string{callback.Query().Get("code"), callback.Query().Get("state")} {
+		if strings.Contains(fmt.Sprint(page.header), secret) || strings.Contains(page.body, secret) || strings.Contains(app.log.String(), secret) {
+			t.Error("the answer or the log repeats code or state")
+		}
+	}
+	if page := send(t, http.MethodPost, callback.String(), nil, nil); page.status != http.StatusNotFound && page.status != http.StatusMethodNotAllowed {
+		t.Errorf("POST to the callback: %d", page.status)
+	}
+}
+
+func TestABrowserWithoutCookiesDoesNotLoop(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.stopAt(app.url + "/callback")
+	callback := b.signIn(app.url+"/profile", logtotest.DefaultUser()).header.Get("Location")
+	page := send(t, http.MethodGet, callback, nil, nil)
+	if page.status != http.StatusBadRequest || page.header.Get("Refresh") != "" || !strings.Contains(page.body, "allow cookies") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}
+
+func TestACallbackRouteOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.Paths.Callback = "-"
+		cfg.SignInDefaults.RedirectURI = "/welcome"
+	})
+	app.router.GET("/welcome", func(c *gin.Context) {
+		result, err := app.auth.HandleCallback(c)
+		if err != nil {
+			c.String(http.StatusTeapot, err.Error())
+			return
+		}
+		c.Redirect(http.StatusFound, "/profile?welcome="+result.Claims.Username+"&then="+url.QueryEscape(result.ReturnTo))
+	})
+	b := newBrowser(t)
+	page := b.signIn(app.url+"/sign-in?return_to=/x", logtotest.DefaultUser())
+	if page.url.RequestURI() != "/profile?welcome=alice&then=%2Fx" {
+		t.Errorf("arrived at %s: %s", page.url, page.body)
+	}
+	if page := newBrowser(t).get(app.url + "/welcome?code=x&state=y"); page.status != http.StatusTeapot {
+		t.Errorf("%d", page.status)
+	}
+}

@@ -1,0 +1,377 @@
+package logtogin_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// The tests of the OpenID Foundation's certification plans for relying
+// parties, by their official names. The criterion is the suite's own: what the
+// client must accept ends signed in; what it must refuse ends without a
+// session and without a call of the userinfo endpoint.
+
+// The names are "oidcc-client-" + the name here.
+func TestConformanceOfIDTokens(t *testing.T) {
+	t.Parallel()
+	appendOne := func(claim string) func(*logtotest.IDToken) {
+		return func(token *logtotest.IDToken) { token.Claims[claim] = token.Claims[claim].(string) + "1" }
+	}
+	without := func(claim string) func(*logtotest.IDToken) {
+		return func(token *logtotest.IDToken) { delete(token.Claims, claim) }
+	}
+	set := func(claim string, value any) func(*logtotest.IDToken) {
+		return func(token *logtotest.IDToken) { token.Claims[claim] = value }
+	}
+	for name, test := range map[string]struct {
+		algorithm string // of the provider's key; default ES384
+		change    func(*logtotest.IDToken)
+		accept    bool
+	}{
+		// D.1, plan oidcc-client-basic-certification-test-plan.
+		"test":                        {accept: true},
+		"test-invalid-iss":            {change: appendOne("iss")},
+		"test-missing-sub":            {change: without("sub")},
+		"test-invalid-aud":            {change: appendOne("aud")},
+		"test-missing-iat":            {change: without("iat")},
+		"test-kid-absent-single-jwks": {change: func(token *logtotest.IDToken) { delete(token.Header, "kid") }, accept: true},
+		"test-idtoken-sig-rs256":      {algorithm: "RS256", accept: true},
+		"test-nonce-invalid":          {change: appendOne("nonce")},
+		"test-scope-userinfo-claims":  {accept: true},
+		"test-client-secret-basic":    {accept: true},
+		"test-idtoken-sig-none":       {change: func(token *logtotest.IDToken) { token.Header["alg"], token.Algorithm = "none", "none" }},
+		"test-invalid-sig-rs256":      {algorithm: "RS256", change: damagedSignature},
+		"test-invalid-sig-es256":      {algorithm: "ES256", change: damagedSignature},
+		"test-invalid-sig-es384":      {change: damagedSignature},
+		"test-invalid-sig-eddsa":      {algorithm: "EdDSA", change: damagedSignature},
+		"test-idtoken-sig-es256":      {algorithm: "ES256", accept: true},
+		"test-idtoken-sig-es512":      {algorithm: "ES512", accept: true},
+		"test-idtoken-sig-ps256":      {algorithm: "PS256", accept: true},
+		"test-idtoken-sig-eddsa":      {algorithm: "EdDSA", accept: true},
+		"test-invalid-sig-hs256": {change: func(token *logtotest.IDToken) {
+			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", []byte("secret")
+		}},
+		"test-invalid-athash":     {change: set("at_hash", "invalid")},
+		"test-missing-athash":     {accept: true},
+		"fapi-missing-iss":        {change: without("iss")},
+		"fapi-missing-aud":        {change: without("aud")},
+		"fapi-missing-exp":        {change: without("exp")},
+		"fapi-expired-exp":        {change: set("exp", time.Now().Add(-6*time.Minute).Unix())},
+		"fapi-missing-nonce":      {change: without("nonce")},
+		"fapi-alternate-alg":      {change: func(token *logtotest.IDToken) { token.Header["alg"] = "ES256" }},
+		"fapi-null-alg":           {change: func(token *logtotest.IDToken) { token.Header["alg"] = nil }},
+		"fapi-valid-aud-as-array": {change: func(token *logtotest.IDToken) { token.Claims["aud"] = []any{token.Claims["aud"]} }, accept: true},
+		"fapi-secondary-aud":      {change: func(token *logtotest.IDToken) { token.Claims["aud"] = []any{token.Claims["aud"], "other"} }},
+		"fapi-secondary-aud-with-azp": {change: func(token *logtotest.IDToken) {
+			token.Claims["azp"] = token.Claims["aud"]
+			token.Claims["aud"] = []any{token.Claims["aud"], "other"}
+		}, accept: true},
+		"foreign azp (C35)":               {change: set("azp", "other")},
+		"aud is an empty list (C34)":      {change: set("aud", []any{})},
+		"aud is a number (C34)":           {change: set("aud", 7)},
+		"sub is empty":                    {change: set("sub", "")},
+		"sub is null":                     {change: set("sub", nil)},
+		"only Sub, not sub (C53)":         {change: func(token *logtotest.IDToken) { token.Claims["Sub"] = token.Claims["sub"]; delete(token.Claims, "sub") }},
+		"exp is 0 (C37)":                  {change: set("exp", 0)},
+		"exp is a string (C37)":           {change: set("exp", "9999999999")},
+		"exp is 1e300 (C37)":              {change: set("exp", 1e300)},
+		"exp is negative (C37)":           {change: set("exp", -1)},
+		"exp is null":                     {change: set("exp", nil)},
+		"exp 50 s ago, within the skew":   {change: set("exp", time.Now().Add(-50*time.Second).Unix()), accept: true},
+		"iat in the far future (C37)":     {change: set("iat", time.Now().Add(time.Hour).Unix())},
+		"iat 50 s ahead, within the skew": {change: set("iat", time.Now().Add(50*time.Second).Unix()), accept: true},
+		"nbf in the future":               {change: set("nbf", time.Now().Add(time.Hour).Unix())},
+		"nbf is not a time":               {change: set("nbf", "now")},
+		"crit in the header (C39)":        {change: func(token *logtotest.IDToken) { token.Header["crit"] = []string{"exp"} }},
+		"an access token's type (C36)":    {change: func(token *logtotest.IDToken) { token.Header["typ"] = "at+jwt" }},
+		"a logout token's type":           {change: func(token *logtotest.IDToken) { token.Header["typ"] = "logout+jwt" }},
+		"the type JWT of older Logtos":    {change: func(token *logtotest.IDToken) { token.Header["typ"] = "JWT" }, accept: true},
+		"no token at all":                 {change: func(token *logtotest.IDToken) { token.Raw = " " }},
+		"something with five parts (JWE)": {change: func(token *logtotest.IDToken) { token.Raw = "a.b.c.d.e" }},
+		"100 000 dots (C40)":              {change: func(token *logtotest.IDToken) { token.Raw = strings.Repeat(".", 100_000) }},
+	} {
+		t.Run("oidcc-client-"+name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			if test.algorithm != "" {
+				if err := logto.RotateKey(test.algorithm); err != nil {
+					t.Fatal(err)
+				}
+				onlyNewestKey(logto)
+			}
+			logto.ChangeIDToken(test.change)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+			if test.accept {
+				if page.status != http.StatusOK || logto.Calls().UserInfo != 1 {
+					t.Errorf("refused: %d %s\n%s", page.status, page.body, app.log)
+				}
+				return
+			}
+			if page.status != http.StatusBadRequest || page.url.Path != "/callback" || logto.Calls().UserInfo != 0 || b.isSignedIn(app) {
+				t.Errorf("not refused: %d %s", page.status, page.body)
+			}
+			if logto.Calls().Token != 1 {
+				t.Errorf("%d token calls", logto.Calls().Token)
+			}
+		})
+	}
+}
+
+// damagedSignature flips a bit in the middle of the signature.
+func damagedSignature(token *logtotest.IDToken) {
+	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
+	if err != nil {
+		panic(err)
+	}
+	at := strings.LastIndexByte(raw, '.') + 20
+	flipped := byte('A')
+	if raw[at] == 'A' {
+		flipped = 'B'
+	}
+	token.Raw = raw[:at] + string(flipped) + raw[at+1:]
+}
+
+func onlyNewestKey(logto *logtotest.Server) {
+	logto.ChangeKeys(func(set map[string]any) any {
+		set["keys"] = set["keys"].([]any)[:1]
+		return set
+	})
+}
+
+// oidcc-client-test-kid-absent-multiple-jwks: either refusing or trying all of
+// them passes; ours tries all.
+func TestConformanceOfATokenWithoutKidAndSeveralKeys(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	if err := logto.RotateKey("ES384"); err != nil {
+		t.Fatal(err)
+	}
+	logto.ChangeIDToken(func(token *logtotest.IDToken) { delete(token.Header, "kid") })
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK {
+		t.Errorf("refused: %d %s", page.status, page.body)
+	}
+}
+
+// oidcc-client-test-userinfo-invalid-sub, and C52.
+func TestConformanceOfUserInfo(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(map[string]any) any{
+		"oidcc-client-test-userinfo-invalid-sub": func(info map[string]any) any {
+			info["sub"] = info["sub"].(string) + "invalid"
+			return info
+		},
+		"no sub":   func(info map[string]any) any { delete(info, "sub"); return info },
+		"a list":   func(info map[string]any) any { return []any{info} },
+		"null":     func(map[string]any) any { return nil },
+		"a string": func(map[string]any) any { return "alice" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeUserInfo(change)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+			if page.status != http.StatusBadGateway || !strings.Contains(page.body, "token not acceptable") {
+				t.Errorf("user info was used: %d %s", page.status, page.body)
+			}
+			if !b.isSignedIn(app) {
+				t.Error("the session is gone")
+			}
+		})
+	}
+}
+
+// D.2, plan oidcc-client-config-certification-test-plan.
+func TestConformanceOfDiscovery(t *testing.T) {
+	t.Parallel()
+	t.Run("oidcc-client-test-discovery-openid-config", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		if calls := logto.Calls(); calls.Discovery != 1 || !b.isSignedIn(app) {
+			t.Errorf("calls are %+v", calls)
+		}
+	})
+	t.Run("oidcc-client-test-discovery-jwks-uri-keys", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		elsewhere := logtotest.NewServer(t)
+		logto.ChangeDiscovery(func(document map[string]any) any {
+			document["jwks_uri"] = elsewhere.Issuer() + "/jwks"
+			return document
+		})
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		if elsewhere.Calls().Keys == 0 || logto.Calls().Keys != 0 {
+			t.Error("the keys did not come from the jwks_uri of the document")
+		}
+		if page.status != http.StatusBadRequest {
+			t.Errorf("a token of another's key was accepted: %d", page.status)
+		}
+	})
+	t.Run("oidcc-client-test-discovery-issuer-mismatch", func(t *testing.T) {
+		t.Parallel()
+		for name, issuer := range map[string]func(string) any{
+			"INVALID appended":       func(issuer string) any { return issuer + "INVALID" },
+			"a slash appended (C38)": func(issuer string) any { return issuer + "/" },
+			"absent":                 func(string) any { return nil },
+		} {
+			logto := logtotest.NewServer(t)
+			logto.ChangeDiscovery(func(document map[string]any) any {
+				document["issuer"] = issuer(document["issuer"].(string))
+				return document
+			})
+			app := newApplication(t, logto, nil)
+			page := newBrowser(t).get(app.url + "/sign-in")
+			if page.status != http.StatusServiceUnavailable || logto.Calls().Authorization != 0 {
+				t.Errorf("%s: %d, calls %+v", name, page.status, logto.Calls())
+			}
+		}
+	})
+	t.Run("oidcc-client-test-signing-key-rotation-just-before-signing", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		if err := app.auth.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if err := logto.RotateKey("RS256"); err != nil {
+				t.Error(err)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b := newBrowser(t)
+		if b.signIn(app.url+"/profile", logtotest.DefaultUser()); !b.isSignedIn(app) {
+			t.Error("the new key was not fetched")
+		}
+		if calls := logto.Calls(); calls.Keys != 2 {
+			t.Errorf("%d key calls, want 2", calls.Keys)
+		}
+	})
+	t.Run("oidcc-client-test-signing-key-rotation", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		for range 3 { // within one cooldown of ten seconds
+			b := newBrowser(t)
+			if b.signIn(app.url+"/profile", logtotest.DefaultUser()); !b.isSignedIn(app) {
+				t.Error("not signed in")
+			}
+			if err := logto.RotateKey("ES384"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if calls := logto.Calls(); calls.Keys != 3 {
+			t.Errorf("%d key calls, want 3", calls.Keys)
+		}
+	})
+}
+
+// D.6: the answer of the token endpoint.
+func TestConformanceOfTheTokenAnswer(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(map[string]any) any
+		accept bool
+	}{
+		"token-endpoint-response-without-expires_in": {func(a map[string]any) any { delete(a, "expires_in"); return a }, true},
+		"token-type-case-insensitivity":              {func(a map[string]any) any { a["token_type"] = "bEARER"; return a }, true},
+		"no scope":                                   {func(a map[string]any) any { delete(a, "scope"); return a }, true},
+		"expires_in in quotes":                       {func(a map[string]any) any { a["expires_in"] = "3600"; return a }, true},
+		"another token type":                         {func(a map[string]any) any { a["token_type"] = "DPoP"; return a }, false},
+		"no token type":                              {func(a map[string]any) any { delete(a, "token_type"); return a }, false},
+		"no id token":                                {func(a map[string]any) any { delete(a, "id_token"); return a }, false},
+		"an id token that is no string":              {func(a map[string]any) any { a["id_token"] = 7; return a }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeTokenAnswer(test.change)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+			if test.accept != (page.status == http.StatusOK) || test.accept != b.isSignedIn(app) {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
+// D.6: the authorization response. None of these may lead to a token call.
+func TestConformanceOfTheCallback(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(url.Values) url.Values
+		status int
+	}{
+		"invalid-authorization-response-iss (C17)":                       {func(q url.Values) url.Values { q.Set("iss", q.Get("iss")+"1"); return q }, http.StatusBadRequest},
+		"remove-authorization-response-iss (C17)":                        {func(q url.Values) url.Values { q.Del("iss"); return q }, http.StatusBadRequest},
+		"ensure-authorization-response-with-invalid-state-fails":         {func(q url.Values) url.Values { q.Set("state", q.Get("state")+"1"); return q }, http.StatusBadRequest},
+		"ensure-authorization-response-with-invalid-missing-state-fails": {func(q url.Values) url.Values { q.Del("state"); return q }, http.StatusBadRequest},
+		"state twice (C18)":                     {func(q url.Values) url.Values { q.Add("state", q.Get("state")); return q }, http.StatusBadRequest},
+		"code twice (C18)":                      {func(q url.Values) url.Values { q.Add("code", q.Get("code")); return q }, http.StatusBadRequest},
+		"iss twice (C18)":                       {func(q url.Values) url.Values { q.Add("iss", q.Get("iss")); return q }, http.StatusBadRequest},
+		"error twice (C18)":                     {func(q url.Values) url.Values { q["error"] = []string{"a", "b"}; return q }, http.StatusBadRequest},
+		"neither code nor error":                {func(q url.Values) url.Values { q.Del("code"); return q }, http.StatusBadRequest},
+		"error beside a code":                   {func(q url.Values) url.Values { q.Set("error", "access_denied"); return q }, http.StatusBadRequest},
+		"nothing, a consent that was cancelled": {func(url.Values) url.Values { return url.Values{} }, http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeCallback(test.change)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if page.status != test.status || page.url.Path != "/callback" {
+				t.Errorf("%d at %s: %s", page.status, page.url, page.body)
+			}
+			if calls := logto.Calls(); calls.Token != 0 || calls.UserInfo != 0 {
+				t.Errorf("calls are %+v", calls)
+			}
+			if !strings.Contains(page.body, `href="/sign-in`) || b.isSignedIn(app) {
+				t.Errorf("the page offers no new start: %s", page.body)
+			}
+		})
+	}
+}
+
+// The clock of the application off by 90 s is more than the default skew.
+func TestClockSkewIsConfigurable(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		skew   time.Duration
+		accept bool
+	}{
+		"90 s off with the default of 60 s": {0, false},
+		"90 s off with 2 minutes allowed":   {2 * time.Minute, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
+				cfg.ClockSkew = test.skew
+				cfg.Now = func() time.Time { return time.Now().Add(-90 * time.Second) }
+			})
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if b.isSignedIn(app) != test.accept {
+				t.Errorf("signed in: %v", !test.accept)
+			}
+		})
+	}
+}
