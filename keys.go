@@ -58,8 +58,10 @@ func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)
 
 // get makes sure that there are keys.
 func (k *keySet) get(ctx context.Context) error {
-	_, err := k.current.Get(ctx)
-	return err
+	if _, err := k.current.Get(ctx); err != nil {
+		return unavailable("the key set", err)
+	}
+	return nil
 }
 
 // find returns the keys that a token with this header can have been signed
@@ -70,7 +72,7 @@ func (k *keySet) get(ctx context.Context) error {
 func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) ([]verificationKey, error) {
 	known, err := k.current.Get(ctx)
 	if err != nil {
-		return nil, err
+		return nil, unavailable("the key set", err)
 	}
 	for final := false; ; {
 		if fitting := fittingKeys(known.Value, id, algorithm); len(fitting) > 0 || final {
@@ -78,7 +80,7 @@ func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlg
 		}
 		known, final, err = k.current.Newer(ctx, known.Generation, cooldown)
 		if err != nil {
-			return nil, err
+			return nil, unavailable("the key set", err)
 		}
 	}
 }

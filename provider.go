@@ -154,11 +154,7 @@ func (p *provider) fetchKeys(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := p.get(ctx, m.keysEndpoint)
-	if err != nil {
-		return nil, unavailable("the key set", err)
-	}
-	return body, nil
+	return p.get(ctx, m.keysEndpoint)
 }
 
 // tokens is a successful answer of the token endpoint (RFC 6749, section 5.1).

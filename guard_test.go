@@ -1,0 +1,303 @@
+package logtogin_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+const browserAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+// The table "How it answers" of the design, for a visitor.
+func TestGuardAnswersAVisitor(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	handled := false
+	guarded := func(c *gin.Context) { handled = true; c.String(http.StatusOK, "SECRET") }
+	app.router.Handle(http.MethodGet, "/deep/page", app.auth.Guard(), guarded)
+	app.router.Handle(http.MethodHead, "/deep/page", app.auth.Guard(), guarded)
+	app.router.Handle(http.MethodPut, "/deep/page", app.auth.Guard(), guarded)
+	const signIn = "/sign-in?return_to=%2Fdeep%2Fpage%3Fq%3D1"
+	for name, test := range map[string]struct {
+		method     string
+		header     http.Header
+		status     int
+		location   string
+		hxRedirect string
+	}{
+		"a navigation":                        {header: http.Header{"Accept": {browserAccept}, "Sec-Fetch-Mode": {"navigate"}}, status: 302, location: signIn},
+		"a navigation without Fetch Metadata": {header: http.Header{"Accept": {browserAccept}, "Sec-Fetch-Mode": nil}, status: 302, location: signIn},
+		"HEAD":                                {method: "HEAD", header: http.Header{"Accept": {browserAccept}}, status: 302, location: signIn},
+		"PUT":                                 {method: "PUT", header: http.Header{"Accept": {browserAccept}}, status: 401},
+		"fetch that takes anything":           {header: http.Header{"Accept": {"*/*"}, "Sec-Fetch-Mode": {"cors"}}, status: 401},
+		"fetch that takes HTML":               {header: http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"same-origin"}}, status: 401},
+		"curl":                                {header: http.Header{"Accept": {"*/*"}, "Sec-Fetch-Mode": nil}, status: 401},
+		"no Accept":                           {header: http.Header{"Accept": nil, "Sec-Fetch-Mode": nil}, status: 401},
+		"an API client":                       {header: http.Header{"Accept": {"application/json"}, "Sec-Fetch-Mode": nil}, status: 401},
+		"HTML with quality zero":              {header: http.Header{"Accept": {"application/json, text/html;q=0"}, "Sec-Fetch-Mode": nil}, status: 401},
+		"HTML in capitals":                    {header: http.Header{"Accept": {"Text/HTML"}, "Sec-Fetch-Mode": nil}, status: 302, location: signIn},
+		"an htmx request":                     {header: http.Header{"Accept": {"*/*"}, "Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}, "Hx-Current-Url": {app.url + "/shown?x=1"}}, status: 401, hxRedirect: "/sign-in?return_to=%2Fshown%3Fx%3D1"},
+		"an htmx request of another":          {header: http.Header{"Accept": {"*/*"}, "Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}, "Hx-Current-Url": {"https://evil.example/x"}}, status: 401, hxRedirect: "/sign-in"},
+		"a websocket upgrade":                 {header: http.Header{"Accept": nil, "Sec-Fetch-Mode": {"websocket"}, "Upgrade": {"websocket"}, "Connection": {"Upgrade"}}, status: 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			method := test.method
+			if method == "" {
+				method = http.MethodGet
+			}
+			page := send(t, method, app.url+"/deep/page?q=1", nil, test.header)
+			if page.status != test.status || page.header.Get("Location") != test.location || page.header.Get("HX-Redirect") != test.hxRedirect {
+				t.Errorf("%d to %q, htmx to %q", page.status, page.header.Get("Location"), page.header.Get("HX-Redirect"))
+			}
+			if page.header.Get("Cache-Control") != "private, no-store" || page.header.Get("Vary") != "Cookie" {
+				t.Errorf("headers are %v", page.header)
+			}
+			if test.status == 401 && (page.header.Get("Content-Type") != "application/problem+json" || decode(t, page.body)["status"] != 401.0) {
+				t.Errorf("no problem document: %v %s", page.header, page.body)
+			}
+			if len(page.header.Values("Set-Cookie")) > 0 {
+				t.Error("a refused visitor gets cookies")
+			}
+		})
+	}
+	if handled { // C86
+		t.Error("the handler ran")
+	}
+}
+
+func TestGuardRefusesUnsafeMethodsFromOtherOrigins(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.TrustedOrigins = []string{"https://www.example.com"} })
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	for name, test := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"from itself":                   {http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {app.url}}, http.StatusOK},
+		"from no browser":               {nil, http.StatusOK},
+		"from a trusted origin":         {http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://www.example.com"}}, http.StatusOK},
+		"from another site":             {http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, http.StatusForbidden},
+		"from a sibling domain":         {http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://evil.example.com"}}, http.StatusForbidden},
+		"from an old browser":           {http.Header{"Origin": {"https://evil.example"}}, http.StatusForbidden},
+		"from the other scheme":         {http.Header{"Origin": {"https" + strings.TrimPrefix(app.url, "http") + ":1"}}, http.StatusForbidden},
+		"from a page without an origin": {http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"null"}}, http.StatusForbidden},
+	} {
+		page := send(t, http.MethodPost, app.url+"/profile", b.ours(app), test.header)
+		if page.status != test.status {
+			t.Errorf("%s: %d, want %d", name, page.status, test.status)
+		}
+	}
+}
+
+func TestSessionEndsAbsolutely(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*logtogin.Config)
+		ends   time.Duration
+	}{
+		"by default after 14 days":                       {func(*logtogin.Config) {}, 14 * 24 * time.Hour},
+		"after SessionLifetime":                          {func(cfg *logtogin.Config) { cfg.SessionLifetime = 90 * time.Minute }, 90 * time.Minute},
+		"with the ID token if there is no refresh token": {func(cfg *logtogin.Config) { cfg.Prompt = logtogin.PromptOmit }, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			now := newClock()
+			logto.SetNow(now.Now)
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now = now.Now; test.change(cfg) })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			cookies := b.ours(app)
+			isSignedIn := func() bool {
+				return send(t, http.MethodGet, app.url+"/", cookies, nil).body == "signed in as alice"
+			}
+			for range 10 { // activity does not stretch it
+				now.advance(test.ends/10 - time.Second)
+				if !isSignedIn() {
+					t.Fatal("the session ended early")
+				}
+			}
+			now.advance(10 * time.Second)
+			if isSignedIn() {
+				t.Error("the session goes on")
+			}
+		})
+	}
+}
+
+func TestSecretsRotate(t *testing.T) {
+	t.Parallel()
+	secret := func(letter string) string { return strings.Repeat(letter, 32) }
+	logto := logtotest.NewServer(t)
+	for name, test := range map[string]struct {
+		before, after func(*logtogin.Config)
+		signedIn      bool
+	}{
+		"nothing changed (a restart)":    {secrets(), secrets(), true},
+		"new before old":                 {secrets(secret("o")), secrets(secret("n"), secret("o")), true},
+		"the old one removed":            {secrets(secret("o")), secrets(secret("n")), false},
+		"Secrets set for the first time": {secrets(), secrets(secret("n")), false},
+		"AppSecret kept in PreviousAppSecrets": {secrets(), func(cfg *logtogin.Config) {
+			cfg.Secrets, cfg.PreviousAppSecrets = []string{secret("n")}, []string{cfg.AppSecret}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			old := newApplication(t, logto, test.before)
+			b := newBrowser(t)
+			b.signIn(old.url+"/sign-in", logtotest.DefaultUser())
+			cookies := b.ours(old)
+			restarted := newApplication(t, logto, test.after)
+			page := send(t, http.MethodGet, restarted.url+"/", cookies, nil)
+			if page.status != http.StatusOK || (page.body == "signed in as alice") != test.signedIn {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
+func secrets(list ...string) func(*logtogin.Config) {
+	return func(cfg *logtogin.Config) { cfg.Secrets = list }
+}
+
+// A session of many claims takes several cookies; one that is too large fails
+// with an error and keeps what was there.
+func TestLargeSessions(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		size    int
+		cookies int
+		fits    bool
+	}{
+		"100 bytes of claims":    {100, 1, true},
+		"4 000 bytes of claims":  {4_000, 2, true},
+		"20 000 bytes of claims": {20_000, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			big := logtotest.DefaultUser()
+			big.Username = "big"
+			big.Claims = map[string]any{"website": strings.Repeat("w", test.size)}
+			logto.AddUser(big)
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.SignInDefaults.Prompt = logtogin.PromptLoginConsent })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			page := b.signIn(app.url+"/sign-in", big)
+			who := b.get(app.url + "/").body
+			if test.fits && who != "signed in as big" || !test.fits && who != "signed in as alice" {
+				t.Errorf("%s; %d %s", who, page.status, page.body)
+			}
+			if !test.fits && page.status != http.StatusBadRequest {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			if ours := b.ours(app); len(ours) != test.cookies {
+				t.Errorf("%d cookies", len(ours))
+			}
+			for _, cookie := range b.ours(app) {
+				if size := len(cookie.Name) + 1 + len(cookie.Value); size > 3800 {
+					t.Errorf("a cookie of %d bytes", size)
+				}
+			}
+			b.get(app.url + "/sign-out")
+			if left := b.ours(app); len(left) > 0 {
+				t.Errorf("the sign-out leaves %v", left)
+			}
+		})
+	}
+}
+
+// C57: signing in as somebody else leaves nothing of the first user, whose
+// refresh token is revoked; signing in again as the same user revokes nothing,
+// because Logto shares the grant.
+func TestSigningInAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		second      string
+		revocations int
+	}{
+		"as another user": {"bob", 1},
+		"as the same":     {"alice", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bob := logtotest.DefaultUser()
+			bob.Username = "bob"
+			logto := logtotest.NewServer(t, logtotest.DefaultUser(), bob)
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Prompt = logtogin.PromptLoginConsent })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			first := b.ours(app)
+
+			form := b.get(app.url + "/sign-in")
+			if who := b.get(app.url + "/").body; who != "signed in as alice" {
+				t.Errorf("while signing in again: %s", who)
+			}
+			again := logtotest.DefaultUser()
+			again.Username = test.second
+			if page := b.enter(form, again); page.body != "signed in as "+test.second {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			if page := send(t, http.MethodGet, app.url+"/", first, nil); page.body != "not signed in" {
+				t.Errorf("the first session's cookie: %s", page.body)
+			}
+			if calls := logto.Calls(); calls.Revocation != test.revocations {
+				t.Errorf("%d revocations, want %d", calls.Revocation, test.revocations)
+			}
+		})
+	}
+}
+
+func TestGuardPanicsWithoutWhatSessionsNeed(t *testing.T) {
+	t.Parallel()
+	auth, err := logtogin.New(logtogin.Config{Endpoint: "https://example.logto.app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.Close()
+	for name, guard := range map[string]func() gin.HandlerFunc{
+		"Guard":    func() gin.HandlerFunc { return auth.Guard() },
+		"Optional": auth.Optional,
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s does not panic", name)
+				}
+			}()
+			guard()
+		}()
+	}
+}
+
+func TestForeignCookiesDoNotDisturb(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	ours := b.ours(app)[0]
+	for name, header := range map[string]string{
+		"Logto's own, with raw quotes, before": `_logto={"appId":"x","b":1}; ` + ours.Name + "=" + ours.Value,
+		"Logto's own, with raw quotes, after":  ours.Name + "=" + ours.Value + `; _logto={"appId":"x"}; _session=abc; _interaction=def`,
+		"a planted one of our name before":     ours.Name + "=1.AAAAAAAA.planted; " + ours.Name + "=" + ours.Value,
+		"a planted one of our name after":      ours.Name + "=" + ours.Value + "; " + ours.Name + "=planted",
+	} {
+		page := send(t, http.MethodGet, app.url+"/", nil, http.Header{"Cookie": {header}})
+		if page.body != "signed in as alice" {
+			t.Errorf("%s: %s", name, page.body)
+		}
+	}
+	if page := send(t, http.MethodGet, app.url+"/", nil, http.Header{"Cookie": {strings.Repeat(ours.Name+"_1=x; ", 200) + ours.Name + "=999999999.AAAAAAAA.x"}}); page.body != "not signed in" { // C61
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}

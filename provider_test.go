@@ -1,0 +1,377 @@
+package logtogin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+func TestApplicationStartsWhileLogtoIsDownAndRecovers(t *testing.T) {
+	t.Parallel()
+	now := newClock()
+	logto := logtotest.NewServer(t)
+	down := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	logto.Intercept(logtotest.Discovery, down)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now = now.Now })
+	for range 20 {
+		page := send(t, http.MethodGet, app.url+"/sign-in", nil, nil)
+		if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" || len(setCookies(page)) > 0 {
+			t.Errorf("%d %v", page.status, page.header)
+		}
+	}
+	if err := app.auth.Ready(t.Context()); !errors.Is(err, logtogin.ErrProviderUnavailable) {
+		t.Errorf("Ready: %v", err)
+	}
+	if calls := logto.Calls(); calls.Discovery != 1 {
+		t.Errorf("%d discovery calls within a moment", calls.Discovery)
+	}
+	logto.Intercept(logtotest.Discovery, nil)
+	now.advance(2 * time.Second)
+	if err := app.auth.Ready(t.Context()); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+	b := newBrowser(t)
+	if b.signIn(app.url+"/profile", logtotest.DefaultUser()); !b.isSignedIn(app) {
+		t.Error("no sign-in after the recovery")
+	}
+}
+
+// C49: what can be wrong with an answer must neither hang nor swell.
+func TestHostileAnswers(t *testing.T) {
+	t.Parallel()
+	bodies := map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
+		"more than 1 MiB": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 2<<20)...))
+		},
+		"nested deeply": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(bytes.Repeat([]byte(`{"a":`), 150_000))
+		},
+		"HTML": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<html>maintenance</html>"))
+		},
+		"null": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("null"))
+		},
+		"a list": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("[]"))
+		},
+		"nothing": func(http.ResponseWriter, *http.Request, http.Handler) {},
+		"a connection that breaks": func(http.ResponseWriter, *http.Request, http.Handler) {
+			panic(http.ErrAbortHandler)
+		},
+		"an error of OAuth's with a 500": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte(`{"error":"server_error"}`))
+		},
+		"a quota error without OAuth's members": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = w.Write([]byte(`{"code":"auth.exceed_token_limit","message":"secret-body"}`))
+		},
+	}
+	for what, endpoint := range map[string]logtotest.Endpoint{
+		"discovery": logtotest.Discovery, "keys": logtotest.Keys, "token": logtotest.Token,
+	} {
+		for name, answer := range bodies {
+			t.Run(what+" answers "+name, func(t *testing.T) {
+				t.Parallel()
+				logto := logtotest.NewServer(t)
+				logto.Intercept(endpoint, answer)
+				app := newApplication(t, logto, nil)
+				b := newBrowser(t)
+				page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+				if page.status != http.StatusServiceUnavailable {
+					t.Errorf("%d %s", page.status, page.body)
+				}
+				if b.isSignedIn(app) || strings.Contains(page.body+app.log.String(), "secret-body") {
+					t.Error("signed in, or the body is shown")
+				}
+			})
+		}
+	}
+}
+
+// C48: a redirect of the token endpoint would carry code and secret away.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	for what, endpoint := range map[string]logtotest.Endpoint{
+		"discovery": logtotest.Discovery, "keys": logtotest.Keys, "token": logtotest.Token,
+		"user info": logtotest.UserInfo, "revocation": logtotest.Revocation,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			elsewhere := logtotest.NewServer(t)
+			logto := logtotest.NewServer(t)
+			logto.Intercept(endpoint, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				http.Redirect(w, r, elsewhere.Endpoint()+r.URL.Path, http.StatusTemporaryRedirect)
+			})
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+			b.get(app.url + "/sign-out")
+			if calls := elsewhere.Calls(); calls != (logtotest.Calls{}) {
+				t.Errorf("followed: %+v", calls)
+			}
+		})
+	}
+}
+
+// C48: https must not lead to http.
+func TestDiscoveryOfUnusableEndpoints(t *testing.T) {
+	t.Parallel()
+	for name, endpoint := range map[string]any{
+		"relative": "/oidc/token", "another scheme": "ftp://x/token", "missing": nil, "with a user": "http://u:p@localhost/token",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeDiscovery(func(document map[string]any) any {
+				document["token_endpoint"] = endpoint
+				return document
+			})
+			app := newApplication(t, logto, nil)
+			if err := app.auth.Ready(t.Context()); !errors.Is(err, logtogin.ErrProviderUnavailable) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestRefusalsOfTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*logtogin.Config)
+		status int
+		says   string
+	}{
+		"a wrong client secret is the operator's to mend": {
+			func(cfg *logtogin.Config) { cfg.AppSecret = "wrong-" + cfg.AppSecret }, http.StatusServiceUnavailable, "not set up correctly",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			app := newApplication(t, logto, test.change)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			if page.status != test.status || !strings.Contains(page.body, test.says) {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			if calls := logto.Calls(); calls.Token != 1 {
+				t.Errorf("%d token calls: the code was sent more than once", calls.Token)
+			}
+			if !strings.Contains(app.log.String(), "level=ERROR") {
+				t.Errorf("the operator is not told: %s", app.log)
+			}
+		})
+	}
+}
+
+func TestKeySets(t *testing.T) {
+	t.Parallel()
+	edit := func(change func(keys []any) []any) func(map[string]any) any {
+		return func(set map[string]any) any {
+			set["keys"] = change(set["keys"].([]any))
+			return set
+		}
+	}
+	with := func(member string, value any) func(map[string]any) any {
+		return edit(func(keys []any) []any { keys[0].(map[string]any)[member] = value; return keys })
+	}
+	for name, test := range map[string]struct {
+		change func(map[string]any) any
+		status int
+	}{
+		"an unknown key type beside ours (C50)": {edit(func(keys []any) []any { return append([]any{map[string]any{"kty": "MLDSA", "kid": "pq"}}, keys...) }), http.StatusOK},
+		"rubbish beside ours (C50)":             {edit(func(keys []any) []any { return append([]any{7, "x", nil, map[string]any{}}, keys...) }), http.StatusOK},
+		"a symmetric key beside ours": {edit(func(keys []any) []any {
+			return append([]any{map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "s"}}, keys...)
+		}), http.StatusOK},
+		"only a symmetric key":            {edit(func([]any) []any { return []any{map[string]any{"kty": "oct", "k": "c2VjcmV0"}} }), http.StatusServiceUnavailable},
+		"empty":                           {edit(func([]any) []any { return []any{} }), http.StatusServiceUnavailable},
+		"our key is for encryption (C33)": {with("use", "enc"), http.StatusServiceUnavailable},
+		"our key names another alg (C33)": {with("alg", "ES256"), http.StatusServiceUnavailable},
+		"our key is not on its curve":     {with("x", strings.Repeat("A", 64)), http.StatusServiceUnavailable},
+		"our key without alg and use":     {edit(func(keys []any) []any { k := keys[0].(map[string]any); delete(k, "alg"); delete(k, "use"); return keys }), http.StatusOK},
+		"our key under another name":      {with("kid", "other"), http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeKeys(test.change)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if page.status != test.status {
+				t.Errorf("%d %s\n%s", page.status, page.body, app.log)
+			}
+		})
+	}
+}
+
+// C32: a token signed by HMAC with what everybody can read.
+func TestHMACWithAPublicKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	if err := logto.RotateKey("RS256"); err != nil {
+		t.Fatal(err)
+	}
+	public := make(chan []byte, 1)
+	logto.ChangeKeys(func(set map[string]any) any {
+		key, err := json.Marshal(set["keys"].([]any)[0])
+		if err != nil {
+			t.Error(err)
+		}
+		public <- key
+		return set
+	})
+	app := newApplication(t, logto, nil)
+	if err := app.auth.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for what, key := range map[string][]byte{"the public key": <-public, "the client secret": []byte(logto.AppSecret())} {
+		logto.ChangeIDToken(func(token *logtotest.IDToken) {
+			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", key
+		})
+		b := newBrowser(t)
+		if b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); b.isSignedIn(app) {
+			t.Errorf("HMAC with %s is accepted", what)
+		}
+	}
+}
+
+// C45: an outage of the key set does not matter while keys are known; after a
+// day it does. C44: a withdrawn key is refused after ten minutes.
+func TestKeysOverAnOutage(t *testing.T) {
+	t.Parallel()
+	now := newClock()
+	logto := logtotest.NewServer(t)
+	logto.SetNow(now.Now)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now = now.Now })
+	signsIn := func() bool {
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		return b.isSignedIn(app)
+	}
+	if !signsIn() {
+		t.Fatal("no sign-in")
+	}
+	logto.Intercept(logtotest.Keys, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusBadGateway)
+	})
+	now.advance(23 * time.Hour)
+	if !signsIn() {
+		t.Error("the known keys are not used during an outage")
+	}
+	now.advance(2 * time.Hour)
+	if signsIn() {
+		t.Error("keys of 25 hours ago are still used")
+	}
+	logto.Intercept(logtotest.Keys, nil)
+	now.advance(2 * time.Second)
+	if !signsIn() {
+		t.Error("no recovery")
+	}
+	onlyForeignKeys(logto)
+	now.advance(11 * time.Minute)
+	if signsIn() {
+		t.Error("a withdrawn key is still used")
+	}
+}
+
+func onlyForeignKeys(logto *logtotest.Server) {
+	logto.ChangeKeys(func(set map[string]any) any {
+		set["keys"].([]any)[0].(map[string]any)["kid"] = "withdrawn"
+		return set
+	})
+}
+
+// Many visitors at a cold start share one discovery, and one who leaves does
+// not take it with them (C46).
+func TestDiscoveryIsSharedByAllWhoWait(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	logto.Intercept(logtotest.Discovery, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		close(arrived)
+		<-proceed
+		next.ServeHTTP(w, r)
+	})
+	app := newApplication(t, logto, nil)
+	first, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := app.auth.Ready(first); !errors.Is(err, logtogin.ErrProviderUnavailable) {
+			t.Errorf("the one who left: %v", err)
+		}
+	})
+	<-arrived
+	leave()
+	for range 50 {
+		all.Go(func() {
+			if err := app.auth.Ready(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(proceed)
+	all.Wait()
+	if calls := logto.Calls(); calls.Discovery != 1 || calls.Keys != 1 {
+		t.Errorf("calls are %+v", calls)
+	}
+}
+
+// C94, for the flow so far.
+func TestLogsCarryNoSecrets(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var mu sync.Mutex
+	secrets := []string{logto.AppSecret()}
+	logto.ChangeTokenAnswer(func(answer map[string]any) any {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, name := range []string{"access_token", "refresh_token", "id_token"} {
+			secrets = append(secrets, answer[name].(string))
+		}
+		return answer
+	})
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	secrets = append(secrets, callback.Query().Get("code"), callback.Query().Get("state"))
+	b.get(callback.String())
+	secrets = append(secrets, b.ours(app)[0].Value)
+	newBrowser(t).get(callback.String()) // refused
+	logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"message":"` + r.PostFormValue("token") + `"}`))
+	})
+	b.get(app.url + "/sign-out")
+	log := app.log.String()
+	if !strings.Contains(log, "level=WARN") || !strings.Contains(log, "level=INFO") {
+		t.Errorf("the log is %q", log)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log has %.4s…: %s", secret, log)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package logtogin_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+func TestWhoMaySignOut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		method string
+		header http.Header
+		status int
+		ends   bool
+	}{
+		"GET by a link of the application": {"GET", http.Header{"Sec-Fetch-Site": {"same-origin"}}, http.StatusFound, true},
+		"GET from the address bar":         {"GET", http.Header{"Sec-Fetch-Site": {"none"}}, http.StatusFound, true},
+		"GET without Fetch Metadata":       {"GET", http.Header{"Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusFound, true},
+		"GET from another site":            {"GET", http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusOK, false},
+		"GET from a sibling domain":        {"GET", http.Header{"Sec-Fetch-Site": {"same-site"}}, http.StatusOK, false},
+		"GET by an image":                  {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, http.StatusNoContent, false},
+		"GET by a prefetch":                {"GET", http.Header{"Sec-Purpose": {"prefetch"}}, http.StatusServiceUnavailable, false},
+		"POST by a form":                   {"POST", http.Header{"Sec-Fetch-Site": {"same-origin"}}, http.StatusSeeOther, true},
+		"POST from another site (C79)":     {"POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, http.StatusForbidden, false},
+		"POST with the Origin null":        {"POST", http.Header{"Origin": {"null"}}, http.StatusForbidden, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			page := send(t, test.method, app.url+"/sign-out", b.ours(app), test.header)
+			if page.status != test.status {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			ended := send(t, http.MethodGet, app.url+"/", b.ours(app), nil).body == "not signed in"
+			if ended != test.ends {
+				t.Errorf("ended: %v", ended)
+			}
+			if test.status == http.StatusOK {
+				if page.header.Get("Referrer-Policy") != "same-origin" || strings.Contains(page.header.Get("Content-Security-Policy"), "form-action") ||
+					!strings.Contains(page.body, `<form method="post" action="/sign-out">`) {
+					t.Errorf("%v %s", page.header, page.body)
+				}
+			}
+		})
+	}
+}
+
+func TestWhereSignOutGoes(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	end := logto.Issuer() + "/session/end"
+	for name, test := range map[string]struct {
+		config  func(*logtogin.Config)
+		options logtogin.SignOutOptions
+		want    func(app *application) string
+	}{
+		"to Logto's own page by default": {
+			nil, logtogin.SignOutOptions{},
+			func(*application) string { return end + "?client_id=" + logto.AppID() },
+		},
+		"to a path of the application": {
+			func(cfg *logtogin.Config) { cfg.AfterSignOut = "/bye" }, logtogin.SignOutOptions{State: "a b&c"},
+			func(app *application) string {
+				return end + "?client_id=" + logto.AppID() + "&post_logout_redirect_uri=" + url.QueryEscape(app.url+"/bye") + "&state=a+b%26c"
+			},
+		},
+		"to an absolute URL": {
+			nil, logtogin.SignOutOptions{PostLogoutRedirect: "https://www.example.com/bye"},
+			func(*application) string {
+				return end + "?client_id=" + logto.AppID() + "&post_logout_redirect_uri=" + url.QueryEscape("https://www.example.com/bye")
+			},
+		},
+		"state without an address is left out": {
+			nil, logtogin.SignOutOptions{State: "x"},
+			func(*application) string { return end + "?client_id=" + logto.AppID() },
+		},
+		"only here": {
+			nil, logtogin.SignOutOptions{LocalOnly: true},
+			func(*application) string { return "/" },
+		},
+		"only here, to a path": {
+			nil, logtogin.SignOutOptions{LocalOnly: true, PostLogoutRedirect: "/bye"},
+			func(app *application) string { return app.url + "/bye" },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := newApplication(t, logto, test.config)
+			app.router.GET("/leave", func(c *gin.Context) { app.auth.SignOut(c, test.options) })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			page := send(t, http.MethodGet, app.url+"/leave", b.ours(app), nil)
+			if got := page.header.Get("Location"); page.status != http.StatusFound || got != test.want(app) {
+				t.Errorf("%d to %s, want %s", page.status, got, test.want(app))
+			}
+		})
+	}
+	t.Run("with the ID token as a hint", func(t *testing.T) {
+		t.Parallel()
+		app := newApplication(t, logto, nil)
+		app.router.GET("/leave", func(c *gin.Context) { app.auth.SignOut(c, logtogin.SignOutOptions{IDTokenHint: true}) })
+		app.router.GET("/token", func(c *gin.Context) {
+			token, err := app.auth.IDToken(c)
+			c.String(http.StatusOK, "%s%v", token, err)
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		token := strings.TrimSuffix(b.get(app.url+"/token").body, "<nil>")
+		page := send(t, http.MethodGet, app.url+"/leave", b.ours(app), nil)
+		location, err := url.Parse(page.header.Get("Location"))
+		if err != nil || location.Query().Get("id_token_hint") != token || strings.Count(token, ".") != 2 {
+			t.Errorf("hint is %q, token is %q", location.Query().Get("id_token_hint"), token)
+		}
+	})
+	for name, target := range map[string]string{ // C10
+		"another scheme":         "javascript:alert(1)",
+		"without https":          "http://www.example.com/",
+		"a path of another host": "//evil.example",
+	} {
+		t.Run("not to "+name, func(t *testing.T) {
+			t.Parallel()
+			app := newApplication(t, logto, nil)
+			app.router.GET("/leave", func(c *gin.Context) {
+				app.auth.SignOut(c, logtogin.SignOutOptions{PostLogoutRedirect: target})
+			})
+			page := send(t, http.MethodGet, app.url+"/leave", nil, nil)
+			if page.status != http.StatusInternalServerError || page.header.Get("Location") != "" {
+				t.Errorf("%d to %s", page.status, page.header.Get("Location"))
+			}
+		})
+	}
+}
+
+// C80.
+func TestLogtoBeingDownDoesNotStopASignOut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		breakIt  func(*logtotest.Server)
+		location string // "" for Logto's
+	}{
+		"revocation fails": {func(logto *logtotest.Server) {
+			logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.WriteHeader(http.StatusInternalServerError)
+			})
+		}, ""},
+		"revocation never answers": {func(logto *logtotest.Server) {
+			logto.Intercept(logtotest.Revocation, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+				<-r.Context().Done()
+			})
+		}, ""},
+		"Logto is gone": {func(logto *logtotest.Server) { logto.Close() }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			test.breakIt(logto)
+			page := send(t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil)
+			if page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), logto.Issuer()+"/session/end?") {
+				t.Errorf("%d to %s", page.status, page.header.Get("Location"))
+			}
+			if home := send(t, http.MethodGet, app.url+"/", b.ours(app), nil); home.body != "not signed in" {
+				t.Errorf("after the sign-out: %s", home.body)
+			}
+			if !strings.Contains(app.log.String(), "could not be revoked") {
+				t.Errorf("the log says nothing: %s", app.log)
+			}
+		})
+	}
+	t.Run("Logto was never reached", func(t *testing.T) {
+		t.Parallel()
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, nil)
+		logto.Close()
+		page := send(t, http.MethodGet, app.url+"/sign-out", nil, nil)
+		if page.status != http.StatusFound || page.header.Get("Location") != "/" {
+			t.Errorf("%d to %s", page.status, page.header.Get("Location"))
+		}
+	})
+}
+
+func TestSignOutKillsTheRefreshTokenAtLogto(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var refreshToken string
+	logto.ChangeTokenAnswer(func(answer map[string]any) any {
+		refreshToken = answer["refresh_token"].(string)
+		return answer
+	})
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	refresh := func() int {
+		r, err := http.NewRequest(http.MethodPost, logto.Issuer()+"/token", strings.NewReader(url.Values{
+			"grant_type": {"refresh_token"}, "refresh_token": {refreshToken},
+		}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth(logto.AppID(), logto.AppSecret())
+		return newBrowser(t).do(r).status
+	}
+	if status := refresh(); status != http.StatusOK {
+		t.Fatalf("before the sign-out: %d", status)
+	}
+	b.get(app.url + "/sign-out")
+	if status := refresh(); status != http.StatusBadRequest {
+		t.Errorf("after the sign-out: %d", status)
+	}
+}
