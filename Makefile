@@ -6,9 +6,9 @@ SHELL       := /usr/bin/env bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 
-.PHONY: test tools format vet unit integration fuzz
+.PHONY: test tools format vet unit example integration fuzz
 
-test: tools format vet unit integration
+test: tools format vet unit example integration
 
 # As root on Debian, what is missing is installed; elsewhere it is named.
 tools:
@@ -24,19 +24,27 @@ tools:
 		fi; \
 	fi
 	@command -v go >/dev/null || { echo "install Go 1.26 or newer first: https://go.dev/dl" >&2; exit 1; }
-	@node -e 'if (+process.versions.node.split(".")[0] < 20) { console.error("install Node.js 20 or newer first; this is " + process.version); process.exit(1) }'
+	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20)'; then \
+		if [ "$$(id -u)" = 0 ]; then npm install --global --no-audit --no-fund --loglevel=error node@22; \
+		else echo "install Node.js 20 or newer first; this is $$(node --version)" >&2; exit 1; fi; \
+	fi
 
 format:
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 
 vet:
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet ./... ./_example
+	go run $(STATICCHECK) ./... ./_example
 	cd integration && go vet ./... && go run $(STATICCHECK) ./...
 
 unit:
 	go test -race ./...
+
+# "./..." does not see folders that begin with an underscore.
+example:
+	go build -o /dev/null ./_example
+	go test -race ./_example
 
 integration:
 	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
