@@ -24,8 +24,8 @@ tools:
 		fi; \
 	fi
 	@command -v go >/dev/null || { echo "install Go 1.26 or newer first: https://go.dev/dl" >&2; exit 1; }
-	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20)'; then \
-		if [ "$$(id -u)" = 0 ]; then npm install --global --no-audit --no-fund --loglevel=error node@22; \
+	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)'; then \
+		if [ "$$(id -u)" = 0 ]; then npm install --global --prefix /usr/local --no-audit --no-fund --loglevel=error node@22; \
 		else echo "install Node.js 20 or newer first; this is $$(node --version)" >&2; exit 1; fi; \
 	fi
 
