@@ -338,6 +338,14 @@ func (s *settings) checkSignIn() error {
 	if err := s.SignInDefaults.check(); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
 	}
+	if to := s.SignInDefaults.ReturnTo; to != "" && !isReturnPath(to) {
+		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
+	}
+	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isReturnPath(uri) {
+		if _, problem := absoluteURL(uri); problem != "" {
+			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
+		}
+	}
 	if s.AfterSignIn == "" {
 		s.AfterSignIn = "/"
 	}
@@ -433,6 +441,10 @@ func (s *settings) checkCookies() error {
 		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
 	}) {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
+	}
+	if domain := strings.TrimPrefix(cookies.Domain, "."); domain != "" && s.base != nil &&
+		s.base.Hostname() != domain && !strings.HasSuffix(s.base.Hostname(), "."+domain) {
+		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
 	}
 	host := strings.HasPrefix(cookies.Name, "__Host-")
 	switch {

@@ -1,6 +1,11 @@
 package logtogin_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -119,6 +124,93 @@ func TestConformanceOfIDTokens(t *testing.T) {
 			}
 			if logto.Calls().Token != 1 {
 				t.Errorf("%d token calls", logto.Calls().Token)
+			}
+		})
+	}
+}
+
+// What RFC 7515 and RFC 8259 leave no room for, but lenient readers accept.
+// Each token is honestly signed, over exactly what is sent.
+func TestTokensAreReadStrictly(t *testing.T) {
+	t.Parallel()
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := func(token *logtotest.IDToken, header, claims string) string {
+		raw, err := logtotest.SignInput(token.Algorithm, token.Key, header+"."+claims)
+		if err != nil {
+			panic(err)
+		}
+		return raw
+	}
+	for name, test := range map[string]struct {
+		raw    func(token *logtotest.IDToken, header, claims []byte) string
+		accept bool
+	}{
+		"as it should be": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), encode(claims))
+		}, true},
+		"garbage after the claims": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), encode(append(claims, "{}"...)))
+		}, false},
+		"a claim twice": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), encode(append([]byte(`{"sub":"admin",`), claims[1:]...)))
+		}, false},
+		"a header member twice": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(append([]byte(`{"alg":"none",`), header[1:]...)), encode(claims))
+		}, false},
+		"claims that are a list": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), encode([]byte("["+string(claims)+"]")))
+		}, false},
+		"padding": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), base64.URLEncoding.EncodeToString(append(claims, ' '))) + "="
+		}, false},
+		"a line break": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return signed(token, encode(header), encode(claims)) + "\n"
+		}, false},
+		"white space around": {func(token *logtotest.IDToken, header, claims []byte) string {
+			return " " + signed(token, encode(header), encode(claims))
+		}, false},
+		"JSON serialization": {func(token *logtotest.IDToken, header, claims []byte) string {
+			parts := strings.Split(signed(token, encode(header), encode(claims)), ".")
+			return `{"protected":"` + parts[0] + `","payload":"` + parts[1] + `","signature":"` + parts[2] + `"}`
+		}, false},
+		"a signature cut short": {func(token *logtotest.IDToken, header, claims []byte) string {
+			raw := signed(token, encode(header), encode(claims))
+			return raw[:len(raw)-4]
+		}, false},
+		"no signature": {func(token *logtotest.IDToken, header, claims []byte) string {
+			raw := signed(token, encode(header), encode(claims))
+			return raw[:strings.LastIndexByte(raw, '.')+1]
+		}, false},
+		"an embedded key (C39)": {func(token *logtotest.IDToken, header, claims []byte) string {
+			private, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+			if err != nil {
+				panic(err)
+			}
+			token.Key = private
+			point, err := private.PublicKey.Bytes()
+			if err != nil {
+				panic(err)
+			}
+			jwk := `"jwk":{"kty":"EC","crv":"P-384","x":"` + encode(point[1:49]) + `","y":"` + encode(point[49:]) + `"}`
+			return signed(token, encode([]byte(`{"alg":"ES384",`+jwk+`}`)), encode(claims))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeIDToken(func(token *logtotest.IDToken) {
+				header, err1 := json.Marshal(token.Header)
+				claims, err2 := json.Marshal(token.Claims)
+				if err1 != nil || err2 != nil {
+					panic("not JSON")
+				}
+				token.Raw = test.raw(token, header, claims)
+			})
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			if b.isSignedIn(app) != test.accept {
+				t.Errorf("signed in: %v; %d %s", !test.accept, page.status, app.log)
 			}
 		})
 	}
@@ -311,7 +403,8 @@ func TestConformanceOfTheTokenAnswer(t *testing.T) {
 	}
 }
 
-// D.6: the authorization response. None of these may lead to a token call.
+// D.6: the authorization response. None of these may lead to a token call
+// (C15).
 func TestConformanceOfTheCallback(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -37,14 +37,16 @@ func (a *Auth) Guard() gin.HandlerFunc {
 }
 
 // Optional leaves the *Claims of a signed-in user under ClaimsKey and lets
-// everybody through. If the session cannot be read the request goes on as a
+// everybody through. What a signed-in user gets may not be stored by caches. If
+// the session cannot be read the request goes on as a
 // visitor's, and Claims returns the error. Optional panics if the
 // configuration lacks what sign-in needs.
 func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {
-		forbidStoring(c)
+		varyByCookie(c)
 		if claims, err := a.Claims(c); err == nil {
+			forbidStoring(c)
 			c.Set(ClaimsKey, claims)
 		} else {
 			// What a guard of another Auth has left is not this one's.
@@ -145,7 +147,7 @@ func (a *Auth) refuse(c *gin.Context, err error) {
 			redirect(c, a.signInPath(c.Request.URL.RequestURI()))
 			return
 		}
-		if c.GetHeader("HX-Request") == "true" && a.routes.SignIn != "" {
+		if isHTMX(c.Request.Header) && a.routes.SignIn != "" {
 			c.Header("HX-Redirect", a.signInPath(a.htmxPage(c.Request)))
 		}
 	}

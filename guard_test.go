@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -299,5 +300,52 @@ func TestForeignCookiesDoNotDisturb(t *testing.T) {
 	}
 	if page := send(t, http.MethodGet, app.url+"/", nil, http.Header{"Cookie": {strings.Repeat(ours.Name+"_1=x; ", 200) + ours.Name + "=999999999.AAAAAAAA.x"}}); page.body != "not signed in" { // C61
 		t.Errorf("%d %s", page.status, page.body)
+	}
+}
+
+func TestOptionalIsForEverybody(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	visitor := send(t, http.MethodGet, app.url+"/", nil, nil)
+	if visitor.status != http.StatusOK || visitor.header.Get("Cache-Control") != "" || visitor.header.Get("Vary") != "Cookie" {
+		t.Errorf("visitor: %d %v", visitor.status, visitor.header)
+	}
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	user := b.get(app.url + "/")
+	if user.body != "signed in as alice" || user.header.Get("Cache-Control") != "private, no-store" {
+		t.Errorf("user: %s %v", user.body, user.header)
+	}
+}
+
+// C6: an origin is compared as a whole, not by how it begins or ends.
+func TestTrustedOriginsAreComparedAsAWhole(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.TrustedOrigins = []string{"https://good.com"} })
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	for _, origin := range []string{
+		"https://good.com.evil.com", "https://evilgood.com", "https://good.com@evil.com",
+		"http://good.com", "https://good.com:8443", "https://sub.good.com",
+	} {
+		page := send(t, http.MethodPost, app.url+"/profile", b.ours(app), http.Header{"Origin": {origin}, "Sec-Fetch-Site": {"cross-site"}})
+		if page.status != http.StatusForbidden {
+			t.Errorf("%s: %d", origin, page.status)
+		}
+	}
+}
+
+// C8: the router's own redirects do not leave the host either.
+func TestRoutersOwnRedirectsStayHere(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	for _, path := range []string{"//evil.com/", "//evil.com/sign-in/", "/sign-in/", "/%2fevil.com/", "/\\evil.com/", "//sign-in/"} {
+		page := send(t, http.MethodGet, app.url+path, nil, http.Header{"X-Forwarded-Prefix": {"//evil.com"}})
+		location, err := url.Parse(page.header.Get("Location"))
+		if err != nil || (location.Host != "" && "http://"+location.Host != app.url) {
+			t.Errorf("%s leads to %s", path, page.header.Get("Location"))
+		}
 	}
 }

@@ -107,7 +107,8 @@ func writePage(c *gin.Context, status int, name string, data any) {
 
 func (a *Auth) logFailure(c *gin.Context, status int, err error) {
 	ctx := c.Request.Context()
-	if status >= http.StatusInternalServerError {
+	// Of a client that has left, the operator need not hear.
+	if status >= http.StatusInternalServerError && ctx.Err() == nil {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: sign-in or sign-out failed", "status", status, "error", err)
 		return
 	}

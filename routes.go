@@ -39,8 +39,11 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 	if strings.ContainsAny(mount, ":*") {
 		return &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
 	}
-	a.mount = mount
 	paths := a.settings.pathsSet
+	if path := a.settings.Cookies.Path; !strings.HasPrefix(a.settings.base.Path+mount+paths.Callback+"/", strings.TrimRight(path, "/")+"/") {
+		return &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it", path, a.settings.base.Path+mount+paths.Callback)}
+	}
+	a.mount = mount
 	for _, route := range []struct {
 		path    string
 		own     *string
@@ -123,8 +126,10 @@ func (a *Auth) isMeant(c *gin.Context) bool {
 		// Not 204: Chromium would use that for the click that follows.
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusServiceUnavailable)
-	case header.Get("HX-Request") == "true" && c.Request.Method == http.MethodGet:
-		// htmx cannot follow a redirect to another origin, but go there.
+	case isHTMX(header) && c.Request.Method == http.MethodPost:
+		return true
+	case isHTMX(header):
+		// htmx cannot follow a redirect to another origin, but it can navigate.
 		c.Header("Cache-Control", "no-store")
 		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
 		c.AbortWithStatus(http.StatusNoContent)
@@ -136,6 +141,8 @@ func (a *Auth) isMeant(c *gin.Context) bool {
 	}
 	return false
 }
+
+func isHTMX(header http.Header) bool { return header.Get("HX-Request") == "true" }
 
 func isPrefetch(header http.Header) bool {
 	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
@@ -229,6 +236,11 @@ func (a *Auth) signInPath(returnTo string) string {
 // redirect sends the browser on. After a POST it is 303, so that no form is
 // sent to where it does not belong (RFC 9700, section 4.12).
 func redirect(c *gin.Context, address string) {
+	if isHTMX(c.Request.Header) {
+		c.Header("HX-Redirect", address)
+		c.AbortWithStatus(http.StatusNoContent)
+		return
+	}
 	status := http.StatusFound
 	if c.Request.Method == http.MethodPost {
 		status = http.StatusSeeOther

@@ -340,11 +340,14 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 
 // handleCallback also returns where the attempt was to return to.
 func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
-	c.Header("Referrer-Policy", "no-referrer")
-	forbidStoring(c)
+	if err := a.settings.checkRoutes(); err != nil {
+		return nil, "", err
+	}
 	if c.Writer.Written() {
 		return nil, "", ErrResponseStarted
 	}
+	c.Header("Referrer-Policy", "no-referrer")
+	forbidStoring(c)
 	answer, err := parseCallback(c.Request.URL.RawQuery)
 	if err != nil {
 		return nil, "", err
@@ -370,14 +373,15 @@ func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo st
 	}
 	defer close(mine.done)
 	mine.err = ErrNoAttempt // what a panic leaves behind
-	before := len(c.Writer.Header()["Set-Cookie"])
+	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
 	a.store.removeAttempt(c, found.index)
-	mine.result, mine.err = a.finishSignIn(c, found.attempt, answer)
-	if mine.result != nil {
-		mine.result.ReturnTo = a.external(returnTo)
+	mine.session, mine.err = a.finishSignIn(c, found.attempt, answer)
+	for _, line := range c.Writer.Header()["Set-Cookie"] {
+		if !slices.Contains(before, line) {
+			mine.cookies = append(mine.cookies, line)
+		}
 	}
-	mine.cookies = slices.Clone(c.Writer.Header()["Set-Cookie"][before:])
-	return mine.result.copy(), returnTo, mine.err
+	return a.result(c, mine, returnTo)
 }
 
 // callbackAnswer are the parameters of the authorization response (RFC 6749,
@@ -433,7 +437,7 @@ func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInRe
 
 // finishSignIn checks the answer, redeems the code, verifies the ID token and
 // saves the session.
-func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAnswer) (*SignInResult, error) {
+func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), requestTimeout)
@@ -472,10 +476,8 @@ func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAn
 	if err != nil {
 		return nil, err
 	}
-	if err := a.replaceSession(c, a.newSession(claims, got, now)); err != nil {
-		return nil, err
-	}
-	return &SignInResult{Claims: claims}, nil
+	record := a.newSession(claims, got, now)
+	return record, a.replaceSession(c, record)
 }
 
 func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
@@ -506,7 +508,6 @@ func (a *Auth) replaceSession(c *gin.Context, record *session) error {
 	if err := a.store.saveSession(c, record); err != nil {
 		return err
 	}
-	a.remember(c, record)
 	if old != nil {
 		a.store.end(old)
 		if old.subject != record.subject {
@@ -535,7 +536,7 @@ const (
 // closed.
 type outcome struct {
 	done    chan struct{}
-	result  *SignInResult
+	session *session
 	err     error
 	cookies []string
 }
@@ -553,16 +554,18 @@ func (a *Auth) shareOutcome(c *gin.Context, first *outcome, returnTo string) (*S
 	for _, line := range first.cookies {
 		c.Writer.Header().Add("Set-Cookie", line)
 	}
-	return first.result.copy(), returnTo, first.err
+	return a.result(c, first, returnTo)
 }
 
-func (r *SignInResult) copy() *SignInResult {
-	if r == nil {
-		return nil
+// result is what an outcome means to one of the callbacks that share it.
+func (a *Auth) result(c *gin.Context, shared *outcome, returnTo string) (*SignInResult, string, error) {
+	if shared.err != nil {
+		return nil, returnTo, shared.err
 	}
-	claims, err := newClaims(slices.Clone(r.Claims.raw))
-	if err != nil { // impossible: they have been read before
-		return nil
+	a.remember(c, shared.session)
+	claims, err := shared.session.claims()
+	if err != nil {
+		return nil, returnTo, err
 	}
-	return &SignInResult{Claims: claims, ReturnTo: r.ReturnTo}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo)}, returnTo, nil
 }

@@ -221,3 +221,19 @@ func TestSignOutKillsTheRefreshTokenAtLogto(t *testing.T) {
 		t.Errorf("after the sign-out: %d", status)
 	}
 }
+
+func TestSignOutByHTMX(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	header := http.Header{"Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-origin"}, "Origin": {app.url}}
+	page := send(t, http.MethodPost, app.url+"/sign-out", b.ours(app), header)
+	if page.status != http.StatusNoContent || !strings.HasPrefix(page.header.Get("HX-Redirect"), logto.Issuer()+"/session/end?") {
+		t.Errorf("%d to %s", page.status, page.header.Get("HX-Redirect"))
+	}
+	if home := send(t, http.MethodGet, app.url+"/", b.ours(app), nil); home.body != "not signed in" {
+		t.Error(home.body)
+	}
+}

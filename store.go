@@ -141,7 +141,7 @@ func (st *store) saveSession(c *gin.Context, record *session) error {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
 	forbidStoring(c)
-	st.makeRoom(c, cookieBudget-len(sealed)-len(sealed)/8)
+	st.keepWithinBudget(c)
 	return nil
 }
 
@@ -177,7 +177,6 @@ func (st *store) hasEnded(id string) bool {
 // slot is an attempt's cookie as the request carries it.
 type slot struct {
 	index   int
-	size    int      // of the cookie
 	attempt *attempt // nil if it cannot be used any more
 }
 
@@ -185,14 +184,10 @@ type slot struct {
 func (st *store) loadAttempts(r *http.Request) (slots []slot) {
 	for i := range attemptSlots {
 		name := st.attemptName + strconv.Itoa(i)
-		size := 0
-		for _, cookie := range r.CookiesNamed(name) {
-			size += len(name) + len(cookie.Value) + len("=; ")
-		}
-		if size == 0 {
+		if len(r.CookiesNamed(name)) == 0 {
 			continue
 		}
-		found := slot{index: i, size: size}
+		found := slot{index: i}
 		if opened, err := st.attempts.New(r, name); err == nil {
 			found.attempt = st.openAttempt(opened, name)
 		}
@@ -236,7 +231,7 @@ func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
 	forbidStoring(c)
-	st.makeRoom(c, cookieBudget-st.sessionSize(c.Request)-maxAttempt, index)
+	st.keepWithinBudget(c)
 	return nil
 }
 
@@ -250,24 +245,47 @@ func (st *store) removeAttempt(c *gin.Context, index int) {
 	forbidStoring(c)
 }
 
-// makeRoom deletes attempts, the useless and then the oldest first, until the
-// rest of those in the request fits into room. Slots that this response has
-// written already are not counted.
-func (st *store) makeRoom(c *gin.Context, room int, written ...int) {
-	slots := st.loadAttempts(c.Request)
-	total := 0
-	for _, s := range slots {
-		total += s.size
+// keepWithinBudget deletes attempts, the useless and then the oldest first,
+// until what the browser will have after this response fits into the budget.
+// What this response has set itself stays.
+func (st *store) keepWithinBudget(c *gin.Context) {
+	sizes := map[string]int{}
+	for _, cookie := range c.Request.Cookies() {
+		if strings.HasPrefix(cookie.Name, st.sessionName) {
+			sizes[cookie.Name] += cookieSize(cookie)
+		}
 	}
-	for total > room {
+	var written []int
+	for _, cookie := range (&http.Response{Header: c.Writer.Header()}).Cookies() {
+		if strings.HasPrefix(cookie.Name, st.sessionName) {
+			sizes[cookie.Name] = 0
+			if cookie.MaxAge >= 0 {
+				sizes[cookie.Name] = cookieSize(cookie)
+			}
+		}
+		if index, err := strconv.Atoi(strings.TrimPrefix(cookie.Name, st.attemptName)); err == nil {
+			written = append(written, index)
+		}
+	}
+	total := 0
+	for _, size := range sizes {
+		total += size
+	}
+	slots := st.loadAttempts(c.Request)
+	for total > cookieBudget {
 		oldest, ok := oldestSlot(slots, written)
 		if !ok {
 			return
 		}
-		total -= oldest.size
+		total -= sizes[st.attemptName+strconv.Itoa(oldest.index)]
 		written = append(written, oldest.index)
 		st.removeAttempt(c, oldest.index)
 	}
+}
+
+// cookieSize is what a cookie takes in the header of a request.
+func cookieSize(cookie *http.Cookie) int {
+	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
 }
 
 // freeSlot returns a slot for a new attempt. Among free ones it takes any:
@@ -326,20 +344,15 @@ func (st *store) newSession(in ginsessions.Store, name string, expires time.Time
 	return made
 }
 
-// sessionSize is what the session's cookies take in the request.
-func (st *store) sessionSize(r *http.Request) (size int) {
-	for _, cookie := range r.Cookies() {
-		if strings.HasPrefix(cookie.Name, st.sessionName) && !strings.HasPrefix(cookie.Name, st.attemptName) {
-			size += len(cookie.Name) + len(cookie.Value) + len("=; ")
-		}
-	}
-	return size
-}
-
 // forbidStoring keeps a response that belongs to one user out of every cache.
 func forbidStoring(c *gin.Context) {
+	c.Header("Cache-Control", "private, no-store")
+	varyByCookie(c)
+}
+
+// varyByCookie tells caches that others may get another response.
+func varyByCookie(c *gin.Context) {
 	header := c.Writer.Header()
-	header.Set("Cache-Control", "private, no-store")
 	for _, vary := range header.Values("Vary") {
 		if strings.Contains(strings.ToLower(vary), "cookie") {
 			return

@@ -127,7 +127,12 @@ func SignToken(algorithm string, key any, header, claims map[string]any) (string
 	if err != nil {
 		return "", err
 	}
-	input := base64url.EncodeToString(head) + "." + base64url.EncodeToString(payload)
+	return SignInput(algorithm, key, base64url.EncodeToString(head)+"."+base64url.EncodeToString(payload))
+}
+
+// SignInput appends the signature of a JWS signing input, which may be any
+// text: it is what SignToken does last, for tokens that are wrong on purpose.
+func SignInput(algorithm string, key any, input string) (string, error) {
 	signature, err := sign(algorithm, key, []byte(input))
 	if err != nil {
 		return "", err
