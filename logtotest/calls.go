@@ -2,22 +2,24 @@ package logtotest
 
 import "net/http"
 
-// Endpoint is one of the addresses that calls are counted for and that
-// Intercept can take over.
+// Endpoint is one of the addresses whose calls are counted and that Intercept
+// can take over.
 type Endpoint int
 
 const (
-	Discovery Endpoint = iota
-	Keys
-	Authorization
-	Token
-	UserInfo
-	Revocation
-	EndSession
+	Discovery     Endpoint = iota // GET /oidc/.well-known/openid-configuration
+	Keys                          // GET /oidc/jwks
+	Authorization                 // GET /oidc/auth
+	Token                         // POST /oidc/token
+	UserInfo                      // GET and POST /oidc/me
+	Revocation                    // POST /oidc/token/revocation
+	EndSession                    // GET and POST /oidc/session/end
 	endpoints
 )
 
-// Calls counts the calls by endpoint.
+// Calls says how often each endpoint was called. Calls that were answered with
+// an error or by an interceptor count too; the sign-in pages, and the way back
+// from them to the app, do not.
 type Calls struct {
 	Discovery, Keys, Authorization, Token, UserInfo, Revocation, EndSession int
 }
@@ -36,14 +38,14 @@ func (s *Server) ResetCalls() {
 	s.calls = Calls{}
 }
 
-// observed counts a call and passes it to the interceptor, if there is one.
 func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Handler {
+	count := [endpoints]*int{
+		&s.calls.Discovery, &s.calls.Keys, &s.calls.Authorization, &s.calls.Token,
+		&s.calls.UserInfo, &s.calls.Revocation, &s.calls.EndSession,
+	}[endpoint]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		*[...]*int{
-			&s.calls.Discovery, &s.calls.Keys, &s.calls.Authorization, &s.calls.Token,
-			&s.calls.UserInfo, &s.calls.Revocation, &s.calls.EndSession,
-		}[endpoint]++
+		*count++
 		intercept := s.faults.intercept[endpoint]
 		s.mu.Unlock()
 		if intercept != nil {

@@ -1,69 +1,79 @@
 package logtotest
 
 import (
-	"encoding/json"
 	"net/http"
+	"slices"
 )
 
-func (s *Server) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	algorithm := s.keys[0].algorithm
-	change := s.faults.discovery
-	s.mu.Unlock()
-
-	issuer := s.Issuer()
-	document := map[string]any{
-		"issuer":                                         issuer,
-		"authorization_endpoint":                         issuer + "/auth",
-		"token_endpoint":                                 issuer + "/token",
-		"userinfo_endpoint":                              issuer + "/me",
-		"jwks_uri":                                       issuer + "/jwks",
-		"end_session_endpoint":                           issuer + "/session/end",
-		"revocation_endpoint":                            issuer + "/token/revocation",
-		"code_challenge_methods_supported":               []string{"S256"},
-		"claims_parameter_supported":                     false,
-		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
-		"response_modes_supported":                       []string{"query"},
-		"response_types_supported":                       []string{"code"},
-		"subject_types_supported":                        []string{"public"},
-		"scopes_supported":                               knownScopes,
-		"id_token_signing_alg_values_supported":          []string{algorithm},
-		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post"},
-		"authorization_response_iss_parameter_supported": true,
-		"request_uri_parameter_supported":                false,
-	}
-	var answer any = document
-	if change != nil {
-		answer = change(document)
-	}
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", answer)
-}
-
-var knownScopes = []string{
+// supportedScopes are the scopes that belong to the provider; all others are
+// permissions of API resources.
+var supportedScopes = []string{
 	"openid", "offline_access", "profile", "email", "phone", "address", "custom_data", "identities", "roles",
 	"urn:logto:scope:organizations", "urn:logto:scope:organization_roles",
+	"urn:logto:scope:sessions", "urn:logto:scope:trusted_devices",
 }
 
-func writeJSON(w http.ResponseWriter, status int, contentType string, value any) {
-	body, err := json.Marshal(value)
+func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	var algorithms []string
+	for _, key := range s.keys {
+		if !slices.Contains(algorithms, key.algorithm) {
+			algorithms = append(algorithms, key.algorithm)
+		}
+	}
+	s.mu.Unlock()
+
+	// As at Logto, the addresses follow the host that was asked and the issuer
+	// does not.
+	oidc := baseURL(r) + "/oidc"
+	document, err := changed(s.currentFaults().discovery, map[string]any{
+		"issuer":                                s.Issuer(),
+		"authorization_endpoint":                oidc + "/auth",
+		"device_authorization_endpoint":         oidc + "/device/auth",
+		"end_session_endpoint":                  oidc + "/session/end",
+		"introspection_endpoint":                oidc + "/token/introspection",
+		"jwks_uri":                              oidc + "/jwks",
+		"pushed_authorization_request_endpoint": oidc + "/request",
+		"revocation_endpoint":                   oidc + "/token/revocation",
+		"token_endpoint":                        oidc + "/token",
+		"userinfo_endpoint":                     oidc + "/me",
+
+		"authorization_response_iss_parameter_supported": true,
+		"backchannel_logout_session_supported":           true,
+		"backchannel_logout_supported":                   true,
+		"claims_parameter_supported":                     false,
+		"request_uri_parameter_supported":                false,
+
+		"claim_types_supported": []string{"normal"},
+		"claims_supported": []string{
+			"sub", "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
+			"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at", "username", "created_at",
+			"email", "email_verified", "phone_number", "phone_number_verified", "address", "custom_data",
+			"identities", "sso_identities", "roles", "organizations", "organization_data", "organization_roles",
+			"sid", "auth_time", "iss",
+		},
+		"code_challenge_methods_supported": []string{"S256"},
+		"grant_types_supported": []string{
+			"implicit", "authorization_code", "refresh_token", "client_credentials",
+			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
+		},
+		"id_token_signing_alg_values_supported": algorithms,
+		"response_modes_supported":              []string{"form_post", "fragment", "query"},
+		"response_types_supported":              []string{"code id_token", "code", "id_token", "none"},
+		"scopes_supported":                      supportedScopes,
+		"subject_types_supported":               []string{"public"},
+		"token_endpoint_auth_methods_supported": []string{
+			"client_secret_basic", "client_secret_jwt", "client_secret_post", "private_key_jwt", "none",
+		},
+		"token_endpoint_auth_signing_alg_values_supported": []string{
+			"HS256", "RS256", "PS256", "ES256", "Ed25519", "EdDSA",
+		},
+	})
 	if err != nil {
-		http.Error(w, "logtotest: "+err.Error(), http.StatusInternalServerError)
+		writeError(w, serverError(err))
 		return
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", document)
 }
 
-// writeError answers as Logto does: OAuth's members beside its own.
-func writeError(w http.ResponseWriter, status int, code, description string) {
-	body := map[string]any{
-		"code": "oidc." + code, "message": description,
-		"error": code, "error_description": description,
-	}
-	if code == "invalid_grant" {
-		body["error_uri"] = "https://openid.sh/debug/invalid_grant"
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, "application/json; charset=utf-8", body)
-}
+func baseURL(r *http.Request) string { return "http://" + r.Host }

@@ -1,70 +1,95 @@
 package logtotest
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"slices"
 )
 
-// logout is a sign-out that its page is about to confirm.
+// logout is a sign-out that waits for the browser to submit the form that it
+// was given.
 type logout struct {
-	redirectURI, state string
+	session  *session
+	location string
 }
 
-// serveEndSession answers with a page that submits itself, as Logto's.
 func (s *Server) serveEndSession(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		writeError(w, invalidRequest("failed to parse the request"))
+		return
+	}
+	location, failure := s.postLogoutLocation(r.Form)
+	if failure != nil {
+		writeError(w, failure)
+		return
+	}
+	xsrf := randomToken()
+	current := s.currentSession(r)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	query := r.URL.Query()
-	asked := &logout{}
-	// Without either of these Logto ignores where to go afterwards.
-	if query.Get("client_id") != "" || query.Get("id_token_hint") != "" {
-		asked.redirectURI, asked.state = query.Get("post_logout_redirect_uri"), query.Get("state")
+	s.logouts[xsrf] = logout{session: current, location: location}
+	s.mu.Unlock()
+	showPage(w, http.StatusOK, "sign-out.html", signOutPage{Action: baseURL(r) + "/oidc/session/end/confirm", XSRF: xsrf})
+}
+
+// postLogoutLocation checks everything before the user is asked for anything:
+// an error ends no session.
+func (s *Server) postLogoutLocation(form url.Values) (string, *oidcError) {
+	clientID := form.Get("client_id")
+	if form.Has("id_token_hint") {
+		hint, failure := s.checkHint(form.Get("id_token_hint"))
+		if failure != nil {
+			return "", failure
+		}
+		if clientID != "" && clientID != hint.Audience {
+			return "", invalidRequest("client_id does not match the provided id_token_hint")
+		}
+		clientID = hint.Audience
 	}
-	if clientID := query.Get("client_id"); clientID != "" && clientID != s.appID {
-		writeError(w, http.StatusBadRequest, "invalid_client", "client is invalid")
-		return
+	if clientID == "" {
+		return "/oidc/session/end/success", nil
 	}
-	if asked.redirectURI != "" && !slices.Contains(s.postLogoutURIs, asked.redirectURI) {
-		writeError(w, http.StatusBadRequest, "invalid_request", "post_logout_redirect_uri not registered")
-		return
+	if clientID != s.appID {
+		return "", newError(http.StatusBadRequest, "invalid_client", "invalid client "+clientID)
 	}
-	xsrf := rand.Text()
-	s.logouts[xsrf] = asked
-	writePage(w, http.StatusOK, "end-session", map[string]any{"Action": s.Issuer() + "/session/end/confirm", "XSRF": xsrf})
+	target := form.Get("post_logout_redirect_uri")
+	if target == "" {
+		return "/oidc/session/end/success?client_id=" + url.QueryEscape(clientID), nil
+	}
+	s.mu.Lock()
+	registered := slices.Contains(s.postLogoutURIs, target)
+	s.mu.Unlock()
+	if !registered {
+		return "", invalidRequest("post_logout_redirect_uri not registered")
+	}
+	if state := form.Get("state"); state != "" {
+		target = withQuery(target, url.Values{"state": {state}})
+	}
+	return target, nil
 }
 
 func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		writeError(w, invalidRequest("failed to parse the request body"))
+		return
+	}
+	current := s.currentSession(r)
+	xsrf := r.PostForm.Get("xsrf")
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	asked := s.logouts[r.PostFormValue("xsrf")]
-	if asked == nil {
-		writeError(w, http.StatusBadRequest, "invalid_request", "could not find logout details")
+	confirmed, ok := s.logouts[xsrf]
+	ok = ok && confirmed.session == current
+	if ok {
+		delete(s.logouts, xsrf)
+		if current != nil && r.PostForm.Has("logout") {
+			s.end(current)
+		}
+	}
+	s.mu.Unlock()
+	if !ok {
+		writeError(w, invalidRequest("could not find logout details"))
 		return
 	}
-	delete(s.logouts, r.PostFormValue("xsrf"))
-	if cookie, err := r.Cookie("_session"); err == nil && r.PostFormValue("logout") == "yes" {
-		delete(s.sessions, cookie.Value)
+	if r.PostForm.Has("logout") {
+		clearCookie(w, sessionCookie)
 	}
-	http.SetCookie(w, &http.Cookie{Name: "_session", Path: "/", MaxAge: -1})
-	if asked.redirectURI == "" {
-		http.Redirect(w, r, s.Issuer()+"/session/end/success", http.StatusSeeOther)
-		return
-	}
-	u, err := url.Parse(asked.redirectURI)
-	if err != nil {
-		writeError(w, http.StatusBadRequest, "invalid_request", "post_logout_redirect_uri cannot be parsed")
-		return
-	}
-	if asked.state != "" {
-		query := u.Query()
-		query.Set("state", asked.state)
-		u.RawQuery = query.Encode()
-	}
-	http.Redirect(w, r, u.String(), http.StatusSeeOther)
-}
-
-func (s *Server) serveSignedOutPage(w http.ResponseWriter, _ *http.Request) {
-	writePage(w, http.StatusOK, "signed-out", nil)
+	redirect(w, confirmed.location)
 }

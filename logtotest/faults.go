@@ -1,12 +1,12 @@
 package logtotest
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 )
 
-// faults are the ways in which the server has been told to misbehave. All but
-// intercept are called while the server is locked.
+// faults are the ways in which the server was told to misbehave.
 type faults struct {
 	intercept   [endpoints]func(http.ResponseWriter, *http.Request, http.Handler)
 	idToken     func(*IDToken)
@@ -17,66 +17,107 @@ type faults struct {
 	callback    func(url.Values) url.Values
 }
 
-// IDToken is an ID token before it is signed.
+// IDToken is an ID token on its way to be signed.
 type IDToken struct {
+	// Header and Claims are what the token will say. Numbers are float64, as
+	// in any decoded JSON.
 	Header, Claims map[string]any
-	// Algorithm and Key sign it; see SignToken. Header["alg"] can say
-	// something else.
+
+	// Algorithm and Key are what it is signed with; SignToken says which fit
+	// together. They do not follow Header["alg"], nor does the header follow
+	// them.
 	Algorithm string
 	Key       any
-	// Raw, if set, is sent instead.
+
+	// Raw, if set, is sent in place of the signed token.
 	Raw string
 }
 
-// ChangeIDToken lets change have every ID token before it is signed; nil makes
-// the server honest again. A change function, here and below, must not call
-// the server's methods.
+// ChangeIDToken lets change have every ID token before it is signed. nil makes
+// the server honest again.
 func (s *Server) ChangeIDToken(change func(*IDToken)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.idToken = change
 }
 
-// ChangeKeys lets change decide what is served as the key set.
+// ChangeKeys lets change decide what is served as the JWK set: it gets the
+// honest one as decoded JSON. A json.RawMessage is served as it is, even if it
+// is not JSON. nil makes the server honest again.
 func (s *Server) ChangeKeys(change func(map[string]any) any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.keys = change
 }
 
-// ChangeDiscovery lets change decide what is served as the discovery document.
+// ChangeDiscovery is ChangeKeys for the discovery document.
 func (s *Server) ChangeDiscovery(change func(map[string]any) any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.discovery = change
 }
 
-// ChangeTokenAnswer lets change decide what a successful token request gets.
+// ChangeTokenAnswer is ChangeKeys for the answer to a successful token request.
 func (s *Server) ChangeTokenAnswer(change func(map[string]any) any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.tokenAnswer = change
 }
 
-// ChangeUserInfo lets change decide what a successful user info request gets.
+// ChangeUserInfo is ChangeKeys for the answer to a successful user info
+// request.
 func (s *Server) ChangeUserInfo(change func(map[string]any) any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.userInfo = change
 }
 
-// ChangeCallback lets change decide on the parameters of the authorization
-// response.
+// ChangeCallback lets change decide on the parameters of every authorization
+// response, also of one that reports an error. nil makes the server honest
+// again.
 func (s *Server) ChangeCallback(change func(url.Values) url.Values) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.callback = change
 }
 
-// Intercept lets handler answer the calls of an endpoint, with next as what
-// would have answered. nil makes the server honest again.
+// Intercept lets handler answer the calls of an endpoint: with an error, late,
+// never, or by passing the call to next, which answers honestly. A handler that
+// waits must give up when the request's context is done, or Close waits for it.
+// nil makes the server honest again.
 func (s *Server) Intercept(endpoint Endpoint, handler func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.intercept[endpoint] = handler
+}
+
+// currentFaults is a copy, so that hooks run without the lock and may call the
+// server.
+func (s *Server) currentFaults() faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults
+}
+
+func changed(change func(map[string]any) any, document map[string]any) (any, error) {
+	if change == nil {
+		return document, nil
+	}
+	decoded, err := decodedJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	return change(decoded), nil
+}
+
+// decodedJSON is a deep copy as a hook expects it, which it can change without
+// changing the server's own state.
+func decodedJSON(document map[string]any) (map[string]any, error) {
+	encoded, err := json.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	var decoded map[string]any
+	err = json.Unmarshal(encoded, &decoded)
+	return decoded, err
 }

@@ -1,238 +1,258 @@
 package logtotest_test
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/logtogin/logtogin/logtotest"
 )
 
 const (
-	redirectURI = "http://localhost:8080/callback"
-	verifier    = "a-verifier-of-at-least-forty-three-characters-xx"
+	callbackURI = "http://localhost:8080/callback"
+	signedOut   = "http://localhost:8080/bye"
+	everything  = "openid offline_access profile email phone roles custom_data identities " +
+		"urn:logto:scope:organizations urn:logto:scope:organization_roles"
 )
 
-// person is a browser at the fake Logto that stays there: redirects to the
-// application are shown, not followed.
-type person struct {
+// browser keeps cookies and does not follow redirects on its own, so that a
+// test sees each step.
+type browser struct {
 	t      *testing.T
-	logto  *logtotest.Server
+	server *logtotest.Server
 	client *http.Client
 }
 
-func newPerson(t *testing.T, logto *logtotest.Server) *person {
+type response struct {
+	status   int
+	header   http.Header
+	location *url.URL
+	body     string
+}
+
+func newBrowser(t *testing.T, server *logtotest.Server) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: &http.Transport{}}
-	client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-		if !strings.HasPrefix(r.URL.String(), logto.Endpoint()) {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	return &person{t, logto, client}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &browser{t: t, server: server, client: &http.Client{
+		Jar:           jar,
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
-func (p *person) send(r *http.Request, err error) (*http.Response, map[string]any) {
-	p.t.Helper()
+func (b *browser) do(r *http.Request) response {
+	b.t.Helper()
+	got, err := b.client.Do(r)
 	if err != nil {
-		p.t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	response, err := p.client.Do(r)
+	defer got.Body.Close()
+	body, err := io.ReadAll(got.Body)
 	if err != nil {
-		p.t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	var members map[string]any
-	_ = json.Unmarshal(body, &members)
-	return response, members
+	location, _ := got.Location()
+	return response{status: got.StatusCode, header: got.Header, location: location, body: string(body)}
 }
 
-func (p *person) authorize(change func(url.Values)) (*http.Response, map[string]any) {
-	p.t.Helper()
+func (b *browser) get(address string) response {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.do(r)
+}
+
+func (b *browser) post(address string, form url.Values, options ...func(*http.Request)) response {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, option := range options {
+		option(r)
+	}
+	return b.do(r)
+}
+
+// pkce is a verifier and its S256 challenge.
+func pkce() (verifier, challenge string) {
+	verifier = rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(verifier))
-	query := url.Values{
-		"client_id": {p.logto.AppID()}, "redirect_uri": {redirectURI}, "response_type": {"code"},
-		"scope": {"openid offline_access profile email"}, "state": {"s"}, "nonce": {"n"}, "prompt": {"consent"},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
-	}
-	if change != nil {
-		change(query)
-	}
-	return p.send(http.NewRequest(http.MethodGet, p.logto.Issuer()+"/auth?"+query.Encode(), nil))
+	return verifier, base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-func (p *person) post(path string, form url.Values) (*http.Response, map[string]any) {
-	p.t.Helper()
-	r, err := http.NewRequest(http.MethodPost, p.logto.Endpoint()+path, strings.NewReader(form.Encode()))
-	if err == nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if strings.HasPrefix(path, "/oidc/token") {
-			r.SetBasicAuth(p.logto.AppID(), p.logto.AppSecret())
+// signIn is one authorization request and what the app has to remember of it.
+type signIn struct {
+	parameters url.Values
+	verifier   string
+}
+
+func (b *browser) newSignIn(changes ...string) signIn {
+	verifier, challenge := pkce()
+	parameters := url.Values{
+		"client_id": {b.server.AppID()}, "redirect_uri": {callbackURI}, "response_type": {"code"},
+		"scope": {everything}, "prompt": {"consent"}, "state": {rand.Text()}, "nonce": {rand.Text()},
+		"code_challenge": {challenge}, "code_challenge_method": {"S256"},
+	}
+	for i := 0; i < len(changes); i += 2 {
+		if changes[i+1] == "" {
+			parameters.Del(changes[i])
+		} else {
+			parameters.Set(changes[i], changes[i+1])
 		}
 	}
-	return p.send(r, err)
+	return signIn{parameters: parameters, verifier: verifier}
 }
 
-// callback is what the fake Logto tells the application.
-func callback(t *testing.T, response *http.Response) url.Values {
+func (b *browser) authorize(attempt signIn) response {
+	b.t.Helper()
+	return b.get(b.server.Endpoint() + "/oidc/auth?" + attempt.parameters.Encode())
+}
+
+// submit fills in a page and follows the browser back to the app.
+func (b *browser) submit(page *url.URL, fields ...string) response {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	submitted := b.post(page.String(), form)
+	if submitted.status != http.StatusSeeOther {
+		b.t.Fatalf("submitting %s: %d %s", page, submitted.status, submitted.body)
+	}
+	return b.get(submitted.location.String())
+}
+
+// callback signs the default user in and returns the parameters of the
+// callback.
+func (b *browser) callback(attempt signIn) url.Values {
+	b.t.Helper()
+	got := b.authorize(attempt)
+	if got.location == nil {
+		b.t.Fatalf("authorization: %d %s", got.status, got.body)
+	}
+	if got.location.Path == "/sign-in" {
+		user := logtotest.DefaultUser()
+		got = b.submit(got.location, "username", user.Username, "password", user.Password)
+	}
+	if got.status != http.StatusSeeOther || !strings.HasPrefix(got.location.String(), callbackURI+"?") {
+		b.t.Fatalf("no callback but %d %v %s", got.status, got.location, got.body)
+	}
+	return got.location.Query()
+}
+
+func basicAuth(id, secret string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
+}
+
+func (b *browser) asApp() func(*http.Request) {
+	return basicAuth(b.server.AppID(), b.server.AppSecret())
+}
+
+func codeForm(code string, attempt signIn) url.Values {
+	return url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callbackURI},
+		"code_verifier": {attempt.verifier},
+	}
+}
+
+func refreshForm(token string) url.Values {
+	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}
+}
+
+func (b *browser) token(form url.Values) response {
+	b.t.Helper()
+	return b.post(b.server.Endpoint()+"/oidc/token", form, b.asApp())
+}
+
+// tokens signs in as far as the tokens.
+func (b *browser) tokens(changes ...string) map[string]any {
+	b.t.Helper()
+	attempt := b.newSignIn(changes...)
+	got := b.token(codeForm(b.callback(attempt).Get("code"), attempt))
+	if got.status != http.StatusOK {
+		b.t.Fatalf("token endpoint: %d %s", got.status, got.body)
+	}
+	return decode(b.t, got.body)
+}
+
+func (b *browser) userInfo(accessToken string) response {
+	b.t.Helper()
+	return b.post(b.server.Endpoint()+"/oidc/me", nil, func(r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+accessToken)
+	})
+}
+
+var xsrfField = regexp.MustCompile(`name="xsrf" value="([^"]+)"`)
+
+// signOut is what the browser does with the self-submitting form.
+func (b *browser) signOut(query url.Values) response {
+	b.t.Helper()
+	page := b.get(b.server.Endpoint() + "/oidc/session/end?" + query.Encode())
+	field := xsrfField.FindStringSubmatch(page.body)
+	if page.status != http.StatusOK || field == nil {
+		b.t.Fatalf("no sign-out form but %d %s", page.status, page.body)
+	}
+	return b.post(b.server.Endpoint()+"/oidc/session/end/confirm", url.Values{
+		"xsrf": {html.UnescapeString(field[1])}, "logout": {"yes"},
+	})
+}
+
+func decode(t *testing.T, body string) map[string]any {
 	t.Helper()
-	location, err := url.Parse(response.Header.Get("Location"))
-	if err != nil || !strings.HasPrefix(location.String(), redirectURI+"?") {
-		t.Fatalf("%d to %q", response.StatusCode, response.Header.Get("Location"))
+	var decoded map[string]any
+	if err := json.Unmarshal([]byte(body), &decoded); err != nil {
+		t.Fatalf("%v: %s", err, body)
 	}
-	return location.Query()
+	return decoded
 }
 
-func (p *person) code() string {
-	p.t.Helper()
-	response, _ := p.authorize(nil)
-	if response.Request.URL.Path == "/sign-in" {
-		response, _ = p.post("/sign-in", url.Values{"username": {"alice"}, "password": {"wonderland"}})
+// decodeToken reads a JWT without checking it.
+func decodeToken(t *testing.T, token any) (header, claims map[string]any) {
+	t.Helper()
+	text, _ := token.(string)
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		t.Fatalf("not a JWT: %v", token)
 	}
-	return callback(p.t, response).Get("code")
+	var decoded [2]map[string]any
+	for i := range decoded {
+		part, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoded[i] = decode(t, string(part))
+	}
+	return decoded[0], decoded[1]
 }
 
-func (p *person) redeem(code string) (*http.Response, map[string]any) {
-	p.t.Helper()
-	return p.post("/oidc/token", url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}, "code_verifier": {verifier},
-	})
-}
-
-func (p *person) refresh(tokens map[string]any) int {
-	p.t.Helper()
-	response, _ := p.post("/oidc/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens["refresh_token"].(string)}})
-	return response.StatusCode
-}
-
-func TestCodes(t *testing.T) {
-	t.Parallel()
-	t.Run("one that comes twice kills what the first time yielded", func(t *testing.T) {
-		p := newPerson(t, logtotest.NewServer(t))
-		code := p.code()
-		_, tokens := p.redeem(code)
-		if status := p.refresh(tokens); status != http.StatusOK {
-			t.Fatalf("refresh: %d", status)
-		}
-		if response, answer := p.redeem(code); response.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_grant" || answer["code"] != "oidc.invalid_grant" {
-			t.Errorf("second time: %d %v", response.StatusCode, answer)
-		}
-		if status := p.refresh(tokens); status != http.StatusBadRequest {
-			t.Errorf("refresh after the replay: %d", status)
-		}
-	})
-	t.Run("a wrong verifier does not consume it", func(t *testing.T) {
-		p := newPerson(t, logtotest.NewServer(t))
-		code := p.code()
-		response, _ := p.post("/oidc/token", url.Values{
-			"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}, "code_verifier": {"wrong"},
-		})
-		if response.StatusCode != http.StatusBadRequest {
-			t.Errorf("wrong verifier: %d", response.StatusCode)
-		}
-		if response, _ := p.redeem(code); response.StatusCode != http.StatusOK {
-			t.Errorf("right verifier: %d", response.StatusCode)
-		}
-	})
-	t.Run("it is dead after a minute", func(t *testing.T) {
-		logto := logtotest.NewServer(t)
-		p := newPerson(t, logto)
-		code := p.code()
-		logto.SetNow(func() time.Time { return time.Now().Add(62 * time.Second) })
-		if response, _ := p.redeem(code); response.StatusCode != http.StatusBadRequest {
-			t.Errorf("%d", response.StatusCode)
-		}
-	})
-}
-
-func TestAuthorizationErrorsComeWithTheRedirect(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	for name, test := range map[string]struct {
-		change func(url.Values)
-		error  string
-	}{
-		"a parameter twice":           {func(q url.Values) { q.Add("nonce", "m") }, "invalid_request"},
-		"an unknown prompt":           {func(q url.Values) { q.Set("prompt", "create") }, "invalid_request"},
-		"an unknown resource":         {func(q url.Values) { q.Set("resource", "https://api.example.test") }, "invalid_target"},
-		"plain PKCE":                  {func(q url.Values) { q.Set("code_challenge_method", "plain") }, "invalid_request"},
-		"another response type":       {func(q url.Values) { q.Set("response_type", "code id_token") }, "unsupported_response_type"},
-		"no page allowed, no session": {func(q url.Values) { q.Set("prompt", "none") }, "login_required"},
-	} {
-		response, _ := newPerson(t, logto).authorize(test.change)
-		if answer := callback(t, response); answer.Get("error") != test.error || answer.Get("state") != "s" || answer.Get("iss") != logto.Issuer() {
-			t.Errorf("%s: %v", name, answer)
-		}
+func (r response) wantError(t *testing.T, status int, name string) {
+	t.Helper()
+	if r.status != status {
+		t.Fatalf("status %d, want %d: %s", r.status, status, r.body)
 	}
-	logto.RegisterRedirectURIs("http://localhost:9999/")
-	if response, answer := newPerson(t, logto).authorize(nil); response.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_redirect_uri" {
-		t.Errorf("unregistered redirect URI: %d %v", response.StatusCode, answer)
+	body := decode(t, r.body)
+	if body["error"] != name || body["code"] != "oidc."+name || body["message"] == "" {
+		t.Errorf("body %s, want the error %s", r.body, name)
 	}
-}
-
-func TestPages(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	for name, test := range map[string]struct {
-		change func(url.Values)
-		path   string
-	}{
-		"sign-in first":                         {nil, "/sign-in"},
-		"registration first":                    {func(q url.Values) { q.Set("first_screen", "register") }, "/register"},
-		"one wrong parameter voids all of them": {func(q url.Values) { q.Set("first_screen", "register"); q.Set("identifier", "mail") }, "/sign-in"},
-	} {
-		p := newPerson(t, logto)
-		if response, _ := p.authorize(test.change); response.Request.URL.Path != test.path {
-			t.Errorf("%s: %s", name, response.Request.URL)
-		}
-	}
-	p := newPerson(t, logto)
-	p.authorize(nil)
-	if response, _ := p.post("/sign-in", url.Values{"username": {"alice"}, "password": {"wrong"}}); response.StatusCode != http.StatusBadRequest {
-		t.Errorf("wrong password: %d", response.StatusCode)
-	}
-	first := p.code()
-	if again, _ := p.authorize(nil); callback(t, again).Get("code") == first {
-		t.Error("the second sign-in needs no form, but a code of its own")
-	}
-}
-
-func TestOfflineAccessNeedsConsent(t *testing.T) {
-	t.Parallel()
-	p := newPerson(t, logtotest.NewServer(t))
-	p.code()
-	response, _ := p.authorize(func(q url.Values) { q.Del("prompt") })
-	_, tokens := p.redeem(callback(t, response).Get("code"))
-	if tokens["refresh_token"] != nil || tokens["scope"] != "openid profile email" || tokens["token_type"] != "Bearer" {
-		t.Errorf("%v", tokens)
-	}
-}
-
-func TestOtherHostsAreRefused(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	r, err := http.NewRequest(http.MethodGet, logto.Issuer()+"/jwks", nil)
-	if err == nil {
-		r.Host = "evil.example"
-	}
-	if response, _ := newPerson(t, logto).send(r, err); response.StatusCode != http.StatusForbidden {
-		t.Errorf("%d", response.StatusCode)
+	if name == "invalid_grant" && body["error_uri"] != "https://openid.sh/debug/invalid_grant" {
+		t.Errorf("error_uri missing in %s", r.body)
 	}
 }

@@ -5,81 +5,152 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
 )
 
-//go:embed templates/*.html
+//go:embed templates
 var templateFiles embed.FS
 
 var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
 
-// formPage is what the sign-in and registration pages show.
+// formPage is the sign-in or the register page.
 type formPage struct {
-	Title, Message, Username, Name, Email string
+	Query                 template.URL // of the links, so that the address stays complete
+	Username, Name, Email string       // what the fields are filled with
+	Message               string
 }
 
-func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
-	s.servePage(w, r, "sign-in", "Sign in", func(r *http.Request) (User, string) {
-		user, ok := s.userByName(r.PostFormValue("username"))
-		if !ok || user.Password != r.PostFormValue("password") {
-			return User{}, "Wrong username or password."
-		}
-		return user, ""
-	})
+type messagePage struct{ Heading, Text string }
+
+type submitPage struct {
+	Action     string
+	Parameters url.Values
 }
 
-func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
-	s.servePage(w, r, "register", "Create account", func(r *http.Request) (User, string) {
-		username, password := r.PostFormValue("username"), r.PostFormValue("password")
-		if username == "" || password == "" {
-			return User{}, "Username and password are needed."
-		}
-		if _, taken := s.userByName(username); taken {
-			return User{}, "This username is taken."
-		}
-		return s.addUser(User{
-			Username: username, Password: password,
-			Name: r.PostFormValue("name"), Email: r.PostFormValue("email"),
-			CreatedAt: s.now(), UpdatedAt: s.now(),
-		}), ""
-	})
-}
+type signOutPage struct{ Action, XSRF string }
 
-// servePage shows a form, and goes on with the interaction once submit returns
-// a user and no complaint.
-func (s *Server) servePage(w http.ResponseWriter, r *http.Request, name, title string, submit func(*http.Request) (User, string)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var current *interaction
-	if cookie, err := r.Cookie("_interaction"); err == nil {
-		current = s.interactions[cookie.Value]
-	}
-	if current == nil || s.now().After(current.expires) {
-		writePage(w, http.StatusBadRequest, "expired", nil)
-		return
-	}
-	page := formPage{Title: title, Username: current.loginHint}
-	status := http.StatusOK
-	if r.Method == http.MethodPost {
-		user, complaint := submit(r)
-		if complaint == "" {
-			current.user, current.authTime = user.ID, s.now()
-			http.Redirect(w, r, "/oidc/auth/"+current.id, http.StatusSeeOther)
-			return
-		}
-		status = http.StatusBadRequest
-		page = formPage{title, complaint, r.PostFormValue("username"), r.PostFormValue("name"), r.PostFormValue("email")}
-	}
-	writePage(w, status, name, page)
-}
-
-func writePage(w http.ResponseWriter, status int, name string, data any) {
-	var page bytes.Buffer
-	if err := templates.ExecuteTemplate(&page, name, data); err != nil {
+func showPage(w http.ResponseWriter, status int, name string, data any) {
+	var body bytes.Buffer
+	if err := templates.ExecuteTemplate(&body, name, data); err != nil {
 		http.Error(w, "logtotest: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Frame-Options", "SAMEORIGIN")
 	w.WriteHeader(status)
-	_, _ = w.Write(page.Bytes())
+	_, _ = w.Write(body.Bytes())
+}
+
+func linkQuery(r *http.Request) template.URL {
+	return template.URL(r.URL.Query().Encode())
+}
+
+// pageInteraction answers with a page of its own when no sign-in is going on,
+// which is what a bookmarked sign-in page leads to.
+func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *interaction {
+	current := s.currentInteraction(r)
+	if current == nil {
+		showPage(w, http.StatusBadRequest, "message.html", messagePage{
+			Heading: "No sign-in is under way",
+			Text:    "Go back to the app and sign in from there.",
+		})
+	}
+	return current
+}
+
+func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
+	if current := s.pageInteraction(w, r); current != nil {
+		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
+		showPage(w, http.StatusOK, "sign-in.html", page)
+	}
+}
+
+func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
+	current := s.pageInteraction(w, r)
+	if current == nil {
+		return
+	}
+	username := strings.TrimSpace(r.PostFormValue("username"))
+	user, ok := s.userByIdentifier(username)
+	if !ok || user.Password == "" || user.Password != r.PostFormValue("password") {
+		page := formPage{
+			Query: linkQuery(r), Username: username,
+			Message: "The username or the password is not right.",
+		}
+		showPage(w, http.StatusBadRequest, "sign-in.html", page)
+		return
+	}
+	s.completeInteraction(w, current, user)
+}
+
+func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User) {
+	s.mu.Lock()
+	current.userID = user.ID
+	s.mu.Unlock()
+	redirect(w, "/oidc/auth/"+current.uid)
+}
+
+func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
+	if current := s.pageInteraction(w, r); current != nil {
+		page := formPage{Query: linkQuery(r)}
+		if hint := current.request.extra.Get("login_hint"); strings.Contains(hint, "@") {
+			page.Email = hint
+		} else {
+			page.Username = hint
+		}
+		showPage(w, http.StatusOK, "register.html", page)
+	}
+}
+
+// usernameForm is Logto's rule for usernames.
+var usernameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
+	current := s.pageInteraction(w, r)
+	if current == nil {
+		return
+	}
+	now := s.clock()
+	user := User{
+		Username:  strings.TrimSpace(r.PostFormValue("username")),
+		Password:  r.PostFormValue("password"),
+		Name:      strings.TrimSpace(r.PostFormValue("name")),
+		Email:     strings.TrimSpace(r.PostFormValue("email")),
+		CreatedAt: now,
+		UpdatedAt: now,
+	}
+	if message := s.registrationProblem(user); message != "" {
+		page := formPage{
+			Query: linkQuery(r), Username: user.Username, Name: user.Name, Email: user.Email, Message: message,
+		}
+		showPage(w, http.StatusBadRequest, "register.html", page)
+		return
+	}
+	s.completeInteraction(w, current, s.AddUser(user))
+}
+
+func (s *Server) registrationProblem(user User) string {
+	if !usernameForm.MatchString(user.Username) {
+		return "A username has letters, digits and underscores only, and does not start with a digit."
+	}
+	if user.Password == "" {
+		return "Choose a password."
+	}
+	if _, taken := s.userByIdentifier(user.Username); taken {
+		return "That username is taken."
+	}
+	if _, taken := s.userByIdentifier(user.Email); taken {
+		return "There is an account with that e-mail address."
+	}
+	return ""
+}
+
+func (s *Server) serveSignedOutPage(w http.ResponseWriter, _ *http.Request) {
+	showPage(w, http.StatusOK, "message.html", messagePage{
+		Heading: "You are signed out",
+		Text:    "You can close this page.",
+	})
 }

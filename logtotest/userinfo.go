@@ -1,38 +1,65 @@
 package logtotest
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 )
 
 func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	found := s.accessTokens[bearer]
-	if !strings.EqualFold(scheme, "Bearer") || found == nil || found.grant.revoked || s.now().After(found.expires) {
-		s.refuseToken(w, http.StatusUnauthorized, "invalid_token", "invalid token provided")
-		return
-	}
-	if !slices.Contains(found.request.scopes, "openid") {
-		s.refuseToken(w, http.StatusForbidden, "insufficient_scope", "access token missing openid scope")
-		return
-	}
-	user, ok := s.userByID(found.request.user)
-	if !ok {
-		writeInvalidGrant(w)
-		return
-	}
-	var answer any = user.claims(found.request.scopes, true)
-	if s.faults.userInfo != nil {
-		answer = s.faults.userInfo(answer.(map[string]any))
-	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", answer)
+	challenge := fmt.Sprintf("Bearer realm=%q", s.Issuer())
+	value, failure := bearerToken(r)
+	if failure != nil {
+		if failure.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", challenge)
+		}
+		writeError(w, failure)
+		return
+	}
+	refuse := func(failure *oidcError, more string) {
+		w.Header().Set("WWW-Authenticate", challenge+
+			fmt.Sprintf(", error=%q, error_description=%q%s", failure.Name, failure.Description, more))
+		writeError(w, failure)
+	}
+	// An access token for a resource is a JWT, which is none of these.
+	token := s.liveToken(s.accessTokens, value)
+	if token == nil {
+		refuse(newError(http.StatusUnauthorized, "invalid_token", "invalid token provided"), "")
+		return
+	}
+	if !slices.Contains(token.scopes, "openid") {
+		failure := newError(http.StatusForbidden, "insufficient_scope", "access token missing openid scope")
+		failure.Scope = "openid"
+		refuse(failure, `, scope="openid"`)
+		return
+	}
+	user, ok := s.user(func(u User) bool { return u.ID == token.source.userID })
+	if !ok {
+		writeError(w, invalidGrant())
+		return
+	}
+	document, err := changed(s.currentFaults().userInfo, user.userInfo(token.scopes))
+	if err != nil {
+		writeError(w, serverError(err))
+		return
+	}
+	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", document)
 }
 
-func (s *Server) refuseToken(w http.ResponseWriter, status int, code, description string) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="`+s.Issuer()+`", error="`+code+`", error_description="`+description+`"`)
-	writeError(w, status, code, description)
+// bearerToken takes the token from the header or, as RFC 6750 allows, from a
+// form.
+func bearerToken(r *http.Request) (string, *oidcError) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		scheme, token, _ := strings.Cut(header, " ")
+		if !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return "", invalidRequest("invalid authorization header value format")
+		}
+		return token, nil
+	}
+	if r.Method == http.MethodPost && r.ParseForm() == nil && r.PostForm.Get("access_token") != "" {
+		return r.PostForm.Get("access_token"), nil
+	}
+	return "", newError(http.StatusUnauthorized, "invalid_token", "no access token provided")
 }

@@ -1,6 +1,7 @@
 package logtotest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"maps"
 	"slices"
@@ -8,24 +9,27 @@ import (
 	"time"
 )
 
-// User is somebody who can sign in. An empty name, e-mail address, phone
-// number, picture or username is a null claim, as at Logto.
+// User is somebody who can sign in. With an empty name, e-mail address, phone
+// number, picture or username, the claim is null, as at Logto.
 type User struct {
-	// ID is the "sub". Empty: made up, of 12 characters.
+	// ID is the "sub". Empty: 12 characters are made up.
 	ID string
 
-	Username, Password                string
-	Name, Email, PhoneNumber, Picture string
+	Username, Password, Name, Email, PhoneNumber, Picture string
 
-	// Claims are further claims, or replacements, by claim name, for example
-	// "roles": []string{"admin"}. They are released with their scope.
+	// Claims are further claims, or replacements for those made from the other
+	// fields, by claim name: "roles": []string{"admin"}. Each is released with
+	// the scope that it belongs to at Logto; one that Logto does not know, with
+	// "profile".
 	Claims map[string]any
 
-	// CreatedAt and UpdatedAt: zero means when the server started.
+	// CreatedAt and UpdatedAt are when the user was made and last changed. Zero:
+	// when the server started.
 	CreatedAt, UpdatedAt time.Time
 }
 
-// DefaultUser is the user of a server that was started without any.
+// DefaultUser is the user of a server that was started without any. It has no ID
+// yet: each server makes one up.
 func DefaultUser() User {
 	return User{
 		Username: "alice",
@@ -35,17 +39,10 @@ func DefaultUser() User {
 	}
 }
 
-// AddUser adds a user and returns it with its ID.
+// AddUser adds a user, or replaces the one with the same ID, and returns it
+// with the ID and times that it got.
 func (s *Server) AddUser(user User) User {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addUser(user)
-}
-
-func (s *Server) addUser(user User) User {
-	if user.ID == "" {
-		user.ID = strings.ToLower(rand.Text()[:12])
-	}
+	user.ID = cmp.Or(user.ID, strings.ToLower(rand.Text()[:12]))
 	if user.CreatedAt.IsZero() {
 		user.CreatedAt = s.startedAt
 	}
@@ -53,72 +50,98 @@ func (s *Server) addUser(user User) User {
 		user.UpdatedAt = s.startedAt
 	}
 	user.Claims = maps.Clone(user.Claims)
-	s.users = append(s.users, user)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID }); i >= 0 {
+		s.users[i] = user
+	} else {
+		s.users = append(s.users, user)
+	}
 	return user
 }
 
-func (s *Server) userByName(username string) (User, bool) {
-	i := slices.IndexFunc(s.users, func(u User) bool { return u.Username == username && username != "" })
+func (s *Server) user(match func(User) bool) (User, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.users, match)
 	if i < 0 {
 		return User{}, false
 	}
 	return s.users[i], true
 }
 
-func (s *Server) userByID(id string) (User, bool) {
-	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id })
-	if i < 0 {
+// userByIdentifier finds a user by what people type in to say who they are.
+func (s *Server) userByIdentifier(identifier string) (User, bool) {
+	if identifier == "" {
 		return User{}, false
 	}
-	return s.users[i], true
+	return s.user(func(u User) bool { return u.Username == identifier || strings.EqualFold(u.Email, identifier) })
 }
 
-// scopeOfClaim tells which scope releases a claim of User.Claims; those not
-// named come with "profile".
-var scopeOfClaim = map[string]string{
-	"email": "email", "email_verified": "email",
-	"phone_number": "phone", "phone_number_verified": "phone",
-	"address":     "address",
-	"custom_data": "custom_data",
-	"identities":  "identities", "sso_identities": "identities",
-	"roles":              "roles",
-	"organizations":      "urn:logto:scope:organizations",
-	"organization_data":  "urn:logto:scope:organizations",
-	"organization_roles": "urn:logto:scope:organization_roles",
+// claimScope names the scope of each claim that does not come with "profile".
+var claimScope = map[string]string{
+	"email":                 "email",
+	"email_verified":        "email",
+	"phone_number":          "phone",
+	"phone_number_verified": "phone",
+	"address":               "address",
+	"custom_data":           "custom_data",
+	"identities":            "identities",
+	"sso_identities":        "identities",
+	"roles":                 "roles",
+	"organizations":         "urn:logto:scope:organizations",
+	"organization_data":     "urn:logto:scope:organizations",
+	"organization_roles":    "urn:logto:scope:organization_roles",
 }
 
-// onlyInUserInfo are the claims that a fresh Logto tenant keeps out of ID
-// tokens.
-var onlyInUserInfo = []string{"custom_data", "identities", "sso_identities", "organization_data"}
+// userInfoOnly are the claims that Logto keeps out of ID tokens unless a tenant
+// turns them on.
+var userInfoOnly = []string{"custom_data", "identities", "sso_identities", "organization_data"}
 
-// claims returns what the scopes release about the user.
-func (u User) claims(scopes []string, inUserInfo bool) map[string]any {
+func (u User) userInfo(scopes []string) map[string]any {
 	all := map[string]any{
-		"name": orNull(u.Name), "username": orNull(u.Username), "picture": orNull(u.Picture),
-		"created_at": u.CreatedAt.UnixMilli(), "updated_at": u.UpdatedAt.UnixMilli(),
-		"email": orNull(u.Email), "email_verified": u.Email != "",
-		"phone_number": orNull(u.PhoneNumber), "phone_number_verified": u.PhoneNumber != "",
-		"custom_data": map[string]any{}, "identities": map[string]any{}, "sso_identities": []any{},
-		"roles":         []string{},
-		"organizations": []string{}, "organization_data": []any{}, "organization_roles": []string{},
+		"name":                  orNull(u.Name),
+		"username":              orNull(u.Username),
+		"picture":               orNull(u.Picture),
+		"created_at":            u.CreatedAt.UnixMilli(),
+		"updated_at":            u.UpdatedAt.UnixMilli(),
+		"email":                 orNull(u.Email),
+		"email_verified":        u.Email != "",
+		"phone_number":          orNull(u.PhoneNumber),
+		"phone_number_verified": u.PhoneNumber != "",
+		"custom_data":           map[string]any{},
+		"identities":            map[string]any{},
+		"sso_identities":        []any{},
+		"roles":                 []any{},
+		"organizations":         []any{},
+		"organization_data":     []any{},
+		"organization_roles":    []any{},
+	}
+	if u.Username != "" {
+		all["preferred_username"] = u.Username
 	}
 	maps.Copy(all, u.Claims)
 	released := map[string]any{"sub": u.ID}
 	for name, value := range all {
-		scope, ok := scopeOfClaim[name]
-		if !ok {
-			scope = "profile"
-		}
-		if slices.Contains(scopes, scope) && (inUserInfo || !slices.Contains(onlyInUserInfo, name)) {
+		if slices.Contains(scopes, cmp.Or(claimScope[name], "profile")) {
 			released[name] = value
 		}
 	}
 	return released
 }
 
-func orNull(s string) any {
-	if s == "" {
+func (u User) idTokenClaims(scopes []string) map[string]any {
+	claims := u.userInfo(scopes)
+	for _, name := range userInfoOnly {
+		delete(claims, name)
+	}
+	return claims
+}
+
+func orNull(value string) any {
+	if value == "" {
 		return nil
 	}
-	return s
+	return value
 }
