@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -13,8 +14,8 @@ import (
 // Guard lets signed-in users through and leaves their *Claims under ClaimsKey.
 // A page navigation without a session is redirected to the sign-in route and
 // comes back to the same page; anything else is answered 401 with a problem
-// document (RFC 9457). A request with an unsafe method from another origin is
-// answered 403, and one whose session cannot be read 503.
+// document (RFC 9457). A request with an unsafe method from another origin, or
+// one that opens a WebSocket from there, is answered 403, and one whose session cannot be read 503.
 //
 // Every guarded response may not be stored by caches. Guard panics if the
 // configuration lacks what sign-in needs.
@@ -22,7 +23,7 @@ func (a *Auth) Guard() gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
 	return func(c *gin.Context) {
 		forbidStoring(c)
-		if a.origins.Check(c.Request) != nil {
+		if a.isCrossOrigin(c.Request) {
 			a.refuse(c, errCrossOrigin)
 			return
 		}
@@ -37,7 +38,8 @@ func (a *Auth) Guard() gin.HandlerFunc {
 }
 
 // Optional leaves the *Claims of a signed-in user under ClaimsKey and lets
-// everybody through. What a signed-in user gets may not be stored by caches. If
+// everybody through. A request with an unsafe method from another origin counts
+// as a visitor's. What a signed-in user gets may not be stored by caches. If
 // the session cannot be read the request goes on as a
 // visitor's, and Claims returns the error. Optional panics if the
 // configuration lacks what sign-in needs.
@@ -45,15 +47,27 @@ func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {
 		varyByCookie(c)
-		if claims, err := a.Claims(c); err == nil {
+		if claims, err := a.Claims(c); err == nil && !a.isCrossOrigin(c.Request) {
 			forbidStoring(c)
 			c.Set(ClaimsKey, claims)
 		} else {
 			// What a guard of another Auth has left is not this one's.
-			delete(c.Keys, ClaimsKey)
+			c.Delete(ClaimsKey)
 		}
 		c.Next()
 	}
+}
+
+// isCrossOrigin reports whether a page of another origin makes a request that
+// could change something. A WebSocket opens with a GET, but what goes through it
+// afterwards is no less than a POST.
+func (a *Auth) isCrossOrigin(r *http.Request) bool {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		unsafe := *r
+		unsafe.Method = http.MethodPost
+		r = &unsafe
+	}
+	return a.origins.Check(r) != nil
 }
 
 func (a *Auth) mustHaveSessions(what string) {

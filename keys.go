@@ -74,8 +74,10 @@ func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlg
 	if err != nil {
 		return nil, unavailable("the key set", err)
 	}
-	for final := false; ; {
-		if fitting := fittingKeys(known.Value, id, algorithm); len(fitting) > 0 || final {
+	for round, final := 0, false; ; round++ {
+		// A fetch that was under way may have been answered too early; the one
+		// after it was not.
+		if fitting := fittingKeys(known.Value, id, algorithm); len(fitting) > 0 || final || round == 2 {
 			return fitting, nil
 		}
 		known, final, err = k.current.Newer(ctx, known.Generation, cooldown)

@@ -37,8 +37,9 @@ import (
 const ClaimsKey = "logto.claims"
 
 // Auth is sign-in with one Logto application. It is made by New or Register
-// and safe for concurrent use. Several can live in one process; they do not
-// see each other's sessions.
+// and safe for concurrent use. Several, for different applications, can live in
+// one process; they do not see each other's sessions. Make one for an
+// application: which sessions have ended is remembered by each for itself.
 type Auth struct {
 	settings *settings
 	provider *provider

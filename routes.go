@@ -29,7 +29,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		return err
 	}
 	if a.registered {
-		return &ConfigError{"Paths", "have been registered already; make a second Auth for a second set of routes"}
+		return &ConfigError{"Paths", "have been registered already; an Auth has one set of routes"}
 	}
 	group, ok := router.(interface{ BasePath() string })
 	if !ok {
@@ -121,7 +121,8 @@ func (a *Auth) handleSignOut(c *gin.Context) {
 // happens.
 func (a *Auth) isMeant(c *gin.Context) bool {
 	header := c.Request.Header
-	switch mode := header.Get("Sec-Fetch-Mode"); {
+	mode, dest := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
+	switch {
 	case isPrefetch(header):
 		// Not 204: Chromium would use that for the click that follows.
 		c.Header("Cache-Control", "no-store")
@@ -133,7 +134,7 @@ func (a *Auth) isMeant(c *gin.Context) bool {
 		c.Header("Cache-Control", "no-store")
 		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
 		c.AbortWithStatus(http.StatusNoContent)
-	case mode != "" && mode != "navigate":
+	case mode != "" && mode != "navigate", dest == "object", dest == "embed":
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusNoContent)
 	default:

@@ -361,10 +361,10 @@ func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo st
 		returnTo = ""
 	}
 
-	mine := &outcome{done: make(chan struct{})}
+	mine := &outcome{answer: *answer, done: make(chan struct{})}
 	shared, isSecond := a.outcomes.GetOrPut(answer.state, mine, a.settings.Now().Add(outcomeMemory))
 	if isSecond {
-		return a.shareOutcome(c, shared, returnTo)
+		return a.shareOutcome(c, shared, answer, returnTo)
 	}
 	if _, spent := a.spent.GetOrPut(answer.state, struct{}{}, found.attempt.startedAt.Add(attemptLifetime)); spent {
 		mine.err = ErrNoAttempt
@@ -477,7 +477,13 @@ func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAn
 		return nil, err
 	}
 	record := a.newSession(claims, got, now)
-	return record, a.replaceSession(c, record)
+	if !now.Before(record.expires) {
+		return nil, tokenError("exp is past, and there is no refresh token")
+	}
+	if err := a.replaceSession(c, record); err != nil {
+		return nil, err
+	}
+	return record, nil
 }
 
 func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
@@ -500,15 +506,15 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 	return record
 }
 
-// replaceSession saves the new session and ends the one that the browser had.
+// replaceSession saves the new session and ends those that the browser had.
 // The refresh token of the same user is not revoked: Logto shares the grant
 // between the sign-ins of one browser.
 func (a *Auth) replaceSession(c *gin.Context, record *session) error {
-	old, _ := a.store.loadSession(c.Request)
+	replaced := a.store.sessionsOf(c.Request)
 	if err := a.store.saveSession(c, record); err != nil {
 		return err
 	}
-	if old != nil {
+	for _, old := range replaced {
 		a.store.end(old)
 		if old.subject != record.subject {
 			a.revoke(c.Request.Context(), old)
@@ -535,6 +541,7 @@ const (
 // outcome is what became of an attempt. Its fields may be read once done is
 // closed.
 type outcome struct {
+	answer  callbackAnswer
 	done    chan struct{}
 	session *session
 	err     error
@@ -542,14 +549,21 @@ type outcome struct {
 }
 
 // shareOutcome waits for the callback that came first and answers as it did.
-func (a *Auth) shareOutcome(c *gin.Context, first *outcome, returnTo string) (*SignInResult, string, error) {
+//
+// It must be the very same callback: whoever has planted an attempt of his own
+// in somebody's browser knows its state, but not the code that came with it,
+// and must not share in what the victim's callback yields.
+func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer, returnTo string) (*SignInResult, string, error) {
+	if first.answer != *answer {
+		return a.withoutAttempt(c, answer)
+	}
 	select {
 	case <-first.done:
 	case <-c.Request.Context().Done():
 		return nil, returnTo, context.Cause(c.Request.Context())
 	}
-	if errors.Is(first.err, ErrNoAttempt) {
-		return a.withoutAttempt(c, &callbackAnswer{state: "spent"})
+	if errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
+		return a.withoutAttempt(c, answer)
 	}
 	for _, line := range first.cookies {
 		c.Writer.Header().Add("Set-Cookie", line)

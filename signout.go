@@ -61,7 +61,7 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 		return "", err
 	}
 	record, _ := a.current(c)
-	if err := a.store.endSession(c, record); err != nil {
+	if err := a.store.endSession(c); err != nil {
 		return "", err
 	}
 	a.forget(c)

@@ -1,13 +1,13 @@
 package logtogin
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +37,9 @@ const (
 
 	// attemptLifetime is how long a user may take to sign in.
 	attemptLifetime = time.Hour
+
+	// maxReplaced bounds how many sessions of one browser are ended at once.
+	maxReplaced = 4
 
 	// maxEnded bounds the memory of sessions that were ended.
 	maxEnded = 1 << 20
@@ -88,14 +91,14 @@ func newStore(s *settings) (*store, error) {
 	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
 		return nil, err
 	}
-	genuine := func(sealer *seal.Sealer) func(name, value string) bool {
-		return func(name, value string) bool {
-			_, err := sealer.Open(value, name)
-			return err == nil
-		}
-	}
-	st.sessions = cookiestore.New(valueKey, cookieBudget-maxAttempt, genuine(st.sessionSealer))
-	st.attempts = cookiestore.New(valueKey, maxAttempt, genuine(st.attemptSealer))
+	st.sessions = cookiestore.New(valueKey, cookieBudget-maxAttempt, func(_, sealed string) bool {
+		_, ok := st.openSession(sealed)
+		return ok
+	})
+	st.attempts = cookiestore.New(valueKey, maxAttempt, func(name, sealed string) bool {
+		_, ok := st.openAttempt(name, sealed)
+		return ok
+	})
 	return st, nil
 }
 
@@ -111,18 +114,45 @@ func (st *store) loadSession(r *http.Request) (*session, error) {
 		return nil, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
 	sealed, _ := opened.Values[valueKey].(string)
-	if sealed == "" {
-		return nil, ErrNotSignedIn
-	}
-	record, err := st.sessionSealer.Open(sealed, st.sessionName)
-	if err != nil {
-		return nil, ErrNotSignedIn
-	}
-	found, err := decodeSession(record)
-	if err != nil || !st.s.Now().Before(found.expires) || st.hasEnded(found.id) {
+	found, ok := st.openSession(sealed)
+	if !ok {
 		return nil, ErrNotSignedIn
 	}
 	return found, nil
+}
+
+// openSession returns a session that can be used.
+func (st *store) openSession(sealed string) (*session, bool) {
+	record, err := st.sessionSealer.Open(sealed, st.sessionName)
+	if err != nil {
+		return nil, false
+	}
+	found, err := decodeSession(record)
+	if err != nil || !st.s.Now().Before(found.expires) || st.hasEnded(found.id) {
+		return nil, false
+	}
+	return found, true
+}
+
+// sessionsOf returns every session that the request carries. It is more than
+// one if the browser has kept cookies of another path or domain.
+func (st *store) sessionsOf(r *http.Request) (found []*session) {
+	for _, cookie := range r.CookiesNamed(st.sessionName) {
+		only := r.Clone(r.Context())
+		only.Header = http.Header{"Cookie": nil}
+		for _, other := range r.Cookies() {
+			if other.Name != st.sessionName || other.Value == cookie.Value {
+				only.AddCookie(other)
+			}
+		}
+		if record, err := st.loadSession(only); err == nil {
+			found = append(found, record)
+		}
+		if len(found) == maxReplaced {
+			break
+		}
+	}
+	return found
 }
 
 // saveSession writes the session into the response, which must not have been
@@ -146,9 +176,9 @@ func (st *store) saveSession(c *gin.Context, record *session) error {
 }
 
 // endSession removes the session from the browser and makes every copy of its
-// cookie worthless. record may be nil.
-func (st *store) endSession(c *gin.Context, record *session) error {
-	if record != nil {
+// cookie worthless.
+func (st *store) endSession(c *gin.Context) error {
+	for _, record := range st.sessionsOf(c.Request) {
 		st.end(record)
 	}
 	if c.Writer.Written() {
@@ -189,25 +219,26 @@ func (st *store) loadAttempts(r *http.Request) (slots []slot) {
 		}
 		found := slot{index: i}
 		if opened, err := st.attempts.New(r, name); err == nil {
-			found.attempt = st.openAttempt(opened, name)
+			sealed, _ := opened.Values[valueKey].(string)
+			found.attempt, _ = st.openAttempt(name, sealed)
 		}
 		slots = append(slots, found)
 	}
 	return slots
 }
 
-func (st *store) openAttempt(opened *sessions.Session, name string) *attempt {
-	sealed, _ := opened.Values[valueKey].(string)
+// openAttempt returns an attempt that can still be finished.
+func (st *store) openAttempt(name, sealed string) (*attempt, bool) {
 	record, err := st.attemptSealer.Open(sealed, name)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	found, err := decodeAttempt(record)
 	now := st.s.Now()
-	if err != nil || now.After(found.startedAt.Add(attemptLifetime)) || found.startedAt.After(now.Add(st.s.ClockSkew)) {
-		return nil
+	if err != nil || !now.Before(found.startedAt.Add(attemptLifetime)) || found.startedAt.After(now.Add(st.s.ClockSkew)) {
+		return nil, false
 	}
-	return found
+	return found, true
 }
 
 // saveAttempt puts the attempt into a slot of its own, or into that of the
@@ -221,7 +252,7 @@ func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
 	if seal.SealedSize(len(record.encode())) > room {
 		record.returnTo = ""
 	}
-	index := freeSlot(st.loadAttempts(c.Request))
+	index := freeSlot(st.loadAttempts(c.Request), st.writtenSlots(c))
 	name := st.attemptName + strconv.Itoa(index)
 	saving := st.newSession(st.attempts, name, record.startedAt.Add(attemptLifetime))
 	saving.Values[valueKey] = st.attemptSealer.Seal(record.encode(), name)
@@ -255,18 +286,15 @@ func (st *store) keepWithinBudget(c *gin.Context) {
 			sizes[cookie.Name] += cookieSize(cookie)
 		}
 	}
-	var written []int
-	for _, cookie := range (&http.Response{Header: c.Writer.Header()}).Cookies() {
+	for _, cookie := range cookiesSet(c) {
 		if strings.HasPrefix(cookie.Name, st.sessionName) {
 			sizes[cookie.Name] = 0
 			if cookie.MaxAge >= 0 {
 				sizes[cookie.Name] = cookieSize(cookie)
 			}
 		}
-		if index, err := strconv.Atoi(strings.TrimPrefix(cookie.Name, st.attemptName)); err == nil {
-			written = append(written, index)
-		}
 	}
+	written := st.writtenSlots(c)
 	total := 0
 	for _, size := range sizes {
 		total += size
@@ -283,43 +311,51 @@ func (st *store) keepWithinBudget(c *gin.Context) {
 	}
 }
 
+// writtenSlots are the slots that this response has set or deleted already.
+func (st *store) writtenSlots(c *gin.Context) (written []int) {
+	for _, cookie := range cookiesSet(c) {
+		if number, ok := strings.CutPrefix(cookie.Name, st.attemptName); ok {
+			if index, err := strconv.Atoi(number); err == nil {
+				written = append(written, index)
+			}
+		}
+	}
+	return written
+}
+
+// cookiesSet are the cookies that the response sets so far.
+func cookiesSet(c *gin.Context) []*http.Cookie {
+	return (&http.Response{Header: c.Writer.Header()}).Cookies()
+}
+
 // cookieSize is what a cookie takes in the header of a request.
 func cookieSize(cookie *http.Cookie) int {
 	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
 }
 
-// freeSlot returns a slot for a new attempt. Among free ones it takes any:
-// tabs that are opened at the same moment then seldom meet in one.
-func freeSlot(taken []slot) int {
+// freeSlot returns a slot for a new attempt, other than those that this
+// response has written. Among free ones it takes any: tabs that are opened at
+// the same moment then seldom meet in one.
+func freeSlot(taken []slot, written []int) int {
 	var free []int
 	for i := range attemptSlots {
-		used := false
-		for _, s := range taken {
-			used = used || (s.index == i && s.attempt != nil)
-		}
-		if !used {
+		used := slices.ContainsFunc(taken, func(s slot) bool { return s.index == i && s.attempt != nil })
+		if !used && !slices.Contains(written, i) {
 			free = append(free, i)
 		}
 	}
 	if len(free) == 0 {
-		oldest, _ := oldestSlot(taken, nil)
+		oldest, _ := oldestSlot(taken, written)
 		return oldest.index
 	}
-	any, err := rand.Int(rand.Reader, big.NewInt(int64(len(free))))
-	if err != nil {
-		return free[0]
-	}
-	return free[any.Int64()]
+	return free[rand.IntN(len(free))]
 }
 
 // oldestSlot returns the slot that is missed least, but none of the excluded.
 func oldestSlot(slots []slot, excluded []int) (oldest slot, ok bool) {
-next:
 	for _, s := range slots {
-		for _, index := range excluded {
-			if s.index == index {
-				continue next
-			}
+		if slices.Contains(excluded, s.index) {
+			continue
 		}
 		switch {
 		case !ok, s.attempt == nil,
