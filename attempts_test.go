@@ -586,3 +586,57 @@ func TestACallbackRouteOfOnesOwn(t *testing.T) {
 		t.Errorf("%d", page.status)
 	}
 }
+
+func TestCallbackAtAnotherPathThanItsRedirectURIIsRefused(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	app.router.GET("/start", func(c *gin.Context) {
+		app.auth.SignIn(c, logtogin.SignInOptions{RedirectURI: "/other"})
+	})
+	b := newBrowser(t)
+	b.stopAt(app.url + "/other")
+	callback := b.signIn(app.url+"/start", logtotest.DefaultUser()).header.Get("Location")
+	page := send(t, http.MethodGet, strings.Replace(callback, "/other?", "/callback?", 1), b.ours(app), nil)
+	if page.status != http.StatusBadRequest || logto.Calls().Token != 0 {
+		t.Errorf("%d, %d token calls", page.status, logto.Calls().Token)
+	}
+}
+
+// A session of two cookies leaves less room for attempts, and a long redirect
+// URI less for the return path; the budget holds all the same.
+func TestAttemptsBesideALargeSessionStaySmall(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	big := logtotest.DefaultUser()
+	big.Username = "big"
+	big.Claims = map[string]any{"website": strings.Repeat("w", 3_500)}
+	logto.AddUser(big)
+	app := newApplication(t, logto, nil)
+	app.router.GET("/start", func(c *gin.Context) {
+		app.auth.SignIn(c, logtogin.SignInOptions{RedirectURI: c.Query("redirect_uri"), ReturnTo: c.Query("return_to")})
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", big)
+	b.stopAt(logto.Endpoint())
+	returnTo := "/profile?q=" + strings.Repeat("x", 580)
+	for i, redirectURI := range []string{"", "", "", "", "/" + strings.Repeat("r", 500), "", "/" + strings.Repeat("r", 500), ""} {
+		page := b.get(app.url + "/start?return_to=" + url.QueryEscape(returnTo) + "&redirect_uri=" + redirectURI)
+		if page.status != http.StatusFound {
+			t.Fatalf("sign-in %d: %d %s", i, page.status, page.body)
+		}
+		size := 0
+		for _, cookie := range b.ours(app) {
+			size += len(cookie.Name) + len(cookie.Value) + len("=; ")
+		}
+		if size > 8<<10 {
+			t.Errorf("after sign-in %d our cookies have %d bytes", i, size)
+		}
+	}
+	if count := len(b.ours(app)); count < 3 {
+		t.Errorf("%d cookies: no attempt is left", count)
+	}
+	if !b.isSignedIn(app) {
+		t.Error("the attempts have displaced the session")
+	}
+}

@@ -39,25 +39,26 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		accept    bool
 	}{
 		// D.1, plan oidcc-client-basic-certification-test-plan.
-		"test":                        {accept: true},
-		"test-invalid-iss":            {change: appendOne("iss")},
-		"test-missing-sub":            {change: without("sub")},
-		"test-invalid-aud":            {change: appendOne("aud")},
-		"test-missing-iat":            {change: without("iat")},
-		"test-kid-absent-single-jwks": {change: func(token *logtotest.IDToken) { delete(token.Header, "kid") }, accept: true},
-		"test-idtoken-sig-rs256":      {algorithm: "RS256", accept: true},
-		"test-nonce-invalid":          {change: appendOne("nonce")},
-		"test-scope-userinfo-claims":  {accept: true},
-		"test-client-secret-basic":    {accept: true},
-		"test-idtoken-sig-none":       {change: func(token *logtotest.IDToken) { token.Header["alg"], token.Algorithm = "none", "none" }},
-		"test-invalid-sig-rs256":      {algorithm: "RS256", change: damagedSignature},
-		"test-invalid-sig-es256":      {algorithm: "ES256", change: damagedSignature},
-		"test-invalid-sig-es384":      {change: damagedSignature},
-		"test-invalid-sig-eddsa":      {algorithm: "EdDSA", change: damagedSignature},
-		"test-idtoken-sig-es256":      {algorithm: "ES256", accept: true},
-		"test-idtoken-sig-es512":      {algorithm: "ES512", accept: true},
-		"test-idtoken-sig-ps256":      {algorithm: "PS256", accept: true},
-		"test-idtoken-sig-eddsa":      {algorithm: "EdDSA", accept: true},
+		"test":                          {accept: true},
+		"test-invalid-iss":              {change: appendOne("iss")},
+		"test-missing-sub":              {change: without("sub")},
+		"test-invalid-aud":              {change: appendOne("aud")},
+		"test-missing-iat":              {change: without("iat")},
+		"test-kid-absent-single-jwks":   {change: func(token *logtotest.IDToken) { delete(token.Header, "kid") }, accept: true},
+		"test-idtoken-sig-rs256":        {algorithm: "RS256", accept: true},
+		"test-nonce-invalid":            {change: appendOne("nonce")},
+		"test-scope-userinfo-claims":    {accept: true},
+		"test-client-secret-basic":      {accept: true},
+		"test-idtoken-sig-none":         {change: func(token *logtotest.IDToken) { token.Header["alg"], token.Algorithm = "none", "none" }},
+		"test-invalid-sig-rs256":        {algorithm: "RS256", change: damagedSignature},
+		"test-invalid-sig-es256":        {algorithm: "ES256", change: damagedSignature},
+		"test-invalid-sig-es384":        {change: damagedSignature},
+		"test-invalid-sig-eddsa":        {algorithm: "EdDSA", change: damagedSignature},
+		"signature with spare bits set": {algorithm: "RS256", change: spareBitsSet},
+		"test-idtoken-sig-es256":        {algorithm: "ES256", accept: true},
+		"test-idtoken-sig-es512":        {algorithm: "ES512", accept: true},
+		"test-idtoken-sig-ps256":        {algorithm: "PS256", accept: true},
+		"test-idtoken-sig-eddsa":        {algorithm: "EdDSA", accept: true},
 		"test-invalid-sig-hs256": {change: func(token *logtotest.IDToken) {
 			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", []byte("secret")
 		}},
@@ -228,6 +229,18 @@ func damagedSignature(token *logtotest.IDToken) {
 		flipped = 'B'
 	}
 	token.Raw = raw[:at] + string(flipped) + raw[at+1:]
+}
+
+// spareBitsSet changes the bits of the last character that carry no data: the
+// same signature in another spelling.
+func spareBitsSet(token *logtotest.IDToken) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
+	if err != nil {
+		panic(err)
+	}
+	last := strings.IndexByte(alphabet, raw[len(raw)-1])
+	token.Raw = raw[:len(raw)-1] + alphabet[last|1:last|1+1]
 }
 
 func onlyNewestKey(logto *logtotest.Server) {

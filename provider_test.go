@@ -3,6 +3,9 @@ package logtogin_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -372,6 +375,33 @@ func TestLogsCarryNoSecrets(t *testing.T) {
 	for _, secret := range secrets {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log has %.4s…: %s", secret, log)
+		}
+	}
+}
+
+// RFC 7518, section 3.3: RSA keys have 2048 bits or more.
+func TestWeakKeysAreNotUsed(t *testing.T) {
+	t.Parallel()
+	for bits, accept := range map[int]bool{1024: false, 2048: true} {
+		weak, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logto := logtotest.NewServer(t)
+		logto.ChangeKeys(func(set map[string]any) any {
+			set["keys"] = append(set["keys"].([]any), map[string]any{
+				"kty": "RSA", "kid": "weak", "e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(weak.N.Bytes()),
+			})
+			return set
+		})
+		logto.ChangeIDToken(func(token *logtotest.IDToken) {
+			token.Header["kid"], token.Header["alg"] = "weak", "RS256"
+			token.Algorithm, token.Key = "RS256", weak
+		})
+		app := newApplication(t, logto, nil)
+		b := newBrowser(t)
+		if b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); b.isSignedIn(app) != accept {
+			t.Errorf("%d bits: signed in: %v", bits, !accept)
 		}
 	}
 }
