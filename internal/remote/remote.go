@@ -158,7 +158,10 @@ func (v *Value[T]) start() *flight[T] {
 			v.copy, v.have = Copy[T]{Value: value, FetchedAt: now, Generation: v.copy.Generation + 1}, true
 		}
 		v.err, v.triedAt, v.fetching = err, now, nil
-		under.copy, under.err = v.copy, err
+		under.err = err
+		if err == nil {
+			under.copy = v.copy
+		}
 		close(under.done)
 	})
 	return under

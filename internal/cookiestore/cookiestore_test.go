@@ -1,0 +1,255 @@
+package cookiestore_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin/internal/cookiestore"
+)
+
+const key = "value"
+
+// genuine values begin so; planted ones do not.
+const mark = "genuine"
+
+func newStore(limit int) *cookiestore.Store {
+	store := cookiestore.New(key, limit, func(_, value string) bool { return strings.HasPrefix(value, mark) })
+	store.Options(ginsessions.Options{Path: "/", MaxAge: 60, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode})
+	return store
+}
+
+// jar is a browser's memory of cookies, in the order in which they came.
+type jar []*http.Cookie
+
+func (j jar) request() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for _, cookie := range j {
+		r.AddCookie(cookie)
+	}
+	return r
+}
+
+func (j *jar) take(t *testing.T, header http.Header) {
+	t.Helper()
+	for _, line := range header.Values("Set-Cookie") {
+		if len(line) >= 4096 {
+			t.Errorf("a Set-Cookie line of %d bytes", len(line))
+		}
+	}
+	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		if size := len(cookie.Name) + 1 + len(cookie.Value); size > 3800 {
+			t.Errorf("a cookie of %d bytes", size)
+		}
+		var kept jar
+		for _, old := range *j {
+			if old.Name != cookie.Name {
+				kept = append(kept, old)
+			}
+		}
+		if cookie.MaxAge >= 0 {
+			kept = append(kept, cookie)
+		}
+		*j = kept
+	}
+}
+
+func load(t *testing.T, store *cookiestore.Store, r *http.Request, name string) string {
+	t.Helper()
+	session, err := store.New(r, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, _ := session.Values[key].(string)
+	if session.IsNew != (value == "") {
+		t.Errorf("IsNew is %v", session.IsNew)
+	}
+	return value
+}
+
+func save(t *testing.T, store *cookiestore.Store, j *jar, name, value string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if err := saveTo(store, w, j.request(), name, value); err != nil {
+		t.Fatal(err)
+	}
+	j.take(t, w.Header())
+}
+
+func saveTo(store *cookiestore.Store, w http.ResponseWriter, r *http.Request, name, value string) error {
+	session := sessions.NewSession(store, name)
+	session.Options = &sessions.Options{Path: "/", MaxAge: 60, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
+	if value == "" {
+		session.Options.MaxAge = -1
+	} else {
+		session.Values[key] = value
+	}
+	return store.Save(r, w, session)
+}
+
+func text(size int) string { return mark + strings.Repeat("x", size-len(mark)) }
+
+// C60: growing and shrinking, ten pieces and more.
+func TestValuesOfAnySize(t *testing.T) {
+	t.Parallel()
+	store := newStore(80_000)
+	var browser jar
+	for _, size := range []int{10, 15_000, 7_000, 3_000, 15_000, 60_000, 10, 3_770, 3_780, 3_790, 7_540, 7_560} {
+		save(t, store, &browser, "s", text(size))
+		if got := load(t, store, browser.request(), "s"); got != text(size) {
+			t.Errorf("of %d bytes come %d back", size, len(got))
+		}
+		if pieces := len(browser); pieces > size/3700+1 {
+			t.Errorf("%d bytes are left in %d cookies", size, pieces)
+		}
+	}
+	save(t, store, &browser, "s", text(60_000))
+	save(t, store, &browser, "s", "")
+	if len(browser) > 0 {
+		t.Errorf("%d cookies are left of a deleted session", len(browser))
+	}
+}
+
+// C61, C62.
+func TestPiecesThatDoNotBelongTogether(t *testing.T) {
+	t.Parallel()
+	store := newStore(40_000)
+	var one, two jar
+	save(t, store, &one, "s", text(15_000))
+	save(t, store, &two, "s", text(15_000))
+	with := func(j jar, changes ...*http.Cookie) jar { return append(append(jar{}, j...), changes...) }
+	for name, cookies := range map[string]jar{
+		"a piece is missing":            append(append(jar{}, one[:2]...), one[3:]...),
+		"the first is missing":          one[1:],
+		"a piece of another save":       append(append(jar{}, one[:2]...), append(jar{two[2]}, one[3:]...)...),
+		"two pieces that differ":        with(one, &http.Cookie{Name: "s_2", Value: one[2].Value[:9] + "other"}),
+		"a count of a thousand million": {{Name: "s", Value: "1000000000.AAAAAAAA." + mark}},
+		"a count of zero":               {{Name: "s", Value: "0.AAAAAAAA." + mark}},
+		"a negative count":              {{Name: "s", Value: "-1.AAAAAAAA." + mark}},
+		"a count that is none":          {{Name: "s", Value: "x.AAAAAAAA." + mark}},
+		"a short tag":                   {{Name: "s", Value: "1.A." + mark}},
+		"no tag":                        {{Name: "s", Value: mark}},
+		"nothing":                       {{Name: "s", Value: ""}},
+		"what is not genuine":           {{Name: "s", Value: "1.AAAAAAAA.planted"}},
+	} {
+		if got := load(t, store, cookies.request(), "s"); got != "" {
+			t.Errorf("%s: %d bytes", name, len(got))
+		}
+	}
+	if got := load(t, store, with(two, one...).request(), "s"); got != text(15_000) {
+		t.Error("two whole saves in one request hide each other")
+	}
+}
+
+func TestPlantedCookiesDoNotHideTheGenuineOne(t *testing.T) {
+	t.Parallel()
+	store := newStore(40_000)
+	var browser jar
+	save(t, store, &browser, "s", text(8_000))
+	planted := &http.Cookie{Name: "s", Value: "1.AAAAAAAA.planted"}
+	for name, cookies := range map[string]jar{
+		"before":            append(jar{planted, {Name: "s_1", Value: "AAAAAAAA.planted"}}, browser...),
+		"after":             append(append(jar{}, browser...), planted, &http.Cookie{Name: "s_1", Value: "x"}),
+		"seven of them":     append(jar{planted, planted, planted, planted, planted, planted, planted}, browser...),
+		"and other cookies": append(jar{{Name: "s_attempt_0", Value: "1.AAAAAAAA.x"}, {Name: "ss", Value: "x"}}, browser...),
+	} {
+		if got := load(t, store, cookies.request(), "s"); got != text(8_000) {
+			t.Errorf("%s: %d bytes", name, len(got))
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", `_logto={"a":"b"}; s=`+browser[0].Value+`; s_1=`+browser[1].Value+"; s_2="+browser[2].Value+`; _session=x`)
+	if got := load(t, store, r, "s"); got != text(8_000) {
+		t.Errorf("beside cookies with raw quotes: %d bytes", len(got))
+	}
+}
+
+func TestASecondSaveReplacesTheFirst(t *testing.T) {
+	t.Parallel()
+	store := newStore(40_000)
+	w := httptest.NewRecorder()
+	http.SetCookie(w, &http.Cookie{Name: "theme", Value: "dark"})
+	empty := jar{}
+	for _, step := range []struct{ name, value string }{{"s", text(15_000)}, {"s_attempt_0", text(10)}, {"s", text(20)}} {
+		if err := saveTo(store, w, empty.request(), step.name, step.value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := len(w.Header().Values("Set-Cookie")); lines != 3 {
+		t.Errorf("%d Set-Cookie lines: %q", lines, w.Header().Values("Set-Cookie"))
+	}
+	var browser jar
+	browser.take(t, w.Header())
+	if load(t, store, browser.request(), "s") != text(20) || load(t, store, browser.request(), "s_attempt_0") != text(10) {
+		t.Error("a session is lost")
+	}
+}
+
+func TestWhatCannotBeSaved(t *testing.T) {
+	t.Parallel()
+	store := newStore(5_000)
+	for name, test := range map[string]struct {
+		values map[any]any
+		is     error
+	}{
+		"too long":       {map[any]any{key: text(4_990)}, cookiestore.ErrTooLong},
+		"no string":      {map[any]any{key: 7}, nil},
+		"another key":    {map[any]any{"other": "x"}, nil},
+		"one key more":   {map[any]any{key: "x", "other": "x"}, nil},
+		"nothing at all": {nil, nil},
+	} {
+		session := sessions.NewSession(store, "s")
+		session.Values = test.values
+		w := httptest.NewRecorder()
+		err := store.Save(jar{}.request(), w, session)
+		if err == nil || (test.is != nil && !errors.Is(err, test.is)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(w.Header()) > 0 {
+			t.Errorf("%s: something is written: %v", name, w.Header())
+		}
+	}
+}
+
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	store := newStore(40_000)
+	w := httptest.NewRecorder()
+	if err := saveTo(store, w, jar{}.request(), "s", text(5_000)); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range w.Header().Values("Set-Cookie") {
+		if !strings.HasPrefix(line, []string{"s=", "s_1="}[i]) || !strings.HasSuffix(line, "; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Lax") {
+			t.Errorf("%.20s…%s", line, line[strings.Index(line, ";"):])
+		}
+	}
+}
+
+func FuzzNew(f *testing.F) {
+	store := newStore(20_000)
+	f.Add("s=1.AAAAAAAA." + mark)
+	f.Add("s=2.AAAAAAAA." + mark + "; s_1=AAAAAAAA.x")
+	f.Add(`s="x"; s=; s_1=; =; ;;; s=999999999999999999999.A.`)
+	f.Fuzz(func(t *testing.T, cookies string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", cookies)
+		session, err := store.New(r, "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if value, ok := session.Values[key].(string); ok && !strings.HasPrefix(value, mark) {
+			t.Errorf("%q is not genuine", value)
+		}
+		w := httptest.NewRecorder()
+		session.Values[key] = mark
+		if err := store.Save(r, w, session); err != nil {
+			t.Error(fmt.Errorf("%q: %w", cookies, err))
+		}
+	})
+}
