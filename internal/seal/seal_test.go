@@ -93,8 +93,9 @@ func FuzzOpen(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, sealed string) {
-		if _, err := sealer.Open(sealed, "name"); err == nil && sealed != good {
-			t.Errorf("%q opens", sealed)
+		// What opens can only be what has been sealed, by whichever process.
+		if opened, err := sealer.Open(sealed, "name"); err == nil && string(opened) != "value" {
+			t.Errorf("%q opens as %q", sealed, opened)
 		}
 	})
 }
