@@ -1,7 +1,6 @@
 package logtogin
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -162,35 +161,46 @@ func (s claimSet) MarshalJSON() ([]byte, error) {
 	return s.raw, nil
 }
 
+var (
+	errNotObject   = errors.New("not a JSON object")
+	errMemberTwice = errors.New("a JSON object with a member that occurs twice")
+)
+
 // newClaimSet reads one JSON object and nothing else. Member names are taken
 // as they are, unlike by encoding/json, to which "Sub" is "sub"; a name that
 // occurs twice is refused, because readers differ on which one counts.
 func newClaimSet(raw []byte) (claimSet, error) {
-	errNotObject := errors.New("not a JSON object")
-	if !json.Valid(raw) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil || members == nil {
 		return claimSet{}, errNotObject
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return claimSet{}, errNotObject
-	}
-	members := make(map[string]json.RawMessage, 24)
-	for decoder.More() {
-		token, err := decoder.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return claimSet{}, errNotObject
-		}
-		if _, twice := members[name]; twice {
-			return claimSet{}, errors.New("a member occurs twice")
-		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return claimSet{}, errNotObject
-		}
-		members[name] = value
+	if countMembers(raw) != len(members) {
+		return claimSet{}, errMemberTwice
 	}
 	return claimSet{raw: raw, members: members}, nil
+}
+
+// countMembers counts the colons of the outermost object, of which each member
+// has one. raw is valid JSON.
+func countMembers(raw []byte) (count int) {
+	depth := 0
+	inString := false
+	for i := 0; i < len(raw); i++ {
+		switch b := raw[i]; {
+		case inString && b == '\\':
+			i++
+		case b == '"':
+			inString = !inString
+		case inString:
+		case b == '{', b == '[':
+			depth++
+		case b == '}', b == ']':
+			depth--
+		case b == ':' && depth == 1:
+			count++
+		}
+	}
+	return count
 }
 
 // fill decodes the claim into value if it is there and of that type.
@@ -205,17 +215,44 @@ func fill[T any](s *claimSet, name string, value *T) {
 	}
 }
 
+// text returns a claim that is a string.
+func text(set *claimSet, name string) (value string) {
+	raw := set.members[name]
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	inner := raw[1 : len(raw)-1]
+	for _, b := range inner {
+		if b == '\\' || b >= 0x80 {
+			fill(set, name, &value)
+			return value
+		}
+	}
+	return string(inner)
+}
+
 func newUserClaims(set claimSet) UserClaims {
-	u := UserClaims{claimSet: set}
-	for name, field := range map[string]*string{
-		"sub": &u.Subject, "name": &u.Name, "username": &u.Username, "picture": &u.Picture,
-		"given_name": &u.GivenName, "family_name": &u.FamilyName, "middle_name": &u.MiddleName,
-		"nickname": &u.Nickname, "preferred_username": &u.PreferredUsername,
-		"profile": &u.Profile, "website": &u.Website, "gender": &u.Gender,
-		"birthdate": &u.Birthdate, "zoneinfo": &u.Zoneinfo, "locale": &u.Locale,
-		"email": &u.Email, "phone_number": &u.PhoneNumber,
-	} {
-		fill(&set, name, field)
+	u := UserClaims{
+		claimSet:          set,
+		Subject:           text(&set, "sub"),
+		Name:              text(&set, "name"),
+		Username:          text(&set, "username"),
+		Picture:           text(&set, "picture"),
+		GivenName:         text(&set, "given_name"),
+		FamilyName:        text(&set, "family_name"),
+		MiddleName:        text(&set, "middle_name"),
+		Nickname:          text(&set, "nickname"),
+		PreferredUsername: text(&set, "preferred_username"),
+		Profile:           text(&set, "profile"),
+		Website:           text(&set, "website"),
+		Gender:            text(&set, "gender"),
+		Birthdate:         text(&set, "birthdate"),
+		Zoneinfo:          text(&set, "zoneinfo"),
+		Locale:            text(&set, "locale"),
+		CreatedAt:         millisecondsOf(&set, "created_at"),
+		UpdatedAt:         millisecondsOf(&set, "updated_at"),
+		Email:             text(&set, "email"),
+		PhoneNumber:       text(&set, "phone_number"),
 	}
 	fill(&set, "email_verified", &u.EmailVerified)
 	fill(&set, "phone_number_verified", &u.PhoneNumberVerified)
@@ -226,8 +263,6 @@ func newUserClaims(set claimSet) UserClaims {
 	fill(&set, "address", &u.Address)
 	fill(&set, "identities", &u.Identities)
 	fill(&set, "sso_identities", &u.SSOIdentities)
-	u.CreatedAt = millisecondsOf(&set, "created_at")
-	u.UpdatedAt = millisecondsOf(&set, "updated_at")
 	if data := set.members["custom_data"]; len(data) > 0 && data[0] == '{' {
 		u.CustomData = data
 	}
@@ -240,8 +275,8 @@ func newClaims(raw []byte) (*Claims, error) {
 		return nil, err
 	}
 	claims := &Claims{UserClaims: newUserClaims(set)}
-	fill(&set, "iss", &claims.Issuer)
-	fill(&set, "sid", &claims.SessionID)
+	claims.Issuer = text(&set, "iss")
+	claims.SessionID = text(&set, "sid")
 	claims.Audience, _ = audienceOf(&set)
 	claims.IssuedAt, _ = secondsOf(&set, "iat")
 	claims.Expiry, _ = secondsOf(&set, "exp")
@@ -251,11 +286,10 @@ func newClaims(raw []byte) (*Claims, error) {
 
 // audienceOf reads a claim that is a string or a list of strings.
 func audienceOf(set *claimSet) (audience []string, ok bool) {
-	var one string
-	if raw := set.members["aud"]; len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &one) == nil {
-		return []string{one}, true
-	}
 	raw, ok := set.members["aud"]
+	if ok && raw[0] == '"' {
+		return []string{text(set, "aud")}, true
+	}
 	if !ok || json.Unmarshal(raw, &audience) != nil {
 		return nil, false
 	}
