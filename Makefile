@@ -13,6 +13,7 @@ test: tools format vet unit example integration
 # As root on Debian, what is missing is installed; elsewhere it is named.
 tools:
 	@missing=""; \
+	command -v go >/dev/null || missing="$$missing golang-go"; \
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
@@ -23,7 +24,7 @@ tools:
 			echo "install these first:$$missing" >&2; exit 1; \
 		fi; \
 	fi
-	@command -v go >/dev/null || { echo "install Go 1.26 or newer first: https://go.dev/dl" >&2; exit 1; }
+	@go list -m >/dev/null || { echo "install Go 1.26 or newer first (1.21 or newer fetches it by itself): https://go.dev/dl" >&2; exit 1; }
 	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)'; then \
 		if [ "$$(id -u)" = 0 ]; then npm install --global --prefix /usr/local --no-audit --no-fund --loglevel=error node@22; \
 		else echo "install Node.js 20 or newer first; this is $$(node --version)" >&2; exit 1; fi; \

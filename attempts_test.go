@@ -290,6 +290,7 @@ func TestAttemptEndsAfterAnHour(t *testing.T) {
 		signedIn bool
 	}{
 		"59 minutes are fine":     {59 * time.Minute, true},
+		"an hour is too long":     {time.Hour, false},
 		"61 minutes are too long": {61 * time.Minute, false},
 	} {
 		t.Run(name, func(t *testing.T) {
