@@ -1,0 +1,296 @@
+package logtogin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// SignInResult is what a finished sign-in yields.
+type SignInResult struct {
+	// Claims are those of the new session.
+	Claims *Claims
+	// ReturnTo is the path of this application to send the user to; it has
+	// been checked.
+	ReturnTo string
+}
+
+// HandleCallback finishes a sign-in: it is the handler behind the callback
+// route, for applications that have a callback route of their own. It sets
+// cookies, so it must be called before the response is written; afterwards
+// redirect the browser to ReturnTo with 302 or 303.
+//
+// A callback that comes again within two minutes, by a double click, a reload
+// or a prefetching proxy, gets the outcome of the first one; the code is
+// redeemed once, because Logto revokes everything a code has yielded when it
+// sees the code again. When the attempt is gone but the browser is signed in,
+// the result is that session.
+//
+// The errors are ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch,
+// ErrCancelled, *ProviderError, ErrInvalidToken, ErrSessionTooLarge,
+// ErrStoreUnavailable and ErrProviderUnavailable. None of them leaves a
+// session behind, and none ends one that was there before.
+func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
+	result, _, err := a.handleCallback(c)
+	return result, err
+}
+
+// handleCallback also returns where the attempt was to return to.
+func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
+	if err := a.settings.checkRoutes(); err != nil {
+		return nil, "", err
+	}
+	if c.Writer.Written() {
+		return nil, "", ErrResponseStarted
+	}
+	c.Header("Referrer-Policy", "no-referrer")
+	forbidStoring(c)
+	answer, err := parseCallback(c.Request.URL.RawQuery)
+	if err != nil {
+		return nil, "", err
+	}
+	found, ok := a.findAttempt(c.Request, answer.state)
+	if !ok {
+		return a.withoutAttempt(c, answer)
+	}
+	returnTo = found.attempt.returnTo
+	if !a.mayReturnTo(returnTo) {
+		returnTo = ""
+	}
+
+	mine, isFirst := a.spend(found.attempt, answer)
+	if !isFirst {
+		return a.shareOutcome(c, mine, answer, returnTo)
+	}
+	defer close(mine.done)
+	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
+	a.store.removeAttempt(c, found.index)
+	mine.session, mine.err = a.finishSignIn(c, found.attempt, answer)
+	for _, line := range c.Writer.Header()["Set-Cookie"] {
+		if !slices.Contains(before, line) {
+			mine.cookies = append(mine.cookies, line)
+		}
+	}
+	return a.result(c, mine, returnTo)
+}
+
+// callbackAnswer are the parameters of the authorization response (RFC 6749,
+// sections 4.1.2 and 4.1.2.1, and RFC 9207).
+type callbackAnswer struct {
+	state, code, issuer, errorCode, errorDescription string
+}
+
+func parseCallback(query string) (*callbackAnswer, error) {
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the query cannot be read", ErrInvalidCallback)
+	}
+	answer := &callbackAnswer{}
+	for name, field := range map[string]*string{
+		"state": &answer.state, "code": &answer.code, "iss": &answer.issuer,
+		"error": &answer.errorCode, "error_description": &answer.errorDescription,
+	} {
+		if len(params[name]) > 1 {
+			return nil, fmt.Errorf("%w: the parameter %s occurs more than once", ErrInvalidCallback, name)
+		}
+		*field = params.Get(name)
+	}
+	return answer, nil
+}
+
+// findAttempt returns the attempt of this browser with this state.
+func (a *Auth) findAttempt(r *http.Request, state string) (slot, bool) {
+	if state == "" {
+		return slot{}, false
+	}
+	for _, s := range a.store.loadAttempts(r) {
+		if s.attempt != nil && s.attempt.state == state {
+			return s, true
+		}
+	}
+	return slot{}, false
+}
+
+// withoutAttempt answers a callback that nothing waits for.
+func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInResult, string, error) {
+	claims, err := a.Claims(c)
+	switch {
+	case err == nil:
+		return &SignInResult{Claims: claims, ReturnTo: a.external("")}, "", nil
+	case !errors.Is(err, ErrNotSignedIn):
+		return nil, "", err
+	case *answer == callbackAnswer{}:
+		return nil, "", ErrCancelled
+	}
+	return nil, "", ErrNoAttempt
+}
+
+// finishSignIn checks the answer, redeems the code, verifies the ID token and
+// saves the session.
+func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAnswer) (*session, error) {
+	// A request that is given up must not take the tokens of a redeemed code
+	// with it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), requestTimeout)
+	defer cancel()
+	m, err := a.provider.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.issuerInCallback) {
+		return nil, ErrIssuerMismatch
+	}
+	if !a.isCallbackOf(c.Request, started.redirectURI) {
+		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
+	}
+	if answer.errorCode != "" {
+		return nil, &ProviderError{Code: answer.errorCode, Description: answer.errorDescription}
+	}
+	if answer.code == "" {
+		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
+	}
+
+	got, err := a.provider.exchange(ctx, answer.code, started.verifier, started.redirectURI)
+	if err != nil {
+		return nil, err
+	}
+	now := a.settings.Now()
+	claims, err := verifyIDToken(ctx, a.keys, got.idToken, idTokenExpectation{
+		issuer:      a.settings.issuer,
+		appID:       a.settings.AppID,
+		nonce:       started.nonce,
+		accessToken: got.accessToken,
+		maxAge:      started.maxAge,
+		now:         now,
+		skew:        a.settings.ClockSkew,
+	})
+	if err != nil {
+		return nil, err
+	}
+	record := a.newSession(claims, got, now)
+	if !now.Before(record.expires) {
+		return nil, tokenError("exp is past, and there is no refresh token")
+	}
+	if err := a.replaceSession(c, record); err != nil {
+		return nil, err
+	}
+	return record, nil
+}
+
+func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
+	record := &session{
+		id:           rand.Text(),
+		startedAt:    now,
+		expires:      now.Add(a.settings.SessionLifetime),
+		begunAt:      claims.IssuedAt,
+		subject:      claims.Subject,
+		sessionID:    claims.SessionID,
+		idToken:      got.idToken,
+		refreshToken: got.refreshToken,
+		accessTokens: []accessToken{{token: got.accessToken, scope: got.scope, expires: got.expires}},
+	}
+	// Without a refresh token nothing would ever tell that the user has been
+	// removed, so the session ends with its ID token.
+	if record.refreshToken == "" && claims.Expiry.Before(record.expires) {
+		record.expires = claims.Expiry
+	}
+	return record
+}
+
+// replaceSession saves the new session and ends those that the browser had.
+// The refresh token of the same user is not revoked: Logto shares the grant
+// between the sign-ins of one browser.
+func (a *Auth) replaceSession(c *gin.Context, record *session) error {
+	replaced := a.store.sessionsOf(c.Request)
+	if err := a.store.saveSession(c, record); err != nil {
+		return err
+	}
+	for _, old := range replaced {
+		a.store.end(old)
+		if old.subject != record.subject {
+			a.revoke(c.Request.Context(), old)
+		}
+	}
+	return nil
+}
+
+// isCallbackOf reports whether the request arrived where the redirect URI
+// points. Its host is not compared: behind a proxy it is the proxy's.
+func (a *Auth) isCallbackOf(r *http.Request, redirectURI string) bool {
+	u, err := url.Parse(redirectURI)
+	return err == nil && (u.Path == r.URL.Path || u.Path == a.settings.base.Path+r.URL.Path)
+}
+
+const (
+	// outcomeMemory is how long a callback that comes again gets the outcome
+	// of the first one.
+	outcomeMemory = 2 * time.Minute
+	maxOutcomes   = 16 << 10
+	maxSpent      = 128 << 10
+)
+
+// outcome is what became of an attempt. answer is what it became of; the other
+// fields may be read once done is closed.
+type outcome struct {
+	answer  callbackAnswer
+	done    chan struct{}
+	session *session
+	err     error    // ErrNoAttempt until there is something better to say
+	cookies []string // the Set-Cookie lines that go with it
+}
+
+// spend marks the attempt as used up and returns the outcome to be filled in, or
+// that of the callback that came first.
+func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
+	its = &outcome{answer: *answer, done: make(chan struct{}), err: ErrNoAttempt}
+	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
+		return first, false
+	}
+	if _, spent := a.spent.GetOrPut(started.state, struct{}{}, started.startedAt.Add(attemptLifetime)); spent {
+		close(its.done)
+		return its, false
+	}
+	return its, true
+}
+
+// shareOutcome waits for the callback that came first and answers as it did.
+//
+// It must be the very same callback: whoever has planted an attempt of his own
+// in somebody's browser knows its state, but not the code that came with it,
+// and must not share in what the victim's callback yields.
+func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer, returnTo string) (*SignInResult, string, error) {
+	if first.answer != *answer {
+		return a.withoutAttempt(c, answer)
+	}
+	select {
+	case <-first.done:
+	case <-c.Request.Context().Done():
+		return nil, returnTo, context.Cause(c.Request.Context())
+	}
+	if errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
+		return a.withoutAttempt(c, answer)
+	}
+	for _, line := range first.cookies {
+		c.Writer.Header().Add("Set-Cookie", line)
+	}
+	return a.result(c, first, returnTo)
+}
+
+// result is what an outcome means to one of the callbacks that share it.
+func (a *Auth) result(c *gin.Context, shared *outcome, returnTo string) (*SignInResult, string, error) {
+	if shared.err != nil {
+		return nil, returnTo, shared.err
+	}
+	a.remember(c, shared.session)
+	claims, err := shared.session.claims()
+	if err != nil {
+		return nil, returnTo, err
+	}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo)}, returnTo, nil
+}
