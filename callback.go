@@ -235,8 +235,8 @@ const (
 	maxSpent      = 128 << 10
 )
 
-// outcome is what became of an attempt. answer is what it became of; the other
-// fields may be read once done is closed.
+// outcome is what became of an attempt. answer is the callback that spent it;
+// the other fields may be read once done is closed.
 type outcome struct {
 	answer  callbackAnswer
 	done    chan struct{}
