@@ -221,8 +221,8 @@ func (s *settings) checkEndpoint() error {
 	if problem != "" {
 		return &ConfigError{"Endpoint", problem + `; copy the Logto endpoint from the Logto Console, for example "https://example.logto.app"`}
 	}
-	if strings.HasSuffix(endpoint.Path, "/oidc") {
-		return &ConfigError{"Endpoint", `ends with "/oidc", which is the issuer; leave that part out`}
+	if strings.HasSuffix(endpoint.Path, "/oidc") || strings.Contains(endpoint.Path, "/oidc/") {
+		return &ConfigError{"Endpoint", `has "/oidc", which belongs to the issuer; leave that part and what follows out`}
 	}
 	s.Endpoint = endpoint.String()
 	s.issuer = s.Endpoint + "/oidc"
@@ -288,8 +288,9 @@ func (s *settings) checkScopes() error {
 		s.scopes = append(s.scopes, reservedScopes...)
 	}
 	for _, scope := range s.Scopes {
-		// RFC 6749, section 3.3.
-		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		// RFC 6749, section 3.3. It allows a comma, which in practice is
+		// somebody's idea of a separator.
+		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' || r == ',' }) {
 			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own", scope)}
 		}
 		if !slices.Contains(s.scopes, scope) {

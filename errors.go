@@ -11,8 +11,8 @@ import (
 // The errors of this package wrap one of these, so that errors.Is tells them
 // apart. None of them carries a token, a code, a verifier or a secret.
 var (
-	// ErrNotSignedIn: the request has no session, or one that has ended.
-	// Send the user to the sign-in route.
+	// ErrNotSignedIn: the request has no session, or one that has ended. Start
+	// a sign-in with SignIn, or let Guard do it.
 	ErrNotSignedIn = errors.New("logtogin: not signed in")
 
 	// ErrNoAttempt: the callback belongs to no sign-in that this browser
@@ -30,8 +30,10 @@ var (
 	// (RFC 9207).
 	ErrIssuerMismatch = errors.New("logtogin: the callback comes from another issuer")
 
-	// ErrCancelled: the user came back from Logto without signing in, for
-	// example by the Cancel button of the consent page.
+	// ErrCancelled: the browser came to the callback without any parameter,
+	// which is what Logto makes of the Cancel button of its consent page. A
+	// refusal that Logto gives a reason for, such as access_denied, is a
+	// *ProviderError.
 	ErrCancelled = errors.New("logtogin: sign-in was cancelled")
 
 	// ErrInvalidToken: a token or a user info answer failed verification. The

@@ -17,8 +17,11 @@ import (
 // document (RFC 9457). A request with an unsafe method from another origin, or
 // one that opens a WebSocket from there, is answered 403, and one whose session cannot be read 503.
 //
-// Every guarded response may not be stored by caches. Guard panics if the
-// configuration lacks what sign-in needs.
+// Without a sign-in route, because RegisterRoutes was not called or
+// Paths.SignIn is "-", a page navigation is answered 401, too.
+//
+// Every guarded response may not be stored by caches. Guard panics if
+// Config.BaseURL is empty, without which there are no sessions.
 func (a *Auth) Guard() gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
 	return func(c *gin.Context) {
@@ -41,8 +44,8 @@ func (a *Auth) Guard() gin.HandlerFunc {
 // everybody through. A request with an unsafe method from another origin counts
 // as a visitor's. What a signed-in user gets may not be stored by caches. If
 // the session cannot be read the request goes on as a
-// visitor's, and Claims returns the error. Optional panics if the
-// configuration lacks what sign-in needs.
+// visitor's, and Claims returns the error. Optional panics if
+// Config.BaseURL is empty, without which there are no sessions.
 func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {

@@ -62,7 +62,8 @@ type Auth struct {
 
 // New checks the configuration and makes an Auth without adding routes. It
 // makes no call to Logto, so that the application starts while Logto is down.
-// The error is a *ConfigError.
+// Without Config.BaseURL, an Auth has no sessions: RegisterRoutes fails, and
+// Guard and Optional panic. The error is a *ConfigError.
 func New(cfg Config) (*Auth, error) {
 	s, err := cfg.check()
 	if err != nil {

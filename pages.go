@@ -117,6 +117,8 @@ func (a *Auth) logFailure(c *gin.Context, status int, err error) {
 
 func titleFor(status int) string {
 	switch status {
+	case http.StatusInternalServerError:
+		return "Something went wrong"
 	case http.StatusServiceUnavailable:
 		return "Sign-in is unavailable"
 	case http.StatusForbidden:
@@ -133,7 +135,8 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return "The service is temporarily unavailable. Please try again in a moment."
-	case errors.As(err, &refused) && refused.Code == "invalid_client":
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted),
+		errors.As(err, &refused) && refused.Code == "invalid_client":
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.As(err, &refused):
 		return "The sign-in service refused the request."

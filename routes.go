@@ -40,6 +40,9 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		return &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
 	}
 	paths := a.settings.pathsSet
+	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
+		return &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
+	}
 	if path := a.settings.Cookies.Path; !strings.HasPrefix(a.settings.base.Path+mount+paths.Callback+"/", strings.TrimRight(path, "/")+"/") {
 		return &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it", path, a.settings.base.Path+mount+paths.Callback)}
 	}
@@ -73,7 +76,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) (err error) {
 	defer func() {
 		if conflict := recover(); conflict != nil {
-			err = &ConfigError{"Paths", fmt.Sprintf("cannot have %s %s: %v; choose another path for this route or for the other one (a catch-all can become NoRoute)", method, path, conflict)}
+			err = &ConfigError{"Paths", fmt.Sprintf("cannot have %s %s: %v; choose another path for this route or for the other one (a catch-all can become NoRoute), and call Register once", method, path, conflict)}
 		}
 	}()
 	router.Handle(method, path, handler)

@@ -153,7 +153,7 @@ func (o *SignInOptions) check() error {
 	case "", FirstScreenSignIn, FirstScreenRegister, FirstScreenResetPassword,
 		FirstScreenIdentifierSignIn, FirstScreenIdentifierRegister, FirstScreenSingleSignOn:
 	default:
-		return invalid("FirstScreen", o.FirstScreen)
+		return fmt.Errorf("%w: FirstScreen cannot be %q; use one of its constants", ErrInvalidOptions, o.FirstScreen)
 	}
 	for _, identifier := range o.Identifiers {
 		switch identifier {
@@ -169,7 +169,7 @@ func (o *SignInOptions) check() error {
 	}
 	switch {
 	case o.DirectSignIn != "" && !directSignIn.MatchString(o.DirectSignIn):
-		return invalid("DirectSignIn", o.DirectSignIn)
+		return fmt.Errorf(`%w: DirectSignIn cannot be %q; write "social:<target>" or "sso:<connector id>"`, ErrInvalidOptions, o.DirectSignIn)
 	case o.OrganizationID != "" && !plainWord.MatchString(o.OrganizationID):
 		return invalid("OrganizationID", o.OrganizationID)
 	case o.OneTimeToken != "" && o.LoginHint == "":

@@ -25,8 +25,8 @@ type SignOutOptions struct {
 	IDTokenHint bool
 
 	// LocalOnly ends the session here and not at Logto: the next sign-in may
-	// then need no password. The browser goes to PostLogoutRedirect, or to
-	// Config.AfterSignIn if there is none.
+	// then need no password. The browser goes to PostLogoutRedirect, else to
+	// Config.AfterSignOut, else to Config.AfterSignIn.
 	LocalOnly bool
 }
 
@@ -35,9 +35,8 @@ type SignOutOptions struct {
 const maxHintedAddress = 2000
 
 // SignOut ends the session and redirects the browser to Logto to end it there
-// too (OpenID Connect RP-Initiated Logout 1.0). If the cookies cannot be
-// written any more it answers with an error page; the session has ended all
-// the same.
+// too (OpenID Connect RP-Initiated Logout 1.0). On an error of SignOutURL it
+// answers with an error page.
 func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	address, err := a.SignOutURL(c, opts)
 	if err != nil {
@@ -50,16 +49,18 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 // SignOutURL ends the session in this application and returns the address to
 // send the browser to. The session ends for good: a copy of its cookie is
 // worthless from now on. Its refresh token is revoked at Logto, which waits
-// two seconds at most; Logto being down stops nothing, and leads to the
-// application's own page instead of Logto's.
+// two seconds at most; Logto being down stops nothing. If not even its metadata
+// are in memory, the address is the application's own page instead of Logto's.
+//
+// The errors are ErrInvalidOptions for a PostLogoutRedirect that Logto cannot
+// know, with which the session has ended all the same, ErrResponseStarted and
+// ErrStoreUnavailable.
 func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkRoutes(); err != nil {
 		return "", err
 	}
-	after, err := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	if err != nil {
-		return "", err
-	}
+	// A wrong address must not keep anybody signed in.
+	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
 	record, _ := a.current(c)
 	if err := a.store.endSession(c); err != nil {
 		return "", err
@@ -71,6 +72,9 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 		a.revoke(ctx, record)
 	}
 
+	if wrongAddress != nil {
+		return "", wrongAddress
+	}
 	here := after
 	if here == "" {
 		here = a.external("")

@@ -133,9 +133,14 @@ func TestWhereSignOutGoes(t *testing.T) {
 			app.router.GET("/leave", func(c *gin.Context) {
 				app.auth.SignOut(c, logtogin.SignOutOptions{PostLogoutRedirect: target})
 			})
-			page := send(t, http.MethodGet, app.url+"/leave", nil, nil)
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			page := send(t, http.MethodGet, app.url+"/leave", b.ours(app), nil)
 			if page.status != http.StatusInternalServerError || page.header.Get("Location") != "" {
 				t.Errorf("%d to %s", page.status, page.header.Get("Location"))
+			}
+			if home := send(t, http.MethodGet, app.url+"/", b.ours(app), nil); home.body != "not signed in" {
+				t.Errorf("the session goes on: %s", home.body)
 			}
 		})
 	}
