@@ -123,6 +123,7 @@ const retryAfter = 5 * time.Second
 // statusOf is the HTTP status with which a request that failed so is answered.
 func statusOf(err error) int {
 	var refused *ProviderError
+	var mistake *ConfigError
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return http.StatusServiceUnavailable
@@ -132,7 +133,8 @@ func statusOf(err error) int {
 		return http.StatusUnauthorized
 	case errors.Is(err, errCrossOrigin):
 		return http.StatusForbidden
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted):
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted),
+		errors.Is(err, ErrSessionTooLarge), errors.As(err, &mistake):
 		return http.StatusInternalServerError
 	default:
 		return http.StatusBadRequest

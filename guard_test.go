@@ -198,7 +198,7 @@ func TestLargeSessions(t *testing.T) {
 			if test.fits && who != "signed in as big" || !test.fits && who != "signed in as alice" {
 				t.Errorf("%s; %d %s", who, page.status, page.body)
 			}
-			if !test.fits && page.status != http.StatusBadRequest {
+			if !test.fits && page.status != http.StatusInternalServerError {
 				t.Errorf("%d %s", page.status, page.body)
 			}
 			if ours := b.ours(app); len(ours) != test.cookies {

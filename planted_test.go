@@ -193,3 +193,37 @@ func TestTwoSignInAddressesInOneResponse(t *testing.T) {
 		t.Errorf("six addresses share %d slots", len(names))
 	}
 }
+
+// A header full of session cookies costs the sign-out no more than a few looks.
+func TestSignOutLooksAtAFewCookiesOnly(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	ours := b.ours(app)[0]
+	pair := ours.Name + "=" + ours.Value
+	flood := strings.Repeat(ours.Name+"=x; ", 2_000)
+	page := send(t, http.MethodPost, app.url+"/sign-out", nil, http.Header{"Cookie": {pair + "; " + flood}})
+	if page.status != http.StatusSeeOther {
+		t.Errorf("%d", page.status)
+	}
+	if home := send(t, http.MethodGet, app.url+"/", b.ours(app), nil); home.body != "not signed in" {
+		t.Error(home.body)
+	}
+}
+
+// Whatever a redirect URI and a return path take together, the sign-in starts.
+func TestReturnPathGivesWayToALongRedirectURI(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	app.router.GET("/start", func(c *gin.Context) {
+		app.auth.SignIn(c, logtogin.SignInOptions{RedirectURI: "/" + strings.Repeat("r", 200), ReturnTo: c.Query("return_to")})
+	})
+	for length := 500; length <= 600; length++ {
+		if page := send(t, http.MethodGet, app.url+"/start?return_to=/"+strings.Repeat("x", length-1), nil, nil); page.status != http.StatusFound {
+			t.Errorf("a return path of %d bytes: %d", length, page.status)
+		}
+	}
+}

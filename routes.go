@@ -237,7 +237,7 @@ func (a *Auth) signInPath(returnTo string) string {
 	return path
 }
 
-// redirect sends the browser on. After a POST it is 303, so that no form is
+// redirect sends the browser on. After a POST and its like it is 303, so that no form is
 // sent to where it does not belong (RFC 9700, section 4.12).
 func redirect(c *gin.Context, address string) {
 	if isHTMX(c.Request.Header) {
@@ -246,7 +246,7 @@ func redirect(c *gin.Context, address string) {
 		return
 	}
 	status := http.StatusFound
-	if c.Request.Method == http.MethodPost {
+	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
 		status = http.StatusSeeOther
 	}
 	c.Header("Location", address)

@@ -38,8 +38,9 @@ const (
 	// attemptLifetime is how long a user may take to sign in.
 	attemptLifetime = time.Hour
 
-	// maxReplaced bounds how many sessions of one browser are ended at once.
-	maxReplaced = 4
+	// maxReplaced bounds how many session cookies of one request are looked at
+	// to be ended; as many as are looked at to be used.
+	maxReplaced = 8
 
 	// maxEnded bounds the memory of sessions that were ended.
 	maxEnded = 1 << 20
@@ -134,22 +135,29 @@ func (st *store) openSession(sealed string) (*session, bool) {
 	return found, true
 }
 
-// sessionsOf returns every session that the request carries. It is more than
-// one if the browser has kept cookies of another path or domain.
+// sessionsOf returns the sessions that the request carries, of the first
+// maxReplaced different cookies. It is more than one if the browser has kept
+// cookies of another path or domain.
 func (st *store) sessionsOf(r *http.Request) (found []*session) {
+	var others, tried []string
+	for _, cookie := range r.Cookies() {
+		if cookie.Name != st.sessionName {
+			others = append(others, cookie.Name+"="+cookie.Value)
+		}
+	}
+	rest := strings.Join(others, "; ")
 	for _, cookie := range r.CookiesNamed(st.sessionName) {
-		only := r.Clone(r.Context())
-		only.Header = http.Header{"Cookie": nil}
-		for _, other := range r.Cookies() {
-			if other.Name != st.sessionName || other.Value == cookie.Value {
-				only.AddCookie(other)
-			}
+		if slices.Contains(tried, cookie.Value) {
+			continue
 		}
-		if record, err := st.loadSession(only); err == nil {
-			found = append(found, record)
-		}
-		if len(found) == maxReplaced {
+		if len(tried) == maxReplaced {
 			break
+		}
+		tried = append(tried, cookie.Value)
+		only := *r
+		only.Header = http.Header{"Cookie": {cookie.Name + "=" + cookie.Value + "; " + rest}}
+		if record, err := st.loadSession(&only); err == nil {
+			found = append(found, record)
 		}
 	}
 	return found
@@ -247,16 +255,16 @@ func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
 	if c.Writer.Written() {
 		return ErrResponseStarted
 	}
-	const pieceHead = len("=1..; ") + 8
-	room := maxAttempt - len(st.attemptName) - 1 - pieceHead
-	if seal.SealedSize(len(record.encode())) > room {
-		record.returnTo = ""
-	}
 	index := freeSlot(st.loadAttempts(c.Request), st.writtenSlots(c))
 	name := st.attemptName + strconv.Itoa(index)
 	saving := st.newSession(st.attempts, name, record.startedAt.Add(attemptLifetime))
 	saving.Values[valueKey] = st.attemptSealer.Seal(record.encode(), name)
-	if err := st.attempts.Save(c.Request, c.Writer, saving); errors.Is(err, cookiestore.ErrTooLong) {
+	err := st.attempts.Save(c.Request, c.Writer, saving)
+	if errors.Is(err, cookiestore.ErrTooLong) && record.returnTo != "" {
+		record.returnTo = ""
+		return st.saveAttempt(c, record)
+	}
+	if errors.Is(err, cookiestore.ErrTooLong) {
 		return fmt.Errorf("%w: the redirect URI is too long", ErrInvalidOptions)
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
