@@ -3,6 +3,7 @@ package logtogin
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -247,8 +248,10 @@ func (s *settings) checkBaseURL() error {
 	s.BaseURL = base.String()
 	for _, origin := range s.TrustedOrigins {
 		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
-			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host and port only, for example "https://www.example.com"`, origin)}
+		// What no browser ever sends as an Origin would never match.
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" ||
+			strings.Contains(u.Host, "*") || u.Scheme+"://"+canonicalHost(u) != origin {
+			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host in lower case and a port only if it is not the usual one, for example "https://www.example.com"`, origin)}
 		}
 	}
 	return nil
@@ -275,12 +278,19 @@ func absoluteURL(raw string) (u *url.URL, problem string) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
 		return nil, "has a query or a fragment; remove it"
 	}
+	u.Host = canonicalHost(u)
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = strings.TrimRight(u.RawPath, "/")
 	if u.Path != "" && !isPlainPath(u.Path) {
 		return nil, "has a path with empty or dot segments; remove them"
 	}
 	return u, ""
+}
+
+// canonicalHost is host and port as browsers write them in an Origin.
+func canonicalHost(u *url.URL) string {
+	usual := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	return strings.TrimSuffix(strings.ToLower(u.Host), usual)
 }
 
 func (s *settings) checkScopes() error {
@@ -342,7 +352,7 @@ func (s *settings) checkSignIn() error {
 	if to := s.SignInDefaults.ReturnTo; to != "" && !isReturnPath(to) {
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
 	}
-	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isReturnPath(uri) {
+	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
 		if _, problem := absoluteURL(uri); problem != "" {
 			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
 		}
@@ -353,7 +363,7 @@ func (s *settings) checkSignIn() error {
 	if !isReturnPath(s.AfterSignIn) {
 		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
 	}
-	if s.AfterSignOut != "" && !isReturnPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
+	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
 		return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut)}
 	}
 	return nil
@@ -443,15 +453,17 @@ func (s *settings) checkCookies() error {
 	}) {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
 	}
-	if domain := strings.TrimPrefix(cookies.Domain, "."); domain != "" && s.base != nil &&
-		s.base.Hostname() != domain && !strings.HasSuffix(s.base.Hostname(), "."+domain) {
+	if domain := strings.TrimPrefix(cookies.Domain, "."); cookies.Domain != "" && s.base != nil &&
+		s.base.Hostname() != domain && !isParentDomain(domain, s.base.Hostname()) {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
 	}
-	host := strings.HasPrefix(cookies.Name, "__Host-")
+	// Browsers do not mind the case of the prefixes.
+	name := strings.ToLower(cookies.Name)
+	host := strings.HasPrefix(name, "__host-")
 	switch {
 	case host && (cookies.Domain != "" || (cookies.Path != "" && cookies.Path != "/")):
 		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
-	case (host || strings.HasPrefix(cookies.Name, "__Secure-")) && !secure && s.base != nil:
+	case (host || strings.HasPrefix(name, "__secure-")) && !secure && s.base != nil:
 		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
 	case len(cookies.Name) > 64 || strings.ContainsFunc(cookies.Name, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
@@ -468,6 +480,12 @@ func (s *settings) checkCookies() error {
 		cookies.Path = "/"
 	}
 	return nil
+}
+
+// isParentDomain reports whether browsers take a cookie of the host for the
+// domain. Of the public suffixes only those of one label are recognized.
+func isParentDomain(domain, host string) bool {
+	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
 
 // checkRoutes finds what sign-in needs and a pure API does without.

@@ -214,7 +214,7 @@ func TestOwnRoutesAreKnownWhereverTheyAre(t *testing.T) {
 	t.Parallel()
 	a := newArrival(t, func(cfg *logtogin.Config) {
 		cfg.AfterSignIn = "/home"
-		cfg.Paths = logtogin.Paths{SignIn: "/sign-in", SignUp: "/auth/join", Callback: "/auth/back", SignOut: "/auth/leave"}
+		cfg.Paths = logtogin.Paths{SignIn: "/sign-in", SignUp: "/auth/join", Callback: "/auth/back", SignOut: "/auth/leave/"}
 	})
 	for path, want := range map[string]string{
 		"/sign-in": "/home", "/auth/join": "/home", "/auth/join/?x": "/home", "/AUTH/back": "/home", "/auth/%6ceave": "/home", "/auth/leave#x": "/home", "/auth%2Fleave": "/home",

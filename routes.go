@@ -69,6 +69,21 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		*route.own = mount + route.path
 	}
 	a.registered = true
+	return a.checkDestinations()
+}
+
+// checkDestinations makes sure that no configured destination is one of our own
+// routes, on which the browser would go in circles.
+func (a *Auth) checkDestinations() error {
+	for field, path := range map[string]string{
+		"AfterSignIn":             a.settings.AfterSignIn,
+		"AfterSignOut":            a.settings.AfterSignOut,
+		"SignInDefaults.ReturnTo": a.settings.SignInDefaults.ReturnTo,
+	} {
+		if isReturnPath(path) && !a.mayReturnTo(path) {
+			return &ConfigError{field, fmt.Sprintf("is %q, which is a route of sign-in or sign-out itself; give a page of the application", path)}
+		}
+	}
 	return nil
 }
 
@@ -204,7 +219,9 @@ func (a *Auth) mayReturnTo(target string) bool {
 	}
 	path := strings.TrimRight(pathOf(target), "/")
 	own := []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut}
-	return !slices.ContainsFunc(own, func(route string) bool { return route != "" && strings.EqualFold(route, path) })
+	return !slices.ContainsFunc(own, func(route string) bool {
+		return route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path)
+	})
 }
 
 // external is the path as browsers see it, or that of the default page.

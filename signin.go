@@ -287,6 +287,13 @@ func (a *Auth) authorizationURL(m *metadata, record *attempt, opts SignInOptions
 	return address
 }
 
+// isCallbackPath reports whether a redirect URI may be given as this path of the
+// application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
+// for the sake of the callback's parameters.
+func isCallbackPath(path string) bool {
+	return isReturnPath(path) && !strings.ContainsAny(path, "?#")
+}
+
 // redirectURI resolves a per-call redirect URI, or returns the callback
 // route's.
 func (a *Auth) redirectURI(given string) (string, error) {
@@ -297,7 +304,7 @@ func (a *Auth) redirectURI(given string) (string, error) {
 			return "", fmt.Errorf("%w: the callback route is left out, so RedirectURI must be given", ErrInvalidOptions)
 		}
 		return a.settings.BaseURL + a.mount + path, nil
-	case isReturnPath(given):
+	case isCallbackPath(given):
 		return a.settings.BaseURL + given, nil
 	}
 	if _, problem := absoluteURL(given); problem != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -110,12 +111,18 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 	switch {
 	case given == "":
 		return "", nil
-	case isReturnPath(given):
+	case isPostLogoutPath(given):
 		return a.settings.BaseURL + given, nil
 	case isPostLogoutURL(given):
 		return given, nil
 	}
 	return "", fmt.Errorf("%w: PostLogoutRedirect must be a path of this application or an absolute https URL", ErrInvalidOptions)
+}
+
+// isPostLogoutPath reports whether this path of the application can be
+// registered at Logto.
+func isPostLogoutPath(given string) bool {
+	return isReturnPath(given) && !strings.Contains(given, "#")
 }
 
 // isPostLogoutURL reports whether the URL can be registered at Logto.
