@@ -34,16 +34,18 @@ type SignInResult struct {
 // the result is that session.
 //
 // The errors are ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch,
-// ErrCancelled, *ProviderError, ErrInvalidToken, ErrSessionTooLarge,
-// ErrStoreUnavailable and ErrProviderUnavailable. None of them leaves a
-// session behind, and none ends one that was there before.
+// ErrCancelled, *ProviderError, ErrInvalidToken, ErrSignInRefused,
+// ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
+// ErrResponseStarted, *ConfigError without Config.BaseURL, and that of the
+// request's context. None of them leaves a session behind, and none ends one
+// that was there before.
 func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
-	result, _, err := a.handleCallback(c)
+	result, _, err := a.finishCallback(c)
 	return result, err
 }
 
-// handleCallback also returns where the attempt was to return to.
-func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
+// finishCallback also returns where the attempt was to return to.
+func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
 	if err := a.settings.checkRoutes(); err != nil {
 		return nil, "", err
 	}
@@ -65,20 +67,28 @@ func (a *Auth) handleCallback(c *gin.Context) (result *SignInResult, returnTo st
 		returnTo = ""
 	}
 
+	// First what can be tried again: an attempt is spent only once.
+	m, err := a.provider.endpoints(c.Request.Context())
+	if err != nil {
+		return nil, returnTo, err
+	}
 	mine, isFirst := a.spend(found.attempt, answer)
 	if !isFirst {
-		return a.shareOutcome(c, mine, answer, returnTo)
+		result, err := a.shareOutcome(c, mine, answer)
+		return result, returnTo, err
 	}
 	defer close(mine.done)
 	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
-	a.store.removeAttempt(c, found.index)
-	mine.session, mine.err = a.finishSignIn(c, found.attempt, answer)
+	a.store.removeAttempt(c, found)
+	mine.returnTo = a.external(returnTo)
+	mine.session, mine.err = a.finishSignIn(c, m, found.attempt, answer, &mine.returnTo)
 	for _, line := range c.Writer.Header()["Set-Cookie"] {
 		if !slices.Contains(before, line) {
 			mine.cookies = append(mine.cookies, line)
 		}
 	}
-	return a.result(c, mine, returnTo)
+	result, err = mine.result()
+	return result, returnTo, err
 }
 
 // callbackAnswer are the parameters of the authorization response (RFC 6749,
@@ -132,17 +142,13 @@ func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInRe
 	return nil, "", ErrNoAttempt
 }
 
-// finishSignIn checks the answer, redeems the code, verifies the ID token and
-// saves the session.
-func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAnswer) (*session, error) {
+// finishSignIn checks the answer, redeems the code, verifies the ID token, asks
+// the application, and saves the session.
+func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer, returnTo *string) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), requestTimeout)
 	defer cancel()
-	m, err := a.provider.endpoints(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.issuerInCallback) {
 		return nil, ErrIssuerMismatch
 	}
@@ -177,7 +183,7 @@ func (a *Auth) finishSignIn(c *gin.Context, started *attempt, answer *callbackAn
 	if !now.Before(record.expires) {
 		return nil, tokenError("exp is past, and there is no refresh token")
 	}
-	if err := a.replaceSession(c, record); err != nil {
+	if err := a.admitUser(c, record, returnTo); err != nil {
 		return nil, err
 	}
 	return record, nil
@@ -187,6 +193,7 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 	record := &session{
 		id:           rand.Text(),
 		startedAt:    now,
+		activeAt:     now,
 		expires:      now.Add(a.settings.SessionLifetime),
 		begunAt:      claims.IssuedAt,
 		subject:      claims.Subject,
@@ -203,20 +210,51 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 	return record
 }
 
-// replaceSession saves the new session and ends those that the browser had.
-// The refresh token of the same user is not revoked: Logto shares the grant
-// between the sign-ins of one browser.
-func (a *Auth) replaceSession(c *gin.Context, record *session) error {
-	replaced := a.store.sessionsOf(c.Request)
-	if err := a.store.saveSession(c, record); err != nil {
+// admitUser gives the browser the new session if the application agrees. Of the
+// sessions that it replaces, the refresh token of the same user is not revoked:
+// Logto shares the grant between the sign-ins of one browser.
+func (a *Auth) admitUser(c *gin.Context, record *session, returnTo *string) error {
+	previous, had := c.Get(requestKey{a})
+	a.remember(c, record)
+	admitted := false
+	defer func() {
+		if !admitted {
+			c.Delete(requestKey{a})
+			if had {
+				c.Set(requestKey{a}, previous)
+			}
+		}
+	}()
+	if err := a.askApplication(c, record, returnTo); err != nil {
 		return err
 	}
-	for _, old := range replaced {
-		a.store.end(old)
-		if old.subject != record.subject {
-			a.revoke(c.Request.Context(), old)
-		}
+	replaced, err := a.store.createSession(c, record)
+	if err != nil {
+		return err
 	}
+	admitted = true
+	ctx, cancel := politely(c)
+	defer cancel()
+	a.revoke(ctx, slices.DeleteFunc(replaced, func(old *session) bool { return old.subject == record.subject }))
+	return nil
+}
+
+func (a *Auth) askApplication(c *gin.Context, record *session, returnTo *string) error {
+	if a.settings.OnSignedIn == nil {
+		return nil
+	}
+	claims, err := record.claims()
+	if err != nil {
+		return err
+	}
+	result := &SignInResult{Claims: claims, ReturnTo: *returnTo}
+	if err := a.settings.OnSignedIn(c, result); err != nil {
+		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
+	}
+	if result.ReturnTo != *returnTo && !isReturnPath(result.ReturnTo) {
+		return fmt.Errorf("%w: OnSignedIn set ReturnTo to something that is no path of this application", ErrInvalidOptions)
+	}
+	*returnTo = result.ReturnTo
 	return nil
 }
 
@@ -238,11 +276,12 @@ const (
 // outcome is what became of an attempt. answer is the callback that spent it;
 // the other fields may be read once done is closed.
 type outcome struct {
-	answer  callbackAnswer
-	done    chan struct{}
-	session *session
-	err     error    // ErrNoAttempt until there is something better to say
-	cookies []string // the Set-Cookie lines that go with it
+	answer   callbackAnswer
+	done     chan struct{}
+	session  *session
+	returnTo string
+	err      error    // ErrNoAttempt until there is something better to say
+	cookies  []string // the Set-Cookie lines that go with it
 }
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or
@@ -264,33 +303,36 @@ func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, is
 // It must be the very same callback: whoever has planted an attempt of his own
 // in somebody's browser knows its state, but not the code that came with it,
 // and must not share in what the victim's callback yields.
-func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer, returnTo string) (*SignInResult, string, error) {
-	if first.answer != *answer {
-		return a.withoutAttempt(c, answer)
+func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
+	isSame := first.answer == *answer
+	if isSame {
+		select {
+		case <-first.done:
+		case <-c.Request.Context().Done():
+			return nil, context.Cause(c.Request.Context())
+		}
 	}
-	select {
-	case <-first.done:
-	case <-c.Request.Context().Done():
-		return nil, returnTo, context.Cause(c.Request.Context())
-	}
-	if errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
-		return a.withoutAttempt(c, answer)
+	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
+		result, _, err := a.withoutAttempt(c, answer)
+		return result, err
 	}
 	for _, line := range first.cookies {
 		c.Writer.Header().Add("Set-Cookie", line)
 	}
-	return a.result(c, first, returnTo)
+	if first.session != nil {
+		a.remember(c, first.session)
+	}
+	return first.result()
 }
 
 // result is what an outcome means to one of the callbacks that share it.
-func (a *Auth) result(c *gin.Context, shared *outcome, returnTo string) (*SignInResult, string, error) {
-	if shared.err != nil {
-		return nil, returnTo, shared.err
+func (o *outcome) result() (*SignInResult, error) {
+	if o.err != nil {
+		return nil, o.err
 	}
-	a.remember(c, shared.session)
-	claims, err := shared.session.claims()
+	claims, err := o.session.claims()
 	if err != nil {
-		return nil, returnTo, err
+		return nil, err
 	}
-	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo)}, returnTo, nil
+	return &SignInResult{Claims: claims, ReturnTo: o.returnTo}, nil
 }

@@ -42,7 +42,7 @@ type UserInfo struct {
 // Which scope releases which claim is described at
 // https://docs.logto.io/end-user-flows/user-data.
 type UserClaims struct {
-	claimSet
+	jsonObject
 
 	Subject string // sub; the user's ID in Logto, the one thing to key accounts by
 
@@ -125,15 +125,15 @@ type OrganizationData struct {
 	Description string // empty also if null
 }
 
-// claimSet keeps the claims as they were sent.
-type claimSet struct {
+// jsonObject keeps the claims as they were sent.
+type jsonObject struct {
 	raw     json.RawMessage
 	members map[string]json.RawMessage
 }
 
 // Has reports whether there is a claim of this name, null or not. Names are
 // case-sensitive.
-func (s claimSet) Has(name string) bool {
+func (s jsonObject) Has(name string) bool {
 	_, ok := s.members[name]
 	return ok
 }
@@ -141,7 +141,7 @@ func (s claimSet) Has(name string) bool {
 // Get decodes the claim of this name into value as json.Unmarshal does; null
 // leaves value as it is, or makes a pointer nil. It returns ErrNoSuchClaim if
 // there is no such claim.
-func (s claimSet) Get(name string, value any) error {
+func (s jsonObject) Get(name string, value any) error {
 	raw, ok := s.members[name]
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrNoSuchClaim, name)
@@ -154,7 +154,7 @@ func (s claimSet) Get(name string, value any) error {
 
 // MarshalJSON returns exactly the claims that Logto sent: absent ones stay
 // absent, null ones stay null. Changes of the fields are not in it.
-func (s claimSet) MarshalJSON() ([]byte, error) {
+func (s jsonObject) MarshalJSON() ([]byte, error) {
 	if s.raw == nil {
 		return []byte("null"), nil
 	}
@@ -166,18 +166,18 @@ var (
 	errMemberTwice = errors.New("a JSON object with a member that occurs twice")
 )
 
-// newClaimSet reads one JSON object and nothing else. Member names are taken
+// parseObject reads one JSON object and nothing else. Member names are taken
 // as they are, unlike by encoding/json, to which "Sub" is "sub"; a name that
 // occurs twice is refused, because readers differ on which one counts.
-func newClaimSet(raw []byte) (claimSet, error) {
+func parseObject(raw []byte) (jsonObject, error) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil || members == nil {
-		return claimSet{}, errNotObject
+		return jsonObject{}, errNotObject
 	}
 	if countMembers(raw) != len(members) {
-		return claimSet{}, errMemberTwice
+		return jsonObject{}, errMemberTwice
 	}
-	return claimSet{raw: raw, members: members}, nil
+	return jsonObject{raw: raw, members: members}, nil
 }
 
 // countMembers counts the colons of the outermost object, of which each member
@@ -204,7 +204,7 @@ func countMembers(raw []byte) (count int) {
 }
 
 // fill decodes the claim into value if it is there and of that type.
-func fill[T any](s *claimSet, name string, value *T) {
+func fill[T any](s *jsonObject, name string, value *T) {
 	raw, ok := s.members[name]
 	if !ok {
 		return
@@ -216,7 +216,7 @@ func fill[T any](s *claimSet, name string, value *T) {
 }
 
 // text returns a claim that is a string.
-func text(set *claimSet, name string) (value string) {
+func text(set *jsonObject, name string) (value string) {
 	raw := set.members[name]
 	if len(raw) < 2 || raw[0] != '"' {
 		return ""
@@ -231,9 +231,9 @@ func text(set *claimSet, name string) (value string) {
 	return string(inner)
 }
 
-func newUserClaims(set claimSet) UserClaims {
+func newUserClaims(set jsonObject) UserClaims {
 	u := UserClaims{
-		claimSet:          set,
+		jsonObject:          set,
 		Subject:           text(&set, "sub"),
 		Name:              text(&set, "name"),
 		Username:          text(&set, "username"),
@@ -270,7 +270,7 @@ func newUserClaims(set claimSet) UserClaims {
 }
 
 func newClaims(raw []byte) (*Claims, error) {
-	set, err := newClaimSet(raw)
+	set, err := parseObject(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +285,7 @@ func newClaims(raw []byte) (*Claims, error) {
 }
 
 // audienceOf reads a claim that is a string or a list of strings.
-func audienceOf(set *claimSet) (audience []string, ok bool) {
+func audienceOf(set *jsonObject) (audience []string, ok bool) {
 	raw, ok := set.members["aud"]
 	if ok && raw[0] == '"' {
 		return []string{text(set, "aud")}, true
@@ -301,7 +301,7 @@ const maxSeconds = 253402300799
 
 // secondsOf reads a NumericDate (RFC 7519, section 2). ok says that it is a
 // positive number in a range that time arithmetic survives.
-func secondsOf(set *claimSet, name string) (at time.Time, ok bool) {
+func secondsOf(set *jsonObject, name string) (at time.Time, ok bool) {
 	var seconds float64
 	raw := set.members[name]
 	if len(raw) == 0 || raw[0] == 'n' || json.Unmarshal(raw, &seconds) != nil {
@@ -314,7 +314,7 @@ func secondsOf(set *claimSet, name string) (at time.Time, ok bool) {
 	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
 }
 
-func millisecondsOf(set *claimSet, name string) time.Time {
+func millisecondsOf(set *jsonObject, name string) time.Time {
 	var milliseconds int64
 	fill(set, name, &milliseconds)
 	if milliseconds <= 0 || milliseconds > maxSeconds*1000 {
@@ -327,7 +327,7 @@ func millisecondsOf(set *claimSet, name string) time.Time {
 // would take any capitalization for them.
 
 func (a *Address) UnmarshalJSON(raw []byte) error {
-	set, err := newClaimSet(raw)
+	set, err := parseObject(raw)
 	if err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (a *Address) UnmarshalJSON(raw []byte) error {
 }
 
 func (i *Identity) UnmarshalJSON(raw []byte) error {
-	set, err := newClaimSet(raw)
+	set, err := parseObject(raw)
 	if err != nil {
 		return err
 	}
@@ -351,7 +351,7 @@ func (i *Identity) UnmarshalJSON(raw []byte) error {
 }
 
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
-	set, err := newClaimSet(raw)
+	set, err := parseObject(raw)
 	if err != nil {
 		return err
 	}
@@ -362,7 +362,7 @@ func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
 }
 
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
-	set, err := newClaimSet(raw)
+	set, err := parseObject(raw)
 	if err != nil {
 		return err
 	}

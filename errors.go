@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 )
 
-// The errors of this package wrap one of these, so that errors.Is tells them
-// apart. None of them carries a token, a code, a verifier or a secret.
+// What errors.Is tells apart. Beside these there are ProviderError, ConfigError
+// and RefusalError for errors.As, and the errors of a context that ended. None
+// of them carries a token, a code, a verifier or a secret.
 var (
 	// ErrNotSignedIn: the request has no session, or one that has ended. Start
 	// a sign-in with SignIn, or let Guard do it.
@@ -46,13 +46,24 @@ var (
 	ErrTokenExpired = errors.New("logtogin: the access token has expired")
 
 	// ErrSessionTooLarge: what must be kept of the sign-in does not fit into
-	// the cookies of one browser. Request fewer scopes, or leave claims out of
-	// the ID token in the Logto Console.
-	ErrSessionTooLarge = errors.New("logtogin: session too large for cookies")
+	// the cookies of one browser or into Config.Store, whose limit the text says
+	// how to raise. Most stores of gin-contrib take 2223 bytes unless told
+	// otherwise, which an ID token with a few organizations can exceed. Or
+	// request fewer scopes, or leave claims out of the ID token in the Logto
+	// Console.
+	ErrSessionTooLarge = errors.New("logtogin: session too large")
+
+	// ErrSignInRefused: Config.OnSignedIn returned an error, which errors.As
+	// finds.
+	ErrSignInRefused = errors.New("logtogin: the application refused the sign-in")
 
 	// ErrStoreUnavailable: the session could not be read or written. It says
 	// nothing about whether the user is signed in.
 	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
+
+	// ErrCrossOrigin: a page of another origin sent a request that could change
+	// something. Config.TrustedOrigins are the exceptions.
+	ErrCrossOrigin = errors.New("logtogin: request from another origin")
 
 	// ErrProviderUnavailable: Logto could not be reached, or did not answer in
 	// a way that an OpenID provider may. Try again later.
@@ -105,6 +116,15 @@ func errorText(s string, limit int) string {
 	}, s)
 }
 
+// RefusalError is what Config.OnSignedIn returns to turn a user away and to say
+// why.
+type RefusalError struct {
+	// Message is shown to the user.
+	Message string
+}
+
+func (e *RefusalError) Error() string { return e.Message }
+
 // ConfigError is a mistake in the configuration, found at the start.
 type ConfigError struct {
 	// Field is the field of Config, for example "BaseURL" or "Paths.Callback".
@@ -117,31 +137,27 @@ func (e *ConfigError) Error() string {
 	return "logtogin: Config." + e.Field + " " + e.Problem
 }
 
-// retryAfter is what a client is told to wait when something is unavailable.
-const retryAfter = 5 * time.Second
-
-// statusOf is the HTTP status with which a request that failed so is answered.
-func statusOf(err error) int {
+// StatusCode is the HTTP status with which a request that failed so is
+// answered: 401, 403, 500 or 503, or else 400 for a sign-in that did not work.
+func StatusCode(err error) int {
 	var refused *ProviderError
 	var mistake *ConfigError
+	var refusal *RefusalError
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.As(err, &refused) && refused.Code == "invalid_client":
-		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
 		return http.StatusUnauthorized
-	case errors.Is(err, errCrossOrigin):
+	case errors.Is(err, ErrCrossOrigin), errors.As(err, &refusal):
 		return http.StatusForbidden
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted),
-		errors.Is(err, ErrSessionTooLarge), errors.As(err, &mistake):
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrSessionTooLarge),
+		errors.Is(err, ErrSignInRefused), errors.As(err, &mistake),
+		errors.As(err, &refused) && refused.Code == "invalid_client":
 		return http.StatusInternalServerError
 	default:
 		return http.StatusBadRequest
 	}
 }
-
-var errCrossOrigin = errors.New("logtogin: request from another origin")
 
 // tokenError is an ErrInvalidToken with the check that failed.
 func tokenError(format string, args ...any) error {

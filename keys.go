@@ -105,7 +105,7 @@ func fittingKeys(keys []verificationKey, id string, algorithm jwa.SignatureAlgor
 // spoil the others, and leaves out all that cannot verify a signature of
 // Logto's: encryption keys, symmetric keys, weak keys.
 func parseKeys(body []byte) ([]verificationKey, error) {
-	set, err := newClaimSet(body)
+	set, err := parseObject(body)
 	if err != nil {
 		return nil, fmt.Errorf("the key set is %w", err)
 	}

@@ -122,9 +122,13 @@ func (a *Auth) Ready(ctx context.Context) error {
 }
 
 // Close ends what is under way in the background and waits for it. Requests
-// that need Logto fail afterwards.
+// that need Logto fail afterwards. The error says that Config.Store has not
+// answered calls within Config.StoreTimeout. Close does not close the Store.
 func (a *Auth) Close() error {
 	a.keys.current.Close()
 	a.provider.close()
-	return nil
+	if a.store == nil {
+		return nil
+	}
+	return a.store.sessions.Close()
 }

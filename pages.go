@@ -5,7 +5,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"strconv"
 
 	"github.com/gin-gonic/gin"
 )
@@ -45,23 +44,9 @@ h1 { font-size: 1.5rem }
 </html>
 {{end}}`))
 
-// showError answers with a page that says what happened and offers to start
-// again; never by itself, because that could go on for ever. A client that
-// does not ask for HTML gets a problem document.
-func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
-	status := statusOf(err)
-	a.logFailure(c, status, err)
-	if c.Writer.Written() {
-		c.Abort()
-		return
-	}
-	if status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
-	}
-	if !acceptsHTML(c.Request.Header) && c.GetHeader("Accept") != "" && c.GetHeader("Accept") != "*/*" {
-		writeProblem(c, status, err)
-		return
-	}
+// writeErrorPage says what happened and offers to start again; never by itself,
+// because that could go on for ever.
+func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
 	page := struct{ Title, Advice, Detail, SignIn string }{
 		Title:  titleFor(status),
 		Advice: adviceFor(err),
@@ -73,7 +58,7 @@ func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 			page.Detail += ": " + errorText(refused.Description, 200)
 		}
 	}
-	if !errors.Is(err, errCrossOrigin) {
+	if !errors.Is(err, ErrCrossOrigin) {
 		page.SignIn = a.signInPath(returnTo)
 	}
 	c.Header("Referrer-Policy", "no-referrer")
@@ -105,16 +90,6 @@ func writePage(c *gin.Context, status int, name string, data any) {
 	c.Abort()
 }
 
-func (a *Auth) logFailure(c *gin.Context, status int, err error) {
-	ctx := c.Request.Context()
-	// Of a client that has left, the operator need not hear.
-	if status >= http.StatusInternalServerError && ctx.Err() == nil {
-		a.settings.Logger.ErrorContext(ctx, "logtogin: sign-in or sign-out failed", "status", status, "error", err)
-		return
-	}
-	a.settings.Logger.InfoContext(ctx, "logtogin: sign-in or sign-out refused", "status", status, "error", err)
-}
-
 func titleFor(status int) string {
 	switch status {
 	case http.StatusInternalServerError:
@@ -132,9 +107,14 @@ func titleFor(status int) string {
 // adviceFor tells a user what to do.
 func adviceFor(err error) string {
 	var refused *ProviderError
+	var refusal *RefusalError
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return "The service is temporarily unavailable. Please try again in a moment."
+	case errors.As(err, &refusal):
+		return refusal.Message
+	case errors.Is(err, ErrSignInRefused):
+		return "Something in this application went wrong. Please try again later."
 	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted),
 		errors.As(err, &refused) && refused.Code == "invalid_client":
 		return "This application is not set up correctly. Please tell its operator."
@@ -146,7 +126,7 @@ func adviceFor(err error) string {
 		return "You came back without signing in."
 	case errors.Is(err, ErrNoAttempt):
 		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
-	case errors.Is(err, errCrossOrigin):
+	case errors.Is(err, ErrCrossOrigin):
 		return "The request came from another site."
 	case errors.Is(err, ErrSessionTooLarge):
 		return "Your account has more data than this application can keep. Please tell its operator."

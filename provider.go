@@ -117,7 +117,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := newClaimSet(body)
+	set, err := parseObject(body)
 	if err != nil {
 		return nil, fmt.Errorf("the document is %w", err)
 	}

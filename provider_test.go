@@ -165,7 +165,7 @@ func TestRefusalsOfTheTokenEndpoint(t *testing.T) {
 		says   string
 	}{
 		"a wrong client secret is the operator's to mend": {
-			func(cfg *logtogin.Config) { cfg.AppSecret = "wrong-" + cfg.AppSecret }, http.StatusServiceUnavailable, "not set up correctly",
+			func(cfg *logtogin.Config) { cfg.AppSecret = "wrong-" + cfg.AppSecret }, http.StatusInternalServerError, "not set up correctly",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

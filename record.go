@@ -3,11 +3,14 @@ package logtogin
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/anystore"
 )
 
-// The two records that are kept in the browser, and their binary form. It is
+// The two records that are kept for a browser, and their binary form. It is
 // binary because an ID token is already base64: taken apart, a session is a
 // quarter smaller, and browsers give cookies little room.
 
@@ -24,8 +27,10 @@ type attempt struct {
 
 // session says who a user is and how to get more.
 type session struct {
+	// id is also the key of the session in a store that has keys.
 	id        string
 	startedAt time.Time
+	activeAt  time.Time // when the user was last known to be active
 	expires   time.Time // absolute
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
@@ -35,6 +40,27 @@ type session struct {
 	idToken      string
 	refreshToken string
 	accessTokens []accessToken
+
+	// Not part of the record: where it was found, and whether it is sealed by a
+	// secret other than the first.
+	entry      *anystore.Entry
+	isOutdated bool
+}
+
+// dropAccessToken gives up the access token that is worth the least: the one
+// that expires first. It reports whether there was one.
+func (s *session) dropAccessToken() bool {
+	if len(s.accessTokens) == 0 {
+		return false
+	}
+	first := 0
+	for i, token := range s.accessTokens {
+		if token.expires.Before(s.accessTokens[first].expires) {
+			first = i
+		}
+	}
+	s.accessTokens = slices.Delete(s.accessTokens, first, first+1)
+	return true
 }
 
 // accessToken is a token and what it is for. Access tokens are a cache: losing
@@ -86,6 +112,7 @@ func (s *session) encode() []byte {
 	w := recordWriter{sessionFormat}
 	w.string(s.id)
 	w.time(s.startedAt)
+	w.time(s.activeAt)
 	w.time(s.expires)
 	w.time(s.begunAt)
 	w.string(s.subject)
@@ -108,6 +135,7 @@ func decodeSession(record []byte) (*session, error) {
 	s := &session{
 		id:           r.string(),
 		startedAt:    r.time(),
+		activeAt:     r.time(),
 		expires:      r.time(),
 		begunAt:      r.time(),
 		subject:      r.string(),

@@ -39,7 +39,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 	if strings.ContainsAny(mount, ":*") {
 		return &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
 	}
-	paths := a.settings.pathsSet
+	paths := a.settings.routePaths
 	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
 		return &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
 	}
@@ -55,7 +55,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 	}{
 		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.handleSignIn(SignInOptions{})},
 		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.handleSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
-		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.handleCallbackRoute},
+		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.handleCallback},
 		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.handleSignOut},
 	} {
 		if route.path == "" {
@@ -100,7 +100,7 @@ func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) 
 
 func (a *Auth) handleSignIn(opts SignInOptions) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !a.isMeant(c) {
+		if !a.admit(c) {
 			return
 		}
 		opts := opts
@@ -109,8 +109,8 @@ func (a *Auth) handleSignIn(opts SignInOptions) gin.HandlerFunc {
 	}
 }
 
-func (a *Auth) handleCallbackRoute(c *gin.Context) {
-	result, returnTo, err := a.handleCallback(c)
+func (a *Auth) handleCallback(c *gin.Context) {
+	result, returnTo, err := a.finishCallback(c)
 	if err != nil {
 		a.showError(c, err, returnTo)
 		return
@@ -119,12 +119,12 @@ func (a *Auth) handleCallbackRoute(c *gin.Context) {
 }
 
 func (a *Auth) handleSignOut(c *gin.Context) {
-	if !a.isMeant(c) {
+	if !a.admit(c) {
 		return
 	}
 	if c.Request.Method == http.MethodPost {
 		if a.origins.Check(c.Request) != nil {
-			a.showError(c, errCrossOrigin, "")
+			a.showError(c, ErrCrossOrigin, "")
 			return
 		}
 	} else if isFromElsewhere(c.Request) {
@@ -134,10 +134,9 @@ func (a *Auth) handleSignOut(c *gin.Context) {
 	a.SignOut(c, SignOutOptions{})
 }
 
-// isMeant reports whether the user wants what the request asks for. If it is
-// an image, a script or a prefetch that asks, it answers such that nothing
-// happens.
-func (a *Auth) isMeant(c *gin.Context) bool {
+// admit reports whether the user wants what the request asks for. If it is an
+// image, a script or a prefetch that asks, it answers such that nothing happens.
+func (a *Auth) admit(c *gin.Context) bool {
 	header := c.Request.Header
 	mode, dest := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
 	switch {
@@ -254,8 +253,8 @@ func (a *Auth) signInPath(returnTo string) string {
 	return path
 }
 
-// redirect sends the browser on. After a POST and its like it is 303, so that no form is
-// sent to where it does not belong (RFC 9700, section 4.12).
+// redirect sends the browser on. After a POST and its like it is 303, so that no
+// form is sent to where it does not belong (RFC 9700, section 4.12).
 func redirect(c *gin.Context, address string) {
 	if isHTMX(c.Request.Header) {
 		c.Header("HX-Redirect", address)
@@ -268,6 +267,23 @@ func redirect(c *gin.Context, address string) {
 	}
 	c.Header("Location", address)
 	c.AbortWithStatus(status)
+}
+
+// forbidStoring keeps a response that belongs to one user out of every cache.
+func forbidStoring(c *gin.Context) {
+	c.Header("Cache-Control", "private, no-store")
+	varyByCookie(c)
+}
+
+// varyByCookie tells caches that others may get another response.
+func varyByCookie(c *gin.Context) {
+	header := c.Writer.Header()
+	for _, vary := range header.Values("Vary") {
+		if strings.Contains(strings.ToLower(vary), "cookie") {
+			return
+		}
+	}
+	header.Add("Vary", "Cookie")
 }
 
 func isLoopback(host string) bool {

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"maps"
@@ -112,15 +113,15 @@ func (o SignInOptions) clone() SignInOptions {
 
 // withDefaults fills the empty fields. Extra parameters are merged.
 func (o SignInOptions) withDefaults(defaults SignInOptions) SignInOptions {
-	setDefault(&o.ReturnTo, defaults.ReturnTo)
-	setDefault(&o.RedirectURI, defaults.RedirectURI)
-	setDefault(&o.Prompt, defaults.Prompt)
-	setDefault(&o.FirstScreen, defaults.FirstScreen)
-	setDefault(&o.DirectSignIn, defaults.DirectSignIn)
-	setDefault(&o.LoginHint, defaults.LoginHint)
-	setDefault(&o.OneTimeToken, defaults.OneTimeToken)
-	setDefault(&o.OrganizationID, defaults.OrganizationID)
-	setDefault(&o.MaxAge, defaults.MaxAge)
+	o.ReturnTo = cmp.Or(o.ReturnTo, defaults.ReturnTo)
+	o.RedirectURI = cmp.Or(o.RedirectURI, defaults.RedirectURI)
+	o.Prompt = cmp.Or(o.Prompt, defaults.Prompt)
+	o.FirstScreen = cmp.Or(o.FirstScreen, defaults.FirstScreen)
+	o.DirectSignIn = cmp.Or(o.DirectSignIn, defaults.DirectSignIn)
+	o.LoginHint = cmp.Or(o.LoginHint, defaults.LoginHint)
+	o.OneTimeToken = cmp.Or(o.OneTimeToken, defaults.OneTimeToken)
+	o.OrganizationID = cmp.Or(o.OrganizationID, defaults.OrganizationID)
+	o.MaxAge = cmp.Or(o.MaxAge, defaults.MaxAge)
 	if o.Identifiers == nil {
 		o.Identifiers = defaults.Identifiers
 	}
@@ -133,13 +134,6 @@ func (o SignInOptions) withDefaults(defaults SignInOptions) SignInOptions {
 		o.ExtraParams = merged
 	}
 	return o
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (o *SignInOptions) check() error {
@@ -229,6 +223,9 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 // SignInURL starts a sign-in and returns the address at Logto to send the
 // browser to. It sets a cookie, so it must be called before the response is
 // written, and the address is good for this browser only, once, for an hour.
+//
+// The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
+// *ConfigError without Config.BaseURL, and that of the request's context.
 func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err := a.settings.checkRoutes(); err != nil {
 		return "", err
@@ -267,8 +264,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 func (a *Auth) authorizationURL(m *metadata, record *attempt, opts SignInOptions) string {
 	params := opts.params()
 	params.Set("nonce", record.nonce)
-	prompt := opts.Prompt
-	setDefault(&prompt, a.settings.Prompt)
+	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
 	if prompt != PromptOmit {
 		params.Set("prompt", string(prompt))
 	}
@@ -299,7 +295,7 @@ func isCallbackPath(path string) bool {
 func (a *Auth) redirectURI(given string) (string, error) {
 	switch {
 	case given == "":
-		path := a.settings.pathsSet.Callback
+		path := a.settings.routePaths.Callback
 		if path == "" {
 			return "", fmt.Errorf("%w: the callback route is left out, so RedirectURI must be given", ErrInvalidOptions)
 		}

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -54,8 +55,9 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 // are in memory, the address is the application's own page instead of Logto's.
 //
 // The errors are ErrInvalidOptions for a PostLogoutRedirect that Logto cannot
-// know, with which the session has ended all the same, ErrResponseStarted and
-// ErrStoreUnavailable.
+// know, with which the session has ended all the same, ErrResponseStarted,
+// ErrStoreUnavailable, with which the user should try again, because the session
+// may live on, and *ConfigError without Config.BaseURL.
 func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkRoutes(); err != nil {
 		return "", err
@@ -63,14 +65,18 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
 	record, _ := a.current(c)
-	if err := a.store.endSession(c); err != nil {
+	ended, err := a.store.endSession(c, a.createdHere(c))
+	ctx, cancel := politely(c)
+	defer cancel()
+	a.revoke(ctx, ended)
+	if err != nil {
 		return "", err
 	}
 	a.forget(c)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), revocationTimeout)
-	defer cancel()
-	if record != nil {
-		a.revoke(ctx, record)
+	if record != nil && a.settings.OnSignedOut != nil {
+		if claims, err := record.claims(); err == nil {
+			a.settings.OnSignedOut(c, claims)
+		}
 	}
 
 	if wrongAddress != nil {
@@ -107,7 +113,7 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 
 // postLogoutRedirect resolves a path into the absolute URL that Logto knows.
 func (a *Auth) postLogoutRedirect(given string) (string, error) {
-	setDefault(&given, a.settings.AfterSignOut)
+	given = cmp.Or(given, a.settings.AfterSignOut)
 	switch {
 	case given == "":
 		return "", nil
@@ -134,14 +140,22 @@ func isPostLogoutURL(given string) bool {
 	return u.Scheme == "https" || (u.Scheme == "http" && isLoopback(u.Hostname()))
 }
 
-// revoke makes the session's refresh token worthless at Logto, which would
-// otherwise outlive the sign-out. Its failure stops nothing.
-func (a *Auth) revoke(ctx context.Context, record *session) {
-	if record.refreshToken == "" {
-		return
-	}
-	if err := a.provider.revoke(context.WithoutCancel(ctx), record.refreshToken); err != nil {
-		a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
+// politely bounds calls to Logto that are made for its sake: two seconds for all
+// of them together. That the browser has gone does not end them.
+func politely(c *gin.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(c.Request.Context()), revocationTimeout)
+}
+
+// revoke makes the refresh tokens of sessions worthless at Logto, which would
+// otherwise outlive them. Its failure stops nothing.
+func (a *Auth) revoke(ctx context.Context, ended []*session) {
+	for _, record := range ended {
+		if record.refreshToken == "" {
+			continue
+		}
+		if err := a.provider.revoke(ctx, record.refreshToken); err != nil {
+			a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
+		}
 	}
 }
 

@@ -1,21 +1,19 @@
 package logtogin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gin-gonic/gin"
 	"github.com/gorilla/sessions"
 
+	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/seal"
@@ -25,22 +23,6 @@ const (
 	// cookieBudget bounds all our cookies of one browser together: servers and
 	// proxies refuse requests whose header is much longer than 8 KiB.
 	cookieBudget = 8 << 10
-
-	// attemptSlots is how many sign-ins one browser can have under way. Slots
-	// are fixed cookie names, so that a browser that restores sixty tabs does
-	// not collect sixty cookies; the oldest attempt leaves first.
-	attemptSlots = 6
-
-	// maxAttempt bounds one attempt's cookie, its name included, such that all
-	// slots fit into the budget.
-	maxAttempt = 1300
-
-	// attemptLifetime is how long a user may take to sign in.
-	attemptLifetime = time.Hour
-
-	// maxReplaced bounds how many session cookies of one request are looked at
-	// to be ended; as many as are looked at to be used.
-	maxReplaced = 8
 
 	// maxEnded bounds the memory of sessions that were ended.
 	maxEnded = 1 << 20
@@ -52,15 +34,15 @@ const (
 // store loads, saves and removes the two records through sessions.Stores,
 // sealed. It never goes through the application's session middleware.
 type store struct {
-	sessions ginsessions.Store
-	attempts ginsessions.Store
+	sessions *anystore.Store
+	attempts *anystore.Store // always in cookies
 
 	sessionSealer *seal.Sealer
 	attemptSealer *seal.Sealer
 
-	sessionName string
-	attemptName string // the slot's number follows
-	options     sessions.Options
+	sessionName  string
+	attemptNames [attemptSlots]string
+	options      sessions.Options
 
 	// ended remembers which sessions were ended here, until they would have
 	// ended by themselves: a cookie kept from before is then worth nothing.
@@ -71,10 +53,8 @@ type store struct {
 
 func newStore(s *settings) (*store, error) {
 	sum := sha256.Sum256([]byte(s.issuer + "\x00" + s.AppID))
-	prefix := s.Cookies.Name + "_" + hex.EncodeToString(sum[:4])
 	st := &store{
-		sessionName: prefix,
-		attemptName: prefix + "_attempt_",
+		sessionName: s.Cookies.Name + "_" + hex.EncodeToString(sum[:4]),
 		options: sessions.Options{
 			Path:     s.Cookies.Path,
 			Domain:   s.Cookies.Domain,
@@ -85,6 +65,9 @@ func newStore(s *settings) (*store, error) {
 		ended: cache.New[string, struct{}](maxEnded, s.Now),
 		s:     s,
 	}
+	for i := range st.attemptNames {
+		st.attemptNames[i] = st.sessionName + "_attempt_" + strconv.Itoa(i)
+	}
 	var err error
 	if st.sessionSealer, err = seal.New(s.secrets, st.purpose("session")); err != nil {
 		return nil, err
@@ -92,14 +75,12 @@ func newStore(s *settings) (*store, error) {
 	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
 		return nil, err
 	}
-	st.sessions = cookiestore.New(valueKey, cookieBudget-maxAttempt, func(_, sealed string) bool {
-		_, ok := st.openSession(sealed)
-		return ok
-	})
-	st.attempts = cookiestore.New(valueKey, maxAttempt, func(name, sealed string) bool {
-		_, ok := st.openAttempt(name, sealed)
-		return ok
-	})
+	st.attempts = anystore.InCookies(cookiestore.New(valueKey, maxAttempt), valueKey)
+	if s.Store == nil {
+		st.sessions = anystore.InCookies(cookiestore.New(valueKey, cookieBudget-maxAttempt), valueKey)
+	} else {
+		st.sessions = anystore.New(s.Store, valueKey, s.StoreTimeout)
+	}
 	return st, nil
 }
 
@@ -108,96 +89,175 @@ func (st *store) purpose(record string) string {
 	return fmt.Sprintf("logtogin/1 %s %q %q", record, st.s.issuer, st.s.AppID)
 }
 
-// loadSession returns the session of a request, or ErrNotSignedIn.
+// loadSession returns the session of a request. The error is ErrNotSignedIn or
+// ErrStoreUnavailable.
 func (st *store) loadSession(r *http.Request) (*session, error) {
-	opened, err := st.sessions.New(r, st.sessionName)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	for entry, err := range st.sessions.Each(r.Context(), r, st.sessionName) {
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		if found, ok := st.openSession(entry); ok {
+			return found, nil
+		}
 	}
-	sealed, _ := opened.Values[valueKey].(string)
-	found, ok := st.openSession(sealed)
-	if !ok {
-		return nil, ErrNotSignedIn
-	}
-	return found, nil
+	return nil, ErrNotSignedIn
 }
 
 // openSession returns a session that can be used.
-func (st *store) openSession(sealed string) (*session, bool) {
-	record, err := st.sessionSealer.Open(sealed, st.sessionName)
+func (st *store) openSession(entry *anystore.Entry) (*session, bool) {
+	record, isCurrent, err := st.sessionSealer.Open(entry.Value, st.sessionName)
 	if err != nil {
 		return nil, false
 	}
 	found, err := decodeSession(record)
-	if err != nil || !st.s.Now().Before(found.expires) || st.hasEnded(found.id) {
+	// Whoever can write to the store must not be able to put one user's session
+	// under the key of another's.
+	if err != nil || (entry.ID() != "" && entry.ID() != found.id) {
 		return nil, false
 	}
-	return found, true
+	found.entry, found.isOutdated = entry, !isCurrent
+	return found, !st.isOver(found)
 }
 
-// sessionsOf returns the sessions that the request carries, of the first
-// maxReplaced different cookies. It is more than one if the browser has kept
-// cookies of another path or domain.
-func (st *store) sessionsOf(r *http.Request) (found []*session) {
-	var others, tried []string
-	for _, cookie := range r.Cookies() {
-		if cookie.Name != st.sessionName {
-			others = append(others, cookie.Name+"="+cookie.Value)
-		}
+// isOver reports whether a session has ended, by its lifetime, for want of
+// activity, or by a sign-out.
+func (st *store) isOver(record *session) bool {
+	now := st.s.Now()
+	return !now.Before(record.expires) ||
+		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout) ||
+		st.hasEnded(record.id)
+}
+
+// isDue reports whether the session should be written although nothing in it
+// has changed: because it was sealed by a secret that will go, or to remember
+// that the user is active. That is done once in a tenth of the time-out; a
+// time of activity that lies ahead comes from a clock that was wrong.
+func (st *store) isDue(record *session) bool {
+	idle := st.s.Now().Sub(record.activeAt)
+	return record.isOutdated ||
+		(st.s.IdleTimeout > 0 && (idle >= st.s.IdleTimeout/10 || idle < -st.s.ClockSkew))
+}
+
+// createSession writes a new session into the response, which must not have
+// been started, and ends those that the browser had; it returns these. If the
+// store has too little room, access tokens are given up, and if the cookies
+// would grow too large, unfinished attempts.
+func (st *store) createSession(c *gin.Context, record *session) (replaced []*session, err error) {
+	if c.Writer.Written() {
+		return nil, ErrResponseStarted
 	}
-	rest := strings.Join(others, "; ")
-	for _, cookie := range r.CookiesNamed(st.sessionName) {
-		if slices.Contains(tried, cookie.Value) {
-			continue
-		}
-		if len(tried) == maxReplaced {
+	// The code has been redeemed: what it yielded is kept even if the browser
+	// has gone.
+	ctx := context.WithoutCancel(c.Request.Context())
+	entries, err := st.entriesOf(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	sealed := func(id string) string {
+		record.id = id
+		return st.sessionSealer.Seal(record.encode(), st.sessionName)
+	}
+	for {
+		record.entry, err = st.sessions.Create(ctx, c.Request, c.Writer.Header(), st.sessionName, record.id, st.attributes(record.expires), sealed)
+		if !errors.Is(err, anystore.ErrTooLong) || !record.dropAccessToken() {
 			break
 		}
-		tried = append(tried, cookie.Value)
-		only := *r
-		only.Header = http.Header{"Cookie": {cookie.Name + "=" + cookie.Value + "; " + rest}}
-		if record, err := st.loadSession(&only); err == nil {
-			found = append(found, record)
-		}
 	}
-	return found
-}
-
-// saveSession writes the session into the response, which must not have been
-// started. If the cookies would grow too large it gives up unfinished
-// attempts, the oldest first.
-func (st *store) saveSession(c *gin.Context, record *session) error {
-	if c.Writer.Written() {
-		return ErrResponseStarted
-	}
-	sealed := st.sessionSealer.Seal(record.encode(), st.sessionName)
-	saving := st.newSession(st.sessions, st.sessionName, record.expires)
-	saving.Values[valueKey] = sealed
-	if err := st.sessions.Save(c.Request, c.Writer, saving); errors.Is(err, cookiestore.ErrTooLong) {
-		return fmt.Errorf("%w: %d bytes", ErrSessionTooLarge, len(sealed))
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	if err != nil {
+		return nil, unwritable(err)
 	}
 	forbidStoring(c)
 	st.keepWithinBudget(c)
-	return nil
+	for _, entry := range entries {
+		if old, ok := st.openSession(entry); ok {
+			st.end(old)
+			replaced = append(replaced, old)
+		}
+		if err := st.remove(c, entry, http.Header{}); err != nil {
+			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
+		}
+	}
+	return replaced, nil
 }
 
-// endSession removes the session from the browser and makes every copy of its
-// cookie worthless.
-func (st *store) endSession(c *gin.Context) error {
-	for _, record := range st.sessionsOf(c.Request) {
-		st.end(record)
-	}
+// renewSession reads the session of the request again, where the store can
+// tell more than the request, and writes it. The error is ErrNotSignedIn if it
+// has ended meanwhile.
+func (st *store) renewSession(c *gin.Context, record *session) (*session, error) {
 	if c.Writer.Written() {
-		return ErrResponseStarted
+		return nil, ErrResponseStarted
 	}
-	gone := st.newSession(st.sessions, st.sessionName, time.Time{})
-	if err := st.sessions.Save(c.Request, c.Writer, gone); err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	if st.sessions.Remembers() {
+		var err error
+		if record, err = st.loadSession(c.Request); err != nil || !st.isDue(record) {
+			return record, err
+		}
+	}
+	renewed := *record
+	renewed.activeAt, renewed.isOutdated = st.s.Now(), false
+	sealed := st.sessionSealer.Seal(renewed.encode(), st.sessionName)
+	if st.hasEnded(record.id) {
+		return nil, ErrNotSignedIn
+	}
+	err := st.sessions.Update(c.Request.Context(), c.Request, c.Writer.Header(), record.entry, st.attributes(record.expires), sealed)
+	if err != nil {
+		return nil, unwritable(err)
+	}
+	// A sign-out that came in between must not have been in vain.
+	if st.hasEnded(record.id) {
+		return nil, errors.Join(ErrNotSignedIn, st.remove(c, record.entry, c.Writer.Header()))
 	}
 	forbidStoring(c)
-	return nil
+	st.keepWithinBudget(c)
+	return &renewed, nil
+}
+
+// endSession ends the sessions that the browser has, and the one that this very
+// response has given it, if any. It removes them from the store and the
+// browser, and returns them.
+func (st *store) endSession(c *gin.Context, created *session) (ended []*session, err error) {
+	entries, err := st.entriesOf(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	if created != nil {
+		entries = append(entries, created.entry)
+		st.end(created)
+		ended = append(ended, created)
+	}
+	for _, entry := range entries {
+		if found, ok := st.openSession(entry); ok {
+			st.end(found)
+			ended = append(ended, found)
+		}
+	}
+	if c.Writer.Written() {
+		return ended, ErrResponseStarted
+	}
+	forbidStoring(c)
+	for _, entry := range entries {
+		if err := st.remove(c, entry, c.Writer.Header()); err != nil {
+			return ended, unwritable(err)
+		}
+	}
+	return ended, nil
+}
+
+// entriesOf returns what the store has for the request. It is more than one if
+// the browser has kept cookies of another path or domain.
+func (st *store) entriesOf(r *http.Request) (entries []*anystore.Entry, err error) {
+	for entry, err := range st.sessions.Each(r.Context(), r, st.sessionName) {
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+func (st *store) remove(c *gin.Context, entry *anystore.Entry, header http.Header) error {
+	ctx := context.WithoutCancel(c.Request.Context())
+	return st.sessions.Delete(ctx, c.Request, header, entry, st.attributes(time.Time{}))
 }
 
 // end makes every copy of the session's cookie worthless.
@@ -212,195 +272,23 @@ func (st *store) hasEnded(id string) bool {
 	return ended
 }
 
-// slot is an attempt's cookie as the request carries it.
-type slot struct {
-	index   int
-	attempt *attempt // nil if it cannot be used any more
-}
-
-// loadAttempts returns the slots of the request that are not empty.
-func (st *store) loadAttempts(r *http.Request) (slots []slot) {
-	for i := range attemptSlots {
-		name := st.attemptName + strconv.Itoa(i)
-		if len(r.CookiesNamed(name)) == 0 {
-			continue
-		}
-		found := slot{index: i}
-		if opened, err := st.attempts.New(r, name); err == nil {
-			sealed, _ := opened.Values[valueKey].(string)
-			found.attempt, _ = st.openAttempt(name, sealed)
-		}
-		slots = append(slots, found)
-	}
-	return slots
-}
-
-// openAttempt returns an attempt that can still be finished.
-func (st *store) openAttempt(name, sealed string) (*attempt, bool) {
-	record, err := st.attemptSealer.Open(sealed, name)
-	if err != nil {
-		return nil, false
-	}
-	found, err := decodeAttempt(record)
-	now := st.s.Now()
-	if err != nil || !now.Before(found.startedAt.Add(attemptLifetime)) || found.startedAt.After(now.Add(st.s.ClockSkew)) {
-		return nil, false
-	}
-	return found, true
-}
-
-// saveAttempt puts the attempt into a slot of its own, or into that of the
-// oldest one. A return path that makes it too large is dropped.
-func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
-	if c.Writer.Written() {
-		return ErrResponseStarted
-	}
-	index := freeSlot(st.loadAttempts(c.Request), st.writtenSlots(c))
-	name := st.attemptName + strconv.Itoa(index)
-	saving := st.newSession(st.attempts, name, record.startedAt.Add(attemptLifetime))
-	saving.Values[valueKey] = st.attemptSealer.Seal(record.encode(), name)
-	err := st.attempts.Save(c.Request, c.Writer, saving)
-	if errors.Is(err, cookiestore.ErrTooLong) && record.returnTo != "" {
-		record.returnTo = ""
-		return st.saveAttempt(c, record)
-	}
-	if errors.Is(err, cookiestore.ErrTooLong) {
-		return fmt.Errorf("%w: the redirect URI is too long", ErrInvalidOptions)
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
-	}
-	forbidStoring(c)
-	st.keepWithinBudget(c)
-	return nil
-}
-
-// removeAttempt deletes a slot's cookie.
-func (st *store) removeAttempt(c *gin.Context, index int) {
-	name := st.attemptName + strconv.Itoa(index)
-	gone := st.newSession(st.attempts, name, time.Time{})
-	if err := st.attempts.Save(c.Request, c.Writer, gone); err != nil {
-		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
-	}
-	forbidStoring(c)
-}
-
-// keepWithinBudget deletes attempts, the useless and then the oldest first,
-// until what the browser will have after this response fits into the budget.
-// What this response has set itself stays.
-func (st *store) keepWithinBudget(c *gin.Context) {
-	sizes := map[string]int{}
-	for _, cookie := range c.Request.Cookies() {
-		if strings.HasPrefix(cookie.Name, st.sessionName) {
-			sizes[cookie.Name] += cookieSize(cookie)
-		}
-	}
-	for _, cookie := range cookiesSet(c) {
-		if strings.HasPrefix(cookie.Name, st.sessionName) {
-			sizes[cookie.Name] = 0
-			if cookie.MaxAge >= 0 {
-				sizes[cookie.Name] = cookieSize(cookie)
-			}
-		}
-	}
-	written := st.writtenSlots(c)
-	total := 0
-	for _, size := range sizes {
-		total += size
-	}
-	slots := st.loadAttempts(c.Request)
-	for total > cookieBudget {
-		oldest, ok := oldestSlot(slots, written)
-		if !ok {
-			return
-		}
-		total -= sizes[st.attemptName+strconv.Itoa(oldest.index)]
-		written = append(written, oldest.index)
-		st.removeAttempt(c, oldest.index)
-	}
-}
-
-// writtenSlots are the slots that this response has set or deleted already.
-func (st *store) writtenSlots(c *gin.Context) (written []int) {
-	for _, cookie := range cookiesSet(c) {
-		if number, ok := strings.CutPrefix(cookie.Name, st.attemptName); ok {
-			if index, err := strconv.Atoi(number); err == nil {
-				written = append(written, index)
-			}
-		}
-	}
-	return written
-}
-
-// cookiesSet are the cookies that the response sets so far.
-func cookiesSet(c *gin.Context) []*http.Cookie {
-	return (&http.Response{Header: c.Writer.Header()}).Cookies()
-}
-
-// cookieSize is what a cookie takes in the header of a request.
-func cookieSize(cookie *http.Cookie) int {
-	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
-}
-
-// freeSlot returns a slot for a new attempt, other than those that this
-// response has written. Among free ones it takes any: tabs that are opened at
-// the same moment then seldom meet in one.
-func freeSlot(taken []slot, written []int) int {
-	var free []int
-	for i := range attemptSlots {
-		used := slices.ContainsFunc(taken, func(s slot) bool { return s.index == i && s.attempt != nil })
-		if !used && !slices.Contains(written, i) {
-			free = append(free, i)
-		}
-	}
-	if len(free) == 0 {
-		oldest, _ := oldestSlot(taken, written)
-		return oldest.index
-	}
-	return free[rand.IntN(len(free))]
-}
-
-// oldestSlot returns the slot that is missed least, but none of the excluded.
-func oldestSlot(slots []slot, excluded []int) (oldest slot, ok bool) {
-	for _, s := range slots {
-		if slices.Contains(excluded, s.index) {
-			continue
-		}
-		switch {
-		case !ok, s.attempt == nil,
-			oldest.attempt != nil && s.attempt.startedAt.Before(oldest.attempt.startedAt):
-			oldest, ok = s, true
-		}
-	}
-	return oldest, ok
-}
-
-// newSession returns a session of a store with our attributes and without a
-// value; one that has expired already is one to delete.
-func (st *store) newSession(in ginsessions.Store, name string, expires time.Time) *sessions.Session {
-	made := sessions.NewSession(in, name)
+// attributes are those of a cookie that lives until then.
+func (st *store) attributes(expires time.Time) sessions.Options {
 	options := st.options
 	options.MaxAge = -1
 	if left := expires.Sub(st.s.Now()); left > 0 {
 		options.MaxAge = int((left + time.Second - 1) / time.Second)
 	}
-	made.Options = &options
-	made.IsNew = true
-	return made
+	return options
 }
 
-// forbidStoring keeps a response that belongs to one user out of every cache.
-func forbidStoring(c *gin.Context) {
-	c.Header("Cache-Control", "private, no-store")
-	varyByCookie(c)
+func unreadable(err error) error {
+	return fmt.Errorf("%w: the session cannot be read: %w", ErrStoreUnavailable, err)
 }
 
-// varyByCookie tells caches that others may get another response.
-func varyByCookie(c *gin.Context) {
-	header := c.Writer.Header()
-	for _, vary := range header.Values("Vary") {
-		if strings.Contains(strings.ToLower(vary), "cookie") {
-			return
-		}
+func unwritable(err error) error {
+	if errors.Is(err, anystore.ErrTooLong) {
+		return fmt.Errorf("%w: %w", ErrSessionTooLarge, err)
 	}
-	header.Add("Vary", "Cookie")
+	return fmt.Errorf("%w: the session cannot be written: %w", ErrStoreUnavailable, err)
 }

@@ -25,7 +25,7 @@ var base64url = base64.RawURLEncoding.Strict()
 // not.
 type signed struct {
 	algorithm jwa.SignatureAlgorithm
-	header    claimSet
+	header    jsonObject
 	payload   []byte
 }
 
@@ -48,7 +48,7 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 	if err1 != nil || err2 != nil || err3 != nil {
 		return nil, tokenError("not base64url")
 	}
-	header, err := newClaimSet(rawHeader)
+	header, err := parseObject(rawHeader)
 	if err != nil {
 		return nil, tokenError("the header is %v", err)
 	}
@@ -127,24 +127,24 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 	if want.appID == "" || !slices.Contains(claims.Audience, want.appID) {
 		return tokenError("aud is not this application")
 	}
-	if azp, present, ok := optionalString(&claims.claimSet, "azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
+	if azp, present, ok := optionalString(&claims.jsonObject, "azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
 		return tokenError("azp is not this application")
 	}
 	if err := want.checkTimes(claims); err != nil {
 		return err
 	}
-	nonce, _, _ := optionalString(&claims.claimSet, "nonce")
+	nonce, _, _ := optionalString(&claims.jsonObject, "nonce")
 	if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
 		return tokenError("nonce is not that of the sign-in attempt")
 	}
-	if hash, present, ok := optionalString(&claims.claimSet, "at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
+	if hash, present, ok := optionalString(&claims.jsonObject, "at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
 		return tokenError("at_hash is not that of the access token")
 	}
 	return nil
 }
 
 func (want *idTokenExpectation) checkTimes(claims *Claims) error {
-	set := &claims.claimSet
+	set := &claims.jsonObject
 	expiry, ok := secondsOf(set, "exp")
 	if !ok || !want.now.Before(expiry.Add(want.skew)) {
 		return tokenError("exp is missing or past")
@@ -171,7 +171,7 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 
 // optionalString reads a claim that may be absent; ok is false if it is there
 // but not a string.
-func optionalString(set *claimSet, name string) (value string, present, ok bool) {
+func optionalString(set *jsonObject, name string) (value string, present, ok bool) {
 	if !set.Has(name) {
 		return "", false, true
 	}
@@ -201,7 +201,7 @@ func tokenHash(algorithm jwa.SignatureAlgorithm, accessToken string) string {
 // checkUserInfo makes sure that a user info answer is about the user of the
 // session (OpenID Connect Core, section 5.3.2).
 func checkUserInfo(body []byte, subject string) (*UserInfo, error) {
-	set, err := newClaimSet(body)
+	set, err := parseObject(body)
 	if err != nil {
 		return nil, tokenError("the user info is %v", err)
 	}

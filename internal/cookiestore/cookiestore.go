@@ -29,10 +29,6 @@ const (
 	pieceSize = 3800
 
 	tagSize = 8
-
-	// candidates is how many cookies of one name are looked at. More than one
-	// come from other paths and sibling domains.
-	candidates = 8
 )
 
 // ErrTooLong says that a value does not fit within the limit of the store.
@@ -43,16 +39,13 @@ var ErrTooLong = errors.New("cookiestore: the value is too long")
 type Store struct {
 	key     string
 	limit   int
-	genuine func(name, value string) bool
 	options *sessions.Options
 }
 
 // New returns a store for values under the given key of at most limit bytes
-// in all cookies together, their names included. When a browser sends several
-// cookies of one name, the first value that is genuine counts, so that a
-// planted cookie cannot hide the real one.
-func New(key string, limit int, genuine func(name, value string) bool) *Store {
-	return &Store{key: key, limit: limit, genuine: genuine, options: &sessions.Options{Path: "/"}}
+// in all cookies together, their names included.
+func New(key string, limit int) *Store {
+	return &Store{key: key, limit: limit, options: &sessions.Options{Path: "/"}}
 }
 
 // Options sets the cookie attributes of sessions made from now on. It must
@@ -67,27 +60,24 @@ func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 }
 
 // New returns the session that the request carries, or an empty one. Cookies
-// that make no genuine value count as none.
+// that make no value count as none.
 func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
 	options := *s.options
 	session.Options = &options
 	session.IsNew = true
-	first := r.CookiesNamed(name)
-	for _, cookie := range first[:min(len(first), candidates)] {
+	if cookie, err := r.Cookie(name); err == nil {
 		if value, ok := s.assemble(r, name, cookie.Value); ok {
 			session.Values[s.key] = value
 			session.IsNew = false
-			break
 		}
 	}
 	return session, nil
 }
 
 // Save writes the session's value into cookies of the response and deletes
-// the pieces of an earlier, longer value. What an earlier Save of the same
-// session wrote into this response is taken back. A session whose MaxAge is
-// negative is deleted.
+// the pieces of an earlier, longer value. A session whose MaxAge is negative is
+// deleted.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
 	name := session.Name()
 	var pieces []string
@@ -102,7 +92,6 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 		}
 	}
 
-	dropSetCookies(w.Header(), name)
 	for i, piece := range pieces {
 		http.SetCookie(w, newCookie(pieceName(name, i), piece, session.Options))
 	}
@@ -170,7 +159,7 @@ func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
 		}
 		value = all.String()
 	}
-	return value, len(value) <= s.limit && s.genuine(name, value)
+	return value, len(value) <= s.limit
 }
 
 // pieceWithTag finds the one cookie of this name that the save with this tag
@@ -194,6 +183,12 @@ func pieceName(name string, i int) string {
 		return name
 	}
 	return name + "_" + strconv.Itoa(i)
+}
+
+// IsPiece reports whether a cookie belongs to the session of that name.
+func IsPiece(cookieName, name string) bool {
+	_, is := pieceIndex(cookieName, name)
+	return is
 }
 
 // pieceIndex tells which piece of the session a cookie of this name is.
@@ -220,20 +215,4 @@ func leftOver(r *http.Request, name string, count int) map[int]struct{} {
 		}
 	}
 	return left
-}
-
-// dropSetCookies removes what an earlier Save of this session has set.
-func dropSetCookies(header http.Header, name string) {
-	var kept []string
-	for _, line := range header["Set-Cookie"] {
-		cookieName, _, _ := strings.Cut(line, "=")
-		if _, ours := pieceIndex(cookieName, name); !ours {
-			kept = append(kept, line)
-		}
-	}
-	if len(kept) == 0 {
-		header.Del("Set-Cookie")
-		return
-	}
-	header["Set-Cookie"] = kept
 }

@@ -61,22 +61,17 @@ func (s *Sealer) Seal(value []byte, context string) string {
 	return encoding.EncodeToString(s.keys[0].Seal(nil, nil, value, []byte(context)))
 }
 
-// Open returns what Seal was given, or ErrOpen.
-func (s *Sealer) Open(sealed, context string) ([]byte, error) {
+// Open returns what Seal was given, and whether it was sealed under the first
+// of the secrets; or else ErrOpen.
+func (s *Sealer) Open(sealed, context string) (value []byte, isCurrent bool, err error) {
 	ciphertext, err := encoding.DecodeString(sealed)
 	if err != nil {
-		return nil, ErrOpen
+		return nil, false, ErrOpen
 	}
-	for _, key := range s.keys {
+	for i, key := range s.keys {
 		if value, err := key.Open(nil, nil, ciphertext, []byte(context)); err == nil {
-			return value, nil
+			return value, i == 0, nil
 		}
 	}
-	return nil, ErrOpen
-}
-
-// SealedSize returns the length of what Seal makes of a value of n bytes.
-func SealedSize(n int) int {
-	const nonceAndTag = 12 + 16
-	return encoding.EncodedLen(n + nonceAndTag)
+	return nil, false, ErrOpen
 }

@@ -24,11 +24,8 @@ func TestOpenGivesBackWhatWasSealed(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 10_000} {
 		value := bytes.Repeat([]byte("v"), size)
 		sealed := sealer.Seal(value, "name")
-		if opened, err := sealer.Open(sealed, "name"); err != nil || !bytes.Equal(opened, value) {
+		if opened, isCurrent, err := sealer.Open(sealed, "name"); err != nil || !isCurrent || !bytes.Equal(opened, value) {
 			t.Errorf("%d bytes: %v", size, err)
-		}
-		if len(sealed) != seal.SealedSize(size) {
-			t.Errorf("%d bytes: %d sealed, SealedSize says %d", size, len(sealed), seal.SealedSize(size))
 		}
 		if sealer.Seal(value, "name") == sealed {
 			t.Error("the same value is sealed the same way twice")
@@ -47,11 +44,11 @@ func TestChangedValuesAreRefused(t *testing.T) {
 			if changed == sealed {
 				continue
 			}
-			if _, err := sealer.Open(changed, "name"); !errors.Is(err, seal.ErrOpen) {
+			if _, _, err := sealer.Open(changed, "name"); !errors.Is(err, seal.ErrOpen) {
 				t.Errorf("byte %d changed to %q: %v", i, replacement, err)
 			}
 		}
-		if _, err := sealer.Open(sealed[:i], "name"); !errors.Is(err, seal.ErrOpen) {
+		if _, _, err := sealer.Open(sealed[:i], "name"); !errors.Is(err, seal.ErrOpen) {
 			t.Errorf("cut to %d: %v", i, err)
 		}
 	}
@@ -72,13 +69,13 @@ func TestWhoCanOpen(t *testing.T) {
 		"another purpose":           {"attempt", "name", []string{"old"}, false},
 		"another context":           {"session", "other", []string{"old"}, false},
 	} {
-		_, err := newSealer(t, test.purpose, test.secrets...).Open(sealed, test.context)
+		_, _, err := newSealer(t, test.purpose, test.secrets...).Open(sealed, test.context)
 		if (err == nil) != test.opens {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	rotated := newSealer(t, "session", "new", "old").Seal([]byte("value"), "name")
-	if _, err := newSealer(t, "session", "old").Open(rotated, "name"); err == nil {
+	if _, _, err := newSealer(t, "session", "old").Open(rotated, "name"); err == nil {
 		t.Error("the old secret still seals")
 	}
 	if _, err := seal.New(nil, "session"); err == nil {
@@ -94,7 +91,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sealed string) {
 		// What opens can only be what has been sealed, by whichever process.
-		if opened, err := sealer.Open(sealed, "name"); err == nil && string(opened) != "value" {
+		if opened, _, err := sealer.Open(sealed, "name"); err == nil && string(opened) != "value" {
 			t.Errorf("%q opens as %q", sealed, opened)
 		}
 	})

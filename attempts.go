@@ -1,0 +1,201 @@
+package logtogin
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/anystore"
+)
+
+// Sign-ins under way: each is one small cookie of its own, in one of a few
+// slots, so that many tabs work and a visitor costs the server no memory.
+
+const (
+	// attemptSlots is how many sign-ins one browser can have under way. Slots
+	// are fixed cookie names, so that a browser that restores sixty tabs does
+	// not collect sixty cookies; the oldest attempt leaves first.
+	attemptSlots = 6
+
+	// maxAttempt bounds one attempt's cookie, its name included, such that all
+	// slots fit into the budget.
+	maxAttempt = 1300
+
+	// attemptLifetime is how long a user may take to sign in.
+	attemptLifetime = time.Hour
+)
+
+// slot is an attempt's cookie as the request carries it.
+type slot struct {
+	index   int
+	entry   *anystore.Entry
+	attempt *attempt // nil if it cannot be used any more
+}
+
+// loadAttempts returns the slots of the request that are not empty.
+func (st *store) loadAttempts(r *http.Request) (slots []slot) {
+	for i, name := range st.attemptNames {
+		found := slot{index: i}
+		for entry, err := range st.attempts.Each(r.Context(), r, name) {
+			if err != nil { // cookies do not fail
+				break
+			}
+			found.entry = entry
+			if found.attempt = st.openAttempt(name, entry.Value); found.attempt != nil {
+				break
+			}
+		}
+		if found.entry != nil {
+			slots = append(slots, found)
+		}
+	}
+	return slots
+}
+
+// openAttempt returns an attempt that can still be finished, or nil.
+func (st *store) openAttempt(name, sealed string) *attempt {
+	record, _, err := st.attemptSealer.Open(sealed, name)
+	if err != nil {
+		return nil
+	}
+	found, err := decodeAttempt(record)
+	now := st.s.Now()
+	if err != nil || !now.Before(found.startedAt.Add(attemptLifetime)) || found.startedAt.After(now.Add(st.s.ClockSkew)) {
+		return nil
+	}
+	return found
+}
+
+// saveAttempt puts the attempt into a slot of its own, or into that of the
+// oldest one. A return path that makes it too large is dropped.
+func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
+	if c.Writer.Written() {
+		return ErrResponseStarted
+	}
+	index := freeSlot(st.loadAttempts(c.Request), st.writtenSlots(c))
+	name := st.attemptNames[index]
+	save := func() error {
+		sealed := func(string) string { return st.attemptSealer.Seal(record.encode(), name) }
+		_, err := st.attempts.Create(c.Request.Context(), c.Request, c.Writer.Header(), name, "",
+			st.attributes(record.startedAt.Add(attemptLifetime)), sealed)
+		return err
+	}
+	err := save()
+	if errors.Is(err, anystore.ErrTooLong) && record.returnTo != "" {
+		record.returnTo = ""
+		err = save()
+	}
+	if errors.Is(err, anystore.ErrTooLong) {
+		return fmt.Errorf("%w: the redirect URI is too long", ErrInvalidOptions)
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	forbidStoring(c)
+	st.keepWithinBudget(c)
+	return nil
+}
+
+// removeAttempt deletes a slot's cookie.
+func (st *store) removeAttempt(c *gin.Context, s slot) {
+	if err := st.attempts.Delete(c.Request.Context(), c.Request, c.Writer.Header(), s.entry, st.attributes(time.Time{})); err != nil {
+		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
+	}
+	forbidStoring(c)
+}
+
+// keepWithinBudget deletes attempts, the useless and then the oldest first,
+// until what the browser will have after this response fits into the budget.
+// What this response has set itself stays.
+func (st *store) keepWithinBudget(c *gin.Context) {
+	sizes := map[string]int{}
+	for _, cookie := range c.Request.Cookies() {
+		if strings.HasPrefix(cookie.Name, st.sessionName) {
+			sizes[cookie.Name] += cookieSize(cookie)
+		}
+	}
+	for _, cookie := range cookiesSet(c) {
+		if strings.HasPrefix(cookie.Name, st.sessionName) {
+			sizes[cookie.Name] = 0
+			if cookie.MaxAge >= 0 {
+				sizes[cookie.Name] = cookieSize(cookie)
+			}
+		}
+	}
+	total := 0
+	for _, size := range sizes {
+		total += size
+	}
+	if total <= cookieBudget {
+		return
+	}
+	written := st.writtenSlots(c)
+	slots := st.loadAttempts(c.Request)
+	for total > cookieBudget {
+		oldest, ok := oldestSlot(slots, written)
+		if !ok {
+			return
+		}
+		total -= sizes[st.attemptNames[oldest.index]]
+		written = append(written, oldest.index)
+		st.removeAttempt(c, oldest)
+	}
+}
+
+// writtenSlots are the slots that this response has set or deleted already.
+func (st *store) writtenSlots(c *gin.Context) (written []int) {
+	for _, cookie := range cookiesSet(c) {
+		if index := slices.Index(st.attemptNames[:], cookie.Name); index >= 0 {
+			written = append(written, index)
+		}
+	}
+	return written
+}
+
+// cookiesSet are the cookies that the response sets so far.
+func cookiesSet(c *gin.Context) []*http.Cookie {
+	return (&http.Response{Header: c.Writer.Header()}).Cookies()
+}
+
+// cookieSize is what a cookie takes in the header of a request.
+func cookieSize(cookie *http.Cookie) int {
+	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
+}
+
+// freeSlot returns a slot for a new attempt, other than those that this
+// response has written. Among free ones it takes any: tabs that are opened at
+// the same moment then seldom meet in one.
+func freeSlot(taken []slot, written []int) int {
+	var free []int
+	for i := range attemptSlots {
+		used := slices.ContainsFunc(taken, func(s slot) bool { return s.index == i && s.attempt != nil })
+		if !used && !slices.Contains(written, i) {
+			free = append(free, i)
+		}
+	}
+	if len(free) == 0 {
+		oldest, _ := oldestSlot(taken, written)
+		return oldest.index
+	}
+	return free[rand.IntN(len(free))]
+}
+
+// oldestSlot returns the slot that is missed least, but none of the excluded.
+func oldestSlot(slots []slot, excluded []int) (oldest slot, ok bool) {
+	for _, s := range slots {
+		if slices.Contains(excluded, s.index) {
+			continue
+		}
+		switch {
+		case !ok, s.attempt == nil,
+			oldest.attempt != nil && s.attempt.startedAt.Before(oldest.attempt.startedAt):
+			oldest, ok = s, true
+		}
+	}
+	return oldest, ok
+}

@@ -1,0 +1,353 @@
+// Package anystore keeps one string per session in any gin-contrib session
+// store, and makes the stores behave alike: no call waits for longer than its
+// time-out, no panic gets through, a new session gets a new ID, and "there is
+// no session" is told apart from "the store does not work".
+package anystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gorilla/securecookie"
+	"github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin/internal/cookiestore"
+)
+
+const (
+	// maxRunning bounds the calls of a store that are under way. Of those that
+	// a frozen store never answers, each holds a goroutine.
+	maxRunning = 512
+
+	// asItIs stands for the Cookie header of the request itself, which is good
+	// enough for a store that does not outlive the request.
+	asItIs = "*"
+
+	// candidates is how many different cookies of one name are looked at. More
+	// than one come from other paths and sibling domains.
+	candidates = 8
+)
+
+var (
+	// ErrUnavailable says that a store failed or did not answer in time. It
+	// says nothing about whether there is a session.
+	ErrUnavailable = errors.New("anystore: the store is unavailable")
+
+	// ErrTooLong says that a value does not fit into the store.
+	ErrTooLong = errors.New("anystore: the value is too long")
+)
+
+// Store keeps strings in another store. It is safe for concurrent use.
+type Store struct {
+	inner   ginsessions.Store
+	key     string
+	timeout time.Duration
+	// running has room for the calls that may be under way; nil for a store
+	// that never waits.
+	running chan struct{}
+}
+
+// New returns a Store that keeps its strings in inner under the given key. A
+// call that inner does not answer in time fails. Its goroutine goes on until
+// inner does answer, with a request and a response of its own that nobody else
+// uses; there are at most maxRunning of these.
+func New(inner ginsessions.Store, key string, timeout time.Duration) *Store {
+	return &Store{inner: inner, key: key, timeout: timeout, running: make(chan struct{}, maxRunning)}
+}
+
+// InCookies returns a Store for a store that keeps values in cookies and so
+// never waits for anything.
+func InCookies(inner *cookiestore.Store, key string) *Store {
+	return &Store{inner: inner, key: key}
+}
+
+// Remembers reports whether the server keeps the values, so that they can be
+// read again and deleted.
+func (s *Store) Remembers() bool { return s.running != nil }
+
+// Close waits for the calls that are under way, not longer than one may take.
+func (s *Store) Close() error {
+	deadline := time.After(s.timeout)
+	for range cap(s.running) {
+		select {
+		case s.running <- struct{}{}:
+		case <-deadline:
+			return fmt.Errorf("%w: calls are still under way", ErrUnavailable)
+		}
+	}
+	return nil
+}
+
+// Entry is what a store has for one cookie.
+type Entry struct {
+	// Value is what was saved, "" if there is nothing.
+	Value   string
+	session *sessions.Session
+	cookie  string // the header with which it was loaded
+}
+
+// ID is the key under which the server keeps the value, "" if it lies in
+// cookies or if there is none.
+func (e *Entry) ID() string { return e.session.ID }
+
+// with is a session of its own for one call, which may outlast the caller.
+func (e *Entry) with(options sessions.Options, values map[any]any) *sessions.Session {
+	session := *e.session
+	session.Options, session.Values = &options, values
+	return &session
+}
+
+// Each yields what the store has for each different cookie of that name in the
+// request, so that a planted cookie cannot hide the real one. An error is an
+// ErrUnavailable and the last thing yielded.
+func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		cookies := r.CookiesNamed(name)
+		var seen []string
+		for _, cookie := range cookies {
+			if slices.Contains(seen, cookie.Value) {
+				continue
+			}
+			if len(seen) == candidates {
+				return
+			}
+			seen = append(seen, cookie.Value)
+			entry, err := s.load(ctx, r, name, s.cookieHeader(r, cookie, len(cookies)))
+			if !yield(entry, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// cookieHeader is the Cookie header with which the store is asked about one of
+// the cookies of its name. The pieces of a value that lies in cookies have other
+// names.
+func (s *Store) cookieHeader(r *http.Request, one *http.Cookie, count int) string {
+	header := one.Name + "=" + one.Value
+	if s.Remembers() {
+		return header
+	}
+	if count == 1 {
+		return asItIs
+	}
+	for _, cookie := range r.Cookies() {
+		if cookie.Name != one.Name {
+			header += "; " + cookie.Name + "=" + cookie.Value
+		}
+	}
+	return header
+}
+
+func (s *Store) load(ctx context.Context, r *http.Request, name, header string) (*Entry, error) {
+	var found *sessions.Session
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		found, err = s.inner.New(requestWith(ctx, r, header), name)
+		return err
+	})
+	if err != nil && !isAbsence(err) {
+		return nil, unavailable(err)
+	}
+	entry := &Entry{session: found, cookie: header}
+	if err != nil || found == nil {
+		entry.session = sessions.NewSession(s.inner, name)
+		return entry, nil
+	}
+	entry.Value, _ = found.Values[s.key].(string)
+	return entry, nil
+}
+
+// Create saves a new session and puts its cookies into the header. The store is
+// asked to use the given ID. value makes what is saved under an ID; it is called
+// again if the store uses another one.
+func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header, name, id string, options sessions.Options, value func(id string) string) (*Entry, error) {
+	made := sessions.NewSession(s.inner, name)
+	made.ID, made.IsNew, made.Options = id, true, &options
+	made.Values[s.key] = value(id)
+	// Without the cookie of an earlier session, whose ID some stores would use
+	// again.
+	cookie := ""
+	if !s.Remembers() {
+		cookie = asItIs
+	}
+	lines, err := s.save(ctx, r, cookie, made)
+	if err != nil {
+		return nil, err
+	}
+	if s.Remembers() {
+		cookie = cookiesIn(lines)
+	}
+	if made.ID != id {
+		// The store insists on an ID of its own, which the value must name.
+		made.Values[s.key], made.IsNew = value(made.ID), false
+		if _, err := s.save(ctx, r, cookie, made); err != nil {
+			return nil, err
+		}
+	}
+	replaceCookies(header, name, lines)
+	return &Entry{Value: made.Values[s.key].(string), session: made, cookie: cookie}, nil
+}
+
+// Update saves another value for an entry. A cookie is written only if the
+// value lies in cookies: that of a server-side store stays as it is.
+func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options, value string) error {
+	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{s.key: value}))
+	if err != nil {
+		return err
+	}
+	if entry.ID() == "" {
+		replaceCookies(header, entry.session.Name(), lines)
+	}
+	return nil
+}
+
+// Delete removes what the store has for an entry, and has the browser remove
+// its cookies.
+func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options) error {
+	options.MaxAge = -1
+	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{}))
+	if err != nil {
+		return err
+	}
+	replaceCookies(header, entry.session.Name(), lines)
+	return nil
+}
+
+// save returns the Set-Cookie lines that the store writes.
+func (s *Store) save(ctx context.Context, r *http.Request, cookie string, session *sessions.Session) ([]string, error) {
+	var lines []string
+	err := s.call(ctx, func(ctx context.Context) error {
+		w := make(headerOnly)
+		if err := s.inner.Save(requestWith(ctx, r, cookie), w, session); err != nil {
+			return err
+		}
+		lines = w["Set-Cookie"]
+		return nil
+	})
+	switch {
+	case err == nil:
+		return lines, nil
+	case isTooLong(err):
+		return nil, fmt.Errorf("%w: %s", ErrTooLong, s.remedy())
+	}
+	return nil, unavailable(err)
+}
+
+// call runs f for as long as a call may take. If it returns an error, f may
+// still be running, and what it writes must not be read.
+func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
+	if s.running == nil {
+		return f(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	select {
+	case s.running <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if reason := recover(); reason != nil {
+				done <- fmt.Errorf("the store panics: %v", reason)
+			}
+			<-s.running
+		}()
+		done <- f(ctx)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// requestWith is a request with nothing in its header but these cookies, so that
+// a store that is still busy with it shares nothing that anybody writes to.
+func requestWith(ctx context.Context, r *http.Request, cookies string) *http.Request {
+	if cookies == asItIs {
+		return r
+	}
+	private := r.WithContext(ctx)
+	private.Header = make(http.Header, 1)
+	if cookies != "" {
+		private.Header["Cookie"] = []string{cookies}
+	}
+	private.Body = http.NoBody
+	return private
+}
+
+// headerOnly is a response of which only the header is wanted.
+type headerOnly http.Header
+
+func (h headerOnly) Header() http.Header         { return http.Header(h) }
+func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h headerOnly) WriteHeader(int)             {}
+
+// replaceCookies adds Set-Cookie lines and takes those back that an earlier
+// save in this response has written for the same session.
+func replaceCookies(header http.Header, name string, lines []string) {
+	kept := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool {
+		cookieName, _, _ := strings.Cut(line, "=")
+		return cookiestore.IsPiece(cookieName, name)
+	})
+	if kept = append(kept, lines...); len(kept) > 0 {
+		header["Set-Cookie"] = kept
+		return
+	}
+	header.Del("Set-Cookie")
+}
+
+// cookiesIn makes the header of a request that comes with the cookies that
+// were just set.
+func cookiesIn(lines []string) string {
+	var cookies []string
+	for _, line := range lines {
+		pair, _, _ := strings.Cut(line, ";")
+		cookies = append(cookies, pair)
+	}
+	return strings.Join(cookies, "; ")
+}
+
+// isAbsence reports whether the error of a store means that there is no
+// session: the cookie is not one of its own, or the record has gone. The
+// stores of gin-contrib share no error for that.
+func isAbsence(err error) bool {
+	var bad securecookie.Error
+	var many securecookie.MultiError
+	return errors.As(err, &bad) || errors.As(err, &many) || errors.Is(err, fs.ErrNotExist) ||
+		strings.Contains(err.Error(), "memcache: cache miss") || strings.Contains(err.Error(), "mc: not found")
+}
+
+// isTooLong recognizes what cookies, securecookie, redis and memcached say.
+func isTooLong(err error) bool {
+	return errors.Is(err, cookiestore.ErrTooLong) ||
+		strings.Contains(err.Error(), "the value is too long") ||
+		strings.Contains(err.Error(), "the value to store is too big") ||
+		strings.Contains(err.Error(), "object too large for cache")
+}
+
+// remedy says how to raise the limit of the store.
+func (s *Store) remedy() string {
+	switch s.inner.(type) {
+	case *cookiestore.Store:
+		return "cookies have no more room"
+	case interface{ SetMaxLength(int) }:
+		return "raise its limit with SetMaxLength"
+	case interface{ MaxLength(int) }:
+		return "raise its limit with MaxLength"
+	}
+	return "it has no setter for its limit; raise that of its codecs (securecookie's MaxLength) or use another store"
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

@@ -1,0 +1,119 @@
+package logtogin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+)
+
+// How a request that failed or that a guard refused is answered: by
+// Config.OnError, or a page for people, or a problem document for programs.
+
+// retryAfter is what a client is told to wait when something is unavailable, in
+// seconds.
+const retryAfter = 5
+
+// refuse answers a request that a guard does not let through: by a way to sign
+// in, if that is what is missing.
+func (a *Auth) refuse(c *gin.Context, err error) {
+	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
+		if isNavigation(c.Request) {
+			redirect(c, a.signInPath(c.Request.URL.RequestURI()))
+			return
+		}
+		if isHTMX(c.Request.Header) {
+			c.Header("HX-Redirect", a.signInPath(a.htmxPage(c.Request)))
+		}
+	}
+	a.answerError(c, err, "", isNavigation(c.Request))
+}
+
+// showError answers a request on the sign-in and sign-out routes that failed.
+// They are for people; only a client that asks for something else in so many
+// words gets a problem document.
+func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
+	accept := c.GetHeader("Accept")
+	a.answerError(c, err, returnTo, acceptsHTML(c.Request.Header) || accept == "" || accept == "*/*")
+}
+
+func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bool) {
+	status := StatusCode(err)
+	a.logError(c, status, err)
+	c.Abort()
+	if c.Writer.Written() {
+		return
+	}
+	forbidStoring(c)
+	if status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", strconv.Itoa(retryAfter))
+	}
+	if a.settings.OnError != nil && a.answeredByHook(c, status, err) {
+		return
+	}
+	if asPage {
+		a.writeErrorPage(c, status, err, returnTo)
+		return
+	}
+	c.Header("Content-Type", "application/problem+json")
+	c.AbortWithStatusJSON(status, problem{
+		Type:   "about:blank",
+		Title:  http.StatusText(status),
+		Status: status,
+		Detail: adviceFor(err),
+	})
+}
+
+// problem is a problem document of RFC 9457.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+func (a *Auth) answeredByHook(c *gin.Context, status int, err error) bool {
+	writer := c.Writer
+	defer func() { c.Writer = writer }()
+	c.Writer = &errorWriter{ResponseWriter: writer, status: status}
+	c.Status(status)
+	a.settings.OnError(c, err)
+	return writer.Written()
+}
+
+// errorWriter lets no error look like success.
+type errorWriter struct {
+	gin.ResponseWriter
+	status int
+}
+
+func (w *errorWriter) WriteHeader(status int) {
+	if status < http.StatusMultipleChoices {
+		status = w.status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// logError tells the operator of what is the operator's to mend. Of visitors,
+// and of a client that has left, the operator need not hear.
+func (a *Auth) logError(c *gin.Context, status int, err error) {
+	ctx := c.Request.Context()
+	switch {
+	case errors.Is(err, ErrNotSignedIn):
+	case status >= http.StatusInternalServerError && ctx.Err() == nil:
+		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", c.FullPath(), "status", status, "error", err)
+	default:
+		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err)
+	}
+}
+
+// htmxPage is the path of the page that an htmx request belongs to.
+func (a *Auth) htmxPage(r *http.Request) string {
+	u, err := url.Parse(r.Header.Get("HX-Current-URL"))
+	if err != nil || u.Scheme != a.settings.base.Scheme || u.Host != a.settings.base.Host {
+		return ""
+	}
+	return a.internal(u.RequestURI())
+}

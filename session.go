@@ -1,0 +1,121 @@
+package logtogin
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/gin-gonic/gin"
+)
+
+// The session of a request, which is read once, and what it tells without a
+// call to Logto.
+
+// IsAuthenticated reports whether the request comes from a signed-in user. It
+// is false also if the session cannot be read; Claims says which. It makes no
+// call to Logto. Which page the request comes from is not checked: Guard is what
+// protects against requests of other sites.
+func (a *Auth) IsAuthenticated(c *gin.Context) bool {
+	_, err := a.current(c)
+	return err == nil
+}
+
+// Claims returns the claims of the session's ID token, without a call to
+// Logto. They are the caller's own: changing them changes nothing else. The
+// error is ErrNotSignedIn or ErrStoreUnavailable. Which page the request comes
+// from is not checked: Guard is what protects against requests of other sites.
+func (a *Auth) Claims(c *gin.Context) (*Claims, error) {
+	record, err := a.current(c)
+	if err != nil {
+		return nil, err
+	}
+	return record.claims()
+}
+
+// IDToken returns the ID token as Logto sent it. It may have expired: it says
+// who signed in, not that somebody may do something now. The error is
+// ErrNotSignedIn or ErrStoreUnavailable.
+func (a *Auth) IDToken(c *gin.Context) (string, error) {
+	record, err := a.current(c)
+	if err != nil {
+		return "", err
+	}
+	return record.idToken, nil
+}
+
+// requestKey is where a request keeps the session of an Auth.
+type requestKey struct{ a *Auth }
+
+type loaded struct {
+	session *session
+	err     error
+	// created says that the request itself has brought the session about.
+	created bool
+}
+
+// current returns the session of the request, which is read once.
+func (a *Auth) current(c *gin.Context) (*session, error) {
+	if a.store == nil {
+		return nil, ErrNotSignedIn
+	}
+	if kept, ok := c.Get(requestKey{a}); ok {
+		found := kept.(loaded)
+		if found.err == nil && a.store.hasEnded(found.session.id) {
+			return nil, ErrNotSignedIn
+		}
+		return found.session, found.err
+	}
+	record, err := a.store.loadSession(c.Request)
+	if err == nil && a.store.isDue(record) && !c.Writer.Written() {
+		record, err = a.renew(c, record)
+	}
+	if err != nil && !errors.Is(err, ErrNotSignedIn) {
+		a.settings.Logger.ErrorContext(c.Request.Context(), "logtogin: cannot read the session", "error", err)
+	}
+	c.Set(requestKey{a}, loaded{session: record, err: err})
+	return record, err
+}
+
+// renew writes the session. That it cannot be written does not make it worse
+// than it was.
+func (a *Auth) renew(c *gin.Context, record *session) (*session, error) {
+	renewed, err := a.store.renewSession(c, record)
+	switch {
+	case errors.Is(err, ErrNotSignedIn):
+		return nil, ErrNotSignedIn
+	case err != nil:
+		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: the session cannot be renewed", "error", err)
+		return record, nil
+	}
+	return renewed, nil
+}
+
+// remember makes a session the request's that the request has brought about.
+func (a *Auth) remember(c *gin.Context, record *session) {
+	c.Set(requestKey{a}, loaded{session: record, created: true})
+}
+
+// createdHere returns the session that the request has brought about, or nil.
+func (a *Auth) createdHere(c *gin.Context) *session {
+	kept, _ := c.Get(requestKey{a})
+	if found, ok := kept.(loaded); ok && found.created {
+		return found.session
+	}
+	return nil
+}
+
+// forget makes the request one without a session.
+func (a *Auth) forget(c *gin.Context) {
+	c.Set(requestKey{a}, loaded{err: ErrNotSignedIn})
+}
+
+func (s *session) claims() (*Claims, error) {
+	payload, err := payloadOf(s.idToken)
+	if err != nil {
+		return nil, ErrNotSignedIn
+	}
+	claims, err := newClaims(slices.Clone(payload))
+	if err != nil {
+		return nil, ErrNotSignedIn
+	}
+	return claims, nil
+}

@@ -1,0 +1,360 @@
+package logtogin
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	defaultSessionLifetime = 14 * 24 * time.Hour
+	maxSessionLifetime     = 400 * 24 * time.Hour // what browsers allow a cookie, RFC 6265bis 5.5
+	maxStoredLifetime      = 30 * 24 * time.Hour  // securecookie's default MaxAge
+	minIdleTimeout         = 10 * time.Second
+	defaultStoreTimeout    = 3 * time.Second
+	maxStoreTimeout        = time.Minute
+	defaultClockSkew       = 60 * time.Second
+	maxClockSkew           = 5 * time.Minute
+	minSecret              = 32
+	minDerivableSecret     = 16
+
+	scopeOrganizations    = "urn:logto:scope:organizations"
+	resourceOrganizations = "urn:logto:resource:organizations"
+)
+
+var reservedScopes = []string{"openid", "profile", "offline_access"}
+
+// settings is a Config that has been checked and completed.
+type settings struct {
+	Config
+	issuer     string
+	base       *url.URL // nil without BaseURL
+	scopes     []string
+	secrets    []string
+	routePaths Paths // "" instead of "-"
+}
+
+// check completes cfg by its defaults and finds the mistakes that can be seen
+// without a network.
+func (cfg Config) check() (*settings, error) {
+	s := &settings{Config: cfg}
+	s.Secrets = slices.Clone(cfg.Secrets)
+	s.PreviousAppSecrets = slices.Clone(cfg.PreviousAppSecrets)
+	s.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
+	s.SignInDefaults = cfg.SignInDefaults.clone()
+	for _, step := range []func() error{
+		s.checkEndpoint, s.checkBaseURL, s.checkScopes, s.checkResources, s.checkSignIn,
+		s.checkSecrets, s.checkPaths, s.checkTimes, s.checkCookies,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return s, nil
+}
+
+func (s *settings) checkEndpoint() error {
+	endpoint, problem := absoluteURL(s.Endpoint)
+	if problem != "" {
+		return &ConfigError{"Endpoint", problem + `; copy the Logto endpoint from the Logto Console, for example "https://example.logto.app"`}
+	}
+	if strings.HasSuffix(endpoint.Path, "/oidc") || strings.Contains(endpoint.Path, "/oidc/") {
+		return &ConfigError{"Endpoint", `has "/oidc", which belongs to the issuer; leave that part and what follows out`}
+	}
+	s.Endpoint = endpoint.String()
+	s.issuer = s.Endpoint + "/oidc"
+	if s.AppID != strings.TrimSpace(s.AppID) {
+		return &ConfigError{"AppID", "begins or ends with white space; remove it"}
+	}
+	if s.AppSecret != strings.TrimSpace(s.AppSecret) {
+		return &ConfigError{"AppSecret", "begins or ends with white space; remove it"}
+	}
+	return nil
+}
+
+func (s *settings) checkBaseURL() error {
+	if s.BaseURL == "" {
+		return nil
+	}
+	base, problem := absoluteURL(s.BaseURL)
+	if problem != "" {
+		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
+	}
+	s.base = base
+	s.BaseURL = base.String()
+	for _, origin := range s.TrustedOrigins {
+		u, err := url.Parse(origin)
+		// What no browser ever sends as an Origin would never match.
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" ||
+			strings.Contains(u.Host, "*") || u.Scheme+"://"+canonicalHost(u) != origin {
+			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host in lower case and a port only if it is not the usual one, for example "https://www.example.com"`, origin)}
+		}
+	}
+	return nil
+}
+
+// absoluteURL parses the URL of a server without its trailing slash, or says
+// what is wrong with it.
+func absoluteURL(raw string) (u *url.URL, problem string) {
+	if raw == "" {
+		return nil, "is empty"
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, "is not a URL"
+	case u.Scheme == "" || u.Host == "" || u.Hostname() == "":
+		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Sprintf("has the scheme %q, not https", u.Scheme)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, fmt.Sprintf("is http on the host %q; only a loopback host may do without https", u.Hostname())
+	case u.User != nil:
+		return nil, "holds a user name or password; remove it"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
+		return nil, "has a query or a fragment; remove it"
+	}
+	u.Host = canonicalHost(u)
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	if u.Path != "" && !isPlainPath(u.Path) {
+		return nil, "has a path with empty or dot segments; remove them"
+	}
+	return u, ""
+}
+
+// canonicalHost is host and port as browsers write them in an Origin.
+func canonicalHost(u *url.URL) string {
+	usual := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	return strings.TrimSuffix(strings.ToLower(u.Host), usual)
+}
+
+func (s *settings) checkScopes() error {
+	if !s.OmitReservedScopes {
+		s.scopes = append(s.scopes, reservedScopes...)
+	}
+	for _, scope := range s.Scopes {
+		// RFC 6749, section 3.3. It allows a comma, which in practice is
+		// somebody's idea of a separator.
+		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' || r == ',' }) {
+			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own", scope)}
+		}
+		if !slices.Contains(s.scopes, scope) {
+			s.scopes = append(s.scopes, scope)
+		}
+	}
+	s.Scopes = nil
+	if s.OmitReservedScopes && !slices.Contains(s.scopes, "openid") && s.BaseURL != "" {
+		return &ConfigError{"Scopes", `lacks "openid", without which there is no sign-in; add it or unset OmitReservedScopes`}
+	}
+	return nil
+}
+
+func (s *settings) checkResources() error {
+	var resources []string
+	add := func(resource string) {
+		if !slices.Contains(resources, resource) {
+			resources = append(resources, resource)
+		}
+	}
+	for _, resource := range s.Resources {
+		u, err := url.Parse(resource)
+		// RFC 8707, section 2.
+		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+			return &ConfigError{"Resources", fmt.Sprintf("has %q, which is not an absolute URI without fragment; copy the API identifier from the Logto Console", resource)}
+		}
+		if strings.Contains(resource, ",") {
+			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources", resource)}
+		}
+		add(resource)
+	}
+	if slices.Contains(s.scopes, scopeOrganizations) {
+		add(resourceOrganizations)
+	}
+	s.Resources = resources
+	return nil
+}
+
+func (s *settings) checkSignIn() error {
+	if s.Prompt == "" {
+		s.Prompt = PromptConsent
+	}
+	if !s.Prompt.known() {
+		return &ConfigError{"Prompt", fmt.Sprintf("is %q; use one of the Prompt constants", s.Prompt)}
+	}
+	if err := s.SignInDefaults.check(); err != nil {
+		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
+	}
+	if to := s.SignInDefaults.ReturnTo; to != "" && !isReturnPath(to) {
+		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
+	}
+	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
+		if _, problem := absoluteURL(uri); problem != "" {
+			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
+		}
+	}
+	if s.AfterSignIn == "" {
+		s.AfterSignIn = "/"
+	}
+	if !isReturnPath(s.AfterSignIn) {
+		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
+	}
+	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
+		return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut)}
+	}
+	return nil
+}
+
+func (s *settings) checkSecrets() error {
+	for i, secret := range s.Secrets {
+		if len(secret) < minSecret {
+			return &ConfigError{"Secrets", fmt.Sprintf("has a secret of %d bytes at position %d; give each %d random bytes or more, for example from: openssl rand -base64 48", len(secret), i, minSecret)}
+		}
+	}
+	s.secrets = slices.Clone(s.Secrets)
+	if len(s.secrets) == 0 && s.AppSecret != "" {
+		if len(s.AppSecret) < minDerivableSecret {
+			return &ConfigError{"AppSecret", fmt.Sprintf("has %d bytes, too few to derive a key from; check it, or set Secrets", len(s.AppSecret))}
+		}
+		s.secrets = []string{s.AppSecret}
+	}
+	for _, secret := range s.PreviousAppSecrets {
+		if len(secret) < minDerivableSecret {
+			return &ConfigError{"PreviousAppSecrets", "has a secret that is too short to have been used; remove it"}
+		}
+		if len(s.secrets) == 0 {
+			return &ConfigError{"PreviousAppSecrets", "is set but nothing seals; set AppSecret or Secrets"}
+		}
+		s.secrets = append(s.secrets, secret)
+	}
+	return nil
+}
+
+func (s *settings) checkPaths() error {
+	fields := []struct {
+		name            string
+		given, fallback string
+		path            *string
+	}{
+		{"Paths.SignIn", s.Paths.SignIn, "/sign-in", &s.routePaths.SignIn},
+		{"Paths.SignUp", s.Paths.SignUp, "/sign-up", &s.routePaths.SignUp},
+		{"Paths.Callback", s.Paths.Callback, "/callback", &s.routePaths.Callback},
+		{"Paths.SignOut", s.Paths.SignOut, "/sign-out", &s.routePaths.SignOut},
+	}
+	taken := map[string]string{}
+	for _, field := range fields {
+		switch field.given {
+		case "":
+			*field.path = field.fallback
+		case "-":
+			continue
+		default:
+			*field.path = field.given
+		}
+		if !isReturnPath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
+			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain path that begins with "/", or "-" to leave the route out`, field.given)}
+		}
+		if other, ok := taken[*field.path]; ok {
+			return &ConfigError{field.name, fmt.Sprintf("is %q, as is %s; give each route a path of its own", *field.path, other)}
+		}
+		taken[*field.path] = field.name
+	}
+	return nil
+}
+
+func (s *settings) checkTimes() error {
+	if s.SessionLifetime == 0 {
+		s.SessionLifetime = defaultSessionLifetime
+	}
+	if s.SessionLifetime < time.Second || s.SessionLifetime > maxSessionLifetime {
+		return &ConfigError{"SessionLifetime", fmt.Sprintf("is %v; give a time between a second and 400 days", s.SessionLifetime)}
+	}
+	if s.Store != nil && s.SessionLifetime > maxStoredLifetime {
+		return &ConfigError{"SessionLifetime", fmt.Sprintf("is %v, but the stores of gin-contrib keep a session for 30 days; shorten it, or leave Store empty", s.SessionLifetime)}
+	}
+	if s.IdleTimeout != 0 && s.IdleTimeout < minIdleTimeout {
+		return &ConfigError{"IdleTimeout", fmt.Sprintf("is %v; give %v or more, or 0 for none", s.IdleTimeout, minIdleTimeout)}
+	}
+	if s.StoreTimeout == 0 {
+		s.StoreTimeout = defaultStoreTimeout
+	}
+	if s.StoreTimeout < time.Millisecond || s.StoreTimeout > maxStoreTimeout {
+		return &ConfigError{"StoreTimeout", fmt.Sprintf("is %v; give a time between a millisecond and a minute", s.StoreTimeout)}
+	}
+	if s.ClockSkew == 0 {
+		s.ClockSkew = defaultClockSkew
+	}
+	if s.ClockSkew < 0 || s.ClockSkew > maxClockSkew {
+		return &ConfigError{"ClockSkew", fmt.Sprintf("is %v; give a time of up to %v", s.ClockSkew, maxClockSkew)}
+	}
+	return nil
+}
+
+func (s *settings) checkCookies() error {
+	secure := s.base != nil && s.base.Scheme == "https"
+	cookies := &s.Cookies
+	if cookies.Path != "" && (!isReturnPath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
+		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
+	}
+	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
+		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+	}) {
+		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
+	}
+	if domain := strings.TrimPrefix(cookies.Domain, "."); cookies.Domain != "" && s.base != nil &&
+		s.base.Hostname() != domain && !isParentDomain(domain, s.base.Hostname()) {
+		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
+	}
+	// Browsers do not mind the case of the prefixes.
+	name := strings.ToLower(cookies.Name)
+	host := strings.HasPrefix(name, "__host-")
+	switch {
+	case host && (cookies.Domain != "" || (cookies.Path != "" && cookies.Path != "/")):
+		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
+	case (host || strings.HasPrefix(name, "__secure-")) && !secure && s.base != nil:
+		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
+	case len(cookies.Name) > 64 || strings.ContainsFunc(cookies.Name, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}):
+		return &ConfigError{"Cookies.Name", "may have up to 64 letters, digits, hyphens and underscores"}
+	}
+	if cookies.Name == "" {
+		cookies.Name = "logtogin"
+		if secure && cookies.Domain == "" && cookies.Path == "" {
+			cookies.Name = "__Host-logtogin"
+		}
+	}
+	if cookies.Path == "" {
+		cookies.Path = "/"
+	}
+	return nil
+}
+
+// isParentDomain reports whether browsers take a cookie of the host for the
+// domain. Of the public suffixes only those of one label are recognized.
+func isParentDomain(domain, host string) bool {
+	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
+}
+
+// checkRoutes finds what sign-in needs and a pure API does without.
+func (s *settings) checkRoutes() error {
+	switch {
+	case s.AppID == "":
+		return &ConfigError{"AppID", "is empty; copy the App ID from the application's page in the Logto Console"}
+	case s.base == nil:
+		return &ConfigError{"BaseURL", `is empty; give the address that users have in their browser, for example "https://app.example.com"`}
+	case len(s.secrets) == 0:
+		return &ConfigError{"AppSecret", "is empty; copy the App secret from the application's page in the Logto Console, or set Secrets for a public client"}
+	}
+	return nil
+}
