@@ -233,7 +233,7 @@ func text(set *jsonObject, name string) (value string) {
 
 func newUserClaims(set jsonObject) UserClaims {
 	u := UserClaims{
-		jsonObject:          set,
+		jsonObject:        set,
 		Subject:           text(&set, "sub"),
 		Name:              text(&set, "name"),
 		Username:          text(&set, "username"),

@@ -30,7 +30,10 @@ type application struct {
 	auth   *logtogin.Auth
 	router *gin.Engine
 	log    *logBuffer
+	store  *serverStore // nil with sessions in cookies
 }
+
+func (app *application) inStore() bool { return app.store != nil }
 
 // newApplication starts an application that signs in at logto. change may
 // adjust its configuration.
@@ -53,6 +56,7 @@ func newApplication(t *testing.T, logto *logtotest.Server, change func(*logtogin
 	if change != nil {
 		change(&cfg)
 	}
+	app.store, _ = cfg.Store.(*serverStore)
 	app.auth, err = logtogin.Register(app.router, cfg)
 	if err != nil {
 		t.Fatal(err)

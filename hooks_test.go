@@ -1,0 +1,280 @@
+package logtogin_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+func TestOnSignedInDecidesWhoGetsIn(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		hook   func(*gin.Context, *logtogin.SignInResult) error
+		status int
+		shows  string
+		hides  string
+		path   string
+	}{
+		"it agrees":       {func(*gin.Context, *logtogin.SignInResult) error { return nil }, 200, `"username":"alice"`, "", "/profile"},
+		"it turns away":   {refuse(&logtogin.RefusalError{Message: "Only <staff> may enter."}), 403, "Only &lt;staff&gt; may enter.", "<staff>", "/callback"},
+		"it fails":        {refuse(errors.New("pq: connection refused")), 500, "went wrong", "pq", "/callback"},
+		"Logto is down":   {refuse(logtogin.ErrProviderUnavailable), 503, "unavailable", "", "/callback"},
+		"it leads away":   {leadTo("/?welcome"), 200, "signed in as alice", "", "/"},
+		"it leads astray": {leadTo("//evil.example"), 500, "not set up correctly", "evil", "/callback"},
+		"it has answered": {func(c *gin.Context, _ *logtogin.SignInResult) error { c.String(http.StatusTeapot, "mine"); return nil }, 418, "mine", "Sign-in", "/callback"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.OnSignedIn = test.hook })
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if page.status != test.status || !strings.Contains(page.body, test.shows) || page.url.Path != test.path ||
+				(test.hides != "" && strings.Contains(page.body, test.hides)) {
+				t.Errorf("%s: %d %s", page.url, page.status, page.body)
+			}
+			if b.isSignedIn(app) != (test.status == http.StatusOK) {
+				t.Error("signed in or out, and it should be the other")
+			}
+			if test.status != http.StatusOK && len(setCookies(page)) > 0 {
+				t.Errorf("half a session: %v", setCookies(page))
+			}
+		})
+	}
+}
+
+func refuse(err error) func(*gin.Context, *logtogin.SignInResult) error {
+	return func(*gin.Context, *logtogin.SignInResult) error { return err }
+}
+
+func leadTo(path string) func(*gin.Context, *logtogin.SignInResult) error {
+	return func(_ *gin.Context, result *logtogin.SignInResult) error { result.ReturnTo = path; return nil }
+}
+
+func TestOnSignedInKnowsTheUser(t *testing.T) {
+	t.Parallel()
+	var app *application
+	asked := 0
+	app = newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnSignedIn = func(c *gin.Context, result *logtogin.SignInResult) error {
+			asked++
+			claims, err := app.auth.Claims(c)
+			if err != nil || claims.Subject != result.Claims.Subject || !app.auth.IsAuthenticated(c) || result.ReturnTo != "/profile" {
+				t.Errorf("%v %v %+v", claims, err, result)
+			}
+			info, err := app.auth.UserInfo(c)
+			if err != nil || info.Email != logtotest.DefaultUser().Email {
+				t.Errorf("%v %v", info, err)
+			}
+			result.Claims.Subject = "spoiled"
+			return nil
+		}
+	})
+	b := newBrowser(t)
+	page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	if sub := decode(t, page.body)["sub"]; sub == "spoiled" || sub == "" || asked != 1 {
+		t.Errorf("%v, asked %d times", sub, asked)
+	}
+}
+
+// The session that was there before survives, in the same request, too.
+func TestARefusedSignInEndsNoOtherSession(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]func(){"refused": nil, "panicking": func() { panic("the hook panics") }} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob-password"})
+			var app *application
+			app = newApplication(t, logto, func(cfg *logtogin.Config) {
+				cfg.OnSignedIn = func(_ *gin.Context, result *logtogin.SignInResult) error {
+					if result.Claims.Username != "bob" {
+						return nil
+					}
+					if refusal != nil {
+						refusal()
+					}
+					return &logtogin.RefusalError{Message: "not bob"}
+				}
+			})
+			afterwards := ""
+			app.router.GET("/mine", gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) }),
+				func(c *gin.Context) {
+					defer func() {
+						if claims, err := app.auth.Claims(c); err == nil {
+							afterwards = claims.Username
+						}
+					}()
+					_, err := app.auth.HandleCallback(c)
+					if !errors.Is(err, logtogin.ErrSignInRefused) || logtogin.StatusCode(err) != http.StatusForbidden {
+						t.Errorf("error is %v", err)
+					}
+					var reason *logtogin.RefusalError
+					if !errors.As(err, &reason) || reason.Message != "not bob" {
+						t.Errorf("error is %v", err)
+					}
+					c.Status(http.StatusForbidden)
+				})
+			app.router.GET("/enter", func(c *gin.Context) { app.auth.SignIn(c, logtogin.SignInOptions{RedirectURI: "/mine"}) })
+			alice, other := newBrowser(t), newBrowser(t)
+			alice.signIn(app.url+"/profile", logtotest.DefaultUser())
+			other.stopAt(app.url + "/mine")
+			callback := other.signIn(app.url+"/enter", bob).header.Get("Location")
+			alice.plant(app, other.ours(app))
+			page := alice.get(callback)
+			if page.status < 400 || !alice.isSignedIn(app) || afterwards != "alice" {
+				t.Errorf("%d, afterwards %q", page.status, afterwards)
+			}
+		})
+	}
+}
+
+func TestOnSignedOutHearsWhoHasLeft(t *testing.T) {
+	t.Parallel()
+	var app *application
+	var left []string
+	app = newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnSignedOut = func(c *gin.Context, claims *logtogin.Claims) {
+			left = append(left, claims.Username)
+			if app.auth.IsAuthenticated(c) {
+				t.Error("the session is still there")
+			}
+		}
+	})
+	b := newBrowser(t)
+	b.get(app.url + "/sign-out")
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	b.get(app.url + "/sign-out")
+	b.get(app.url + "/sign-out")
+	if len(left) != 1 || left[0] != "alice" {
+		t.Errorf("%q", left)
+	}
+}
+
+func TestAPanicInOnSignedOutKeepsNobodySignedIn(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnSignedOut = func(*gin.Context, *logtogin.Claims) { panic("the hook panics") }
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	cookies := b.ours(app)
+	r, err := http.NewRequest(http.MethodGet, app.url+"/sign-out", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := b.client.Do(r); err == nil { // without gin.Recovery the connection breaks
+		_ = response.Body.Close()
+	}
+	if signedInWith(t, app, cookies...) {
+		t.Error("signed in")
+	}
+}
+
+func TestOnErrorDrawsEveryRefusal(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	store := newServerStore()
+	draw := func(c *gin.Context, err error) { c.String(logtogin.StatusCode(err), "drawn: "+err.Error()) }
+	app := inStore(t, logto, store, func(cfg *logtogin.Config) {
+		cfg.OnError = func(c *gin.Context, err error) { draw(c, err) }
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	signedIn := b.ours(app)
+	script := http.Header{"Accept": {"application/json"}, "Sec-Fetch-Mode": nil}
+	foreign := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+
+	type request struct {
+		method, path string
+		cookies      []*http.Cookie
+		header       http.Header
+		status       int
+		is           error
+	}
+	requests := map[string]request{
+		"a script that is not signed in": {http.MethodGet, "/profile", nil, script, 401, logtogin.ErrNotSignedIn},
+		"a form of another origin":       {http.MethodPost, "/profile", signedIn, foreign, 403, logtogin.ErrCrossOrigin},
+		"a foreign sign-out":             {http.MethodPost, "/sign-out", signedIn, foreign, 403, logtogin.ErrCrossOrigin},
+		"a cancelled consent":            {http.MethodGet, "/callback", nil, nil, 400, logtogin.ErrCancelled},
+		"a callback of nobody's":         {http.MethodGet, "/callback?code=x&state=y", nil, nil, 400, logtogin.ErrNoAttempt},
+		"a callback twice over":          {http.MethodGet, "/callback?state=x&state=y", nil, nil, 400, logtogin.ErrInvalidCallback},
+	}
+	check := func(t *testing.T, what string, r request, wantBody bool) {
+		t.Helper()
+		page := send(t, r.method, app.url+r.path, r.cookies, r.header)
+		if page.status != r.status || strings.HasPrefix(page.body, "drawn: "+r.is.Error()) != wantBody {
+			t.Errorf("%s: %d %s", what, page.status, page.body)
+		}
+		if !strings.Contains(page.header.Get("Cache-Control"), "no-store") || len(setCookies(page)) > 0 {
+			t.Errorf("%s: %v", what, page.header)
+		}
+	}
+	for name, r := range requests {
+		check(t, name, r, true)
+	}
+	down := request{http.MethodGet, "/profile", signedIn, nil, 503, logtogin.ErrStoreUnavailable}
+	store.set(func() { store.down = errors.New("down") })
+	check(t, "the store is down", down, true)
+	store.set(func() { store.down = nil })
+
+	draw = func(*gin.Context, error) {}
+	for name, r := range requests {
+		check(t, name+", and the hook does nothing", r, false)
+	}
+	draw = func(c *gin.Context, _ error) { c.Status(http.StatusOK) }
+	check(t, "the hook sets a status only", requests["a cancelled consent"], false)
+	draw = func(c *gin.Context, err error) { c.String(http.StatusOK, "drawn: "+err.Error()) }
+	check(t, "the hook says 200", requests["a cancelled consent"], true)
+	draw = func(c *gin.Context, err error) { _, _ = c.Writer.WriteString("drawn: " + err.Error()) }
+	check(t, "the hook says nothing of the status", requests["a cancelled consent"], true)
+	draw = func(c *gin.Context, err error) { c.JSON(http.StatusGone, gin.H{}) }
+	if page := send(t, http.MethodGet, app.url+"/callback", nil, nil); page.status != http.StatusGone {
+		t.Errorf("an error of its own: %d", page.status)
+	}
+	draw = func(c *gin.Context, _ error) { c.Redirect(http.StatusFound, "/sorry") }
+	if page := send(t, http.MethodGet, app.url+"/callback", nil, nil); page.status != http.StatusFound {
+		t.Errorf("a redirect: %d", page.status)
+	}
+	// A visitor's navigation is a way to sign in, no error.
+	if page := send(t, http.MethodGet, app.url+"/profile", nil, nil); page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in") {
+		t.Errorf("%d %s", page.status, page.header.Get("Location"))
+	}
+}
+
+// An outage just then costs a reload, not a new start.
+func TestACallbackDuringAnOutageCanBeReloaded(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	// Another instance, which has not met Logto yet.
+	now := newClock()
+	second := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.BaseURL, cfg.Now = app.url, now.Now })
+	down := true
+	logto.Intercept(logtotest.Discovery, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if down {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	address := second.url + callback.RequestURI()
+	page := send(t, http.MethodGet, address, b.ours(app), nil)
+	if page.status != http.StatusServiceUnavailable || len(page.header.Values("Set-Cookie")) > 0 {
+		t.Errorf("%d %v", page.status, page.header)
+	}
+	down = false
+	now.advance(2 * time.Second) // a failure is remembered for one
+	page = send(t, http.MethodGet, address, b.ours(app), nil)
+	if page.status != http.StatusFound || page.header.Get("Location") != "/" {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}
