@@ -231,6 +231,24 @@ func text(set *jsonObject, name string) (value string) {
 	return string(inner)
 }
 
+// texts returns a claim that is a list of strings. encoding/json would make ""
+// of a null among them.
+func texts(set *jsonObject, name string) (values []string, ok bool) {
+	var elements []*string
+	raw := set.members[name]
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
+		return nil, false
+	}
+	values = make([]string, len(elements))
+	for i, element := range elements {
+		if element == nil {
+			return nil, false
+		}
+		values[i] = *element
+	}
+	return values, true
+}
+
 func newUserClaims(set jsonObject) UserClaims {
 	u := UserClaims{
 		jsonObject:        set,
@@ -256,9 +274,9 @@ func newUserClaims(set jsonObject) UserClaims {
 	}
 	fill(&set, "email_verified", &u.EmailVerified)
 	fill(&set, "phone_number_verified", &u.PhoneNumberVerified)
-	fill(&set, "roles", &u.Roles)
-	fill(&set, "organizations", &u.Organizations)
-	fill(&set, "organization_roles", &u.OrganizationRoles)
+	u.Roles, _ = texts(&set, "roles")
+	u.Organizations, _ = texts(&set, "organizations")
+	u.OrganizationRoles, _ = texts(&set, "organization_roles")
 	fill(&set, "organization_data", &u.OrganizationData)
 	fill(&set, "address", &u.Address)
 	fill(&set, "identities", &u.Identities)
@@ -290,10 +308,8 @@ func audienceOf(set *jsonObject) (audience []string, ok bool) {
 	if ok && raw[0] == '"' {
 		return []string{text(set, "aud")}, true
 	}
-	if !ok || json.Unmarshal(raw, &audience) != nil {
-		return nil, false
-	}
-	return audience, len(audience) > 0
+	audience, ok = texts(set, "aud")
+	return audience, ok && len(audience) > 0
 }
 
 // maxSeconds is the year 9999: beyond it lies no token, only overflow.

@@ -429,6 +429,7 @@ func TestClaimsOfAnotherTypeLeaveTheirFieldEmpty(t *testing.T) {
 		"null":               `null`,
 		"a list of numbers":  `[1, 2]`,
 		"a list of mixtures": `["a", 1]`,
+		"a list with a null": `["a", null]`,
 		"a list of lists":    `[["a"]]`,
 		"a fraction":         `1.5`,
 		"a large number":     `1e300`,

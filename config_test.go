@@ -205,6 +205,11 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 		"a lifetime is negative":                        {func(c *config) { c.SessionLifetime = -time.Hour }, "SessionLifetime", "give a time between"},
 		"a lifetime is shorter than a second":           {func(c *config) { c.SessionLifetime = time.Second - 1 }, "SessionLifetime", "give a time between"},
 		"a lifetime is longer than browsers keep it":    {func(c *config) { c.SessionLifetime = 400*24*time.Hour + 1 }, "SessionLifetime", "give a time between"},
+		"a lifetime is longer than stores keep it":      {func(c *config) { c.Store, c.SessionLifetime = newServerStore(), 30*24*time.Hour+1 }, "SessionLifetime", "leave Store empty"},
+		"an idle time-out is short":                     {func(c *config) { c.IdleTimeout = 9 * time.Second }, "IdleTimeout", "give 10s or more"},
+		"an idle time-out is negative":                  {func(c *config) { c.IdleTimeout = -time.Hour }, "IdleTimeout", "0 for none"},
+		"a store time-out is negative":                  {func(c *config) { c.StoreTimeout = -1 }, "StoreTimeout", "give a time between"},
+		"a store time-out is long":                      {func(c *config) { c.StoreTimeout = time.Hour }, "StoreTimeout", "give a time between"},
 		"a clock skew is negative":                      {func(c *config) { c.ClockSkew = -1 }, "ClockSkew", "give a time of up to 5m0s"},
 		"a clock skew is more than five minutes":        {func(c *config) { c.ClockSkew = 5*time.Minute + 1 }, "ClockSkew", "give a time of up to 5m0s"},
 		"C70: __Host- has a Domain":                     {func(c *config) { c.Cookies = logtogin.CookieOptions{Name: "__Host-x", Domain: "app.example.com"} }, "Cookies.Name", "choose another name"},
@@ -762,6 +767,8 @@ var environment = map[string]struct {
 	"LOGTO_AFTER_SIGN_IN":        {"/home", func(c *logtogin.Config) { c.AfterSignIn = "/home" }},
 	"LOGTO_AFTER_SIGN_OUT":       {"/bye", func(c *logtogin.Config) { c.AfterSignOut = "/bye" }},
 	"LOGTO_SESSION_LIFETIME":     {"336h30m", func(c *logtogin.Config) { c.SessionLifetime = 336*time.Hour + 30*time.Minute }},
+	"LOGTO_IDLE_TIMEOUT":         {"30m", func(c *logtogin.Config) { c.IdleTimeout = 30 * time.Minute }},
+	"LOGTO_STORE_TIMEOUT":        {"1s", func(c *logtogin.Config) { c.StoreTimeout = time.Second }},
 	"LOGTO_CLOCK_SKEW":           {"90s", func(c *logtogin.Config) { c.ClockSkew = 90 * time.Second }},
 }
 
@@ -816,7 +823,7 @@ func TestEachEnvironmentVariableFillsItsField(t *testing.T) {
 }
 
 func TestADurationThatCannotBeReadIsAnError(t *testing.T) {
-	for field, variable := range map[string]string{"SessionLifetime": "LOGTO_SESSION_LIFETIME", "ClockSkew": "LOGTO_CLOCK_SKEW"} {
+	for field, variable := range map[string]string{"SessionLifetime": "LOGTO_SESSION_LIFETIME", "ClockSkew": "LOGTO_CLOCK_SKEW", "IdleTimeout": "LOGTO_IDLE_TIMEOUT", "StoreTimeout": "LOGTO_STORE_TIMEOUT"} {
 		for _, text := range []string{"14 days", "14d", "3600", "-", " ", "1h "} {
 			t.Run(variable+" is "+text, func(t *testing.T) {
 				clearEnvironment(t)

@@ -13,7 +13,8 @@ import (
 //	LOGTO_SCOPES, LOGTO_RESOURCES, LOGTO_SECRETS,
 //	LOGTO_PREVIOUS_APP_SECRETS, LOGTO_TRUSTED_ORIGINS   separated by spaces
 //	LOGTO_PROMPT, LOGTO_AFTER_SIGN_IN, LOGTO_AFTER_SIGN_OUT
-//	LOGTO_SESSION_LIFETIME, LOGTO_CLOCK_SKEW             as "336h", "60s"
+//	LOGTO_SESSION_LIFETIME, LOGTO_IDLE_TIMEOUT,
+//	LOGTO_STORE_TIMEOUT, LOGTO_CLOCK_SKEW               as "336h", "60s"
 //
 // Each stands for the field of Config with that name; one that is unset or
 // empty leaves the field at its default. The error is a *ConfigError and tells
@@ -39,6 +40,8 @@ func ConfigFromEnv() (Config, error) {
 		value           *time.Duration
 	}{
 		{"SessionLifetime", "LOGTO_SESSION_LIFETIME", &cfg.SessionLifetime},
+		{"IdleTimeout", "LOGTO_IDLE_TIMEOUT", &cfg.IdleTimeout},
+		{"StoreTimeout", "LOGTO_STORE_TIMEOUT", &cfg.StoreTimeout},
 		{"ClockSkew", "LOGTO_CLOCK_SKEW", &cfg.ClockSkew},
 	} {
 		text := os.Getenv(duration.variable)

@@ -74,17 +74,17 @@ func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlg
 	if err != nil {
 		return nil, unavailable("the key set", err)
 	}
-	for round, final := 0, false; ; round++ {
-		// A fetch that was under way may have been answered too early; the one
-		// after it was not.
-		if fitting := fittingKeys(known.Value, id, algorithm); len(fitting) > 0 || final || round == 2 {
-			return fitting, nil
-		}
+	fitting, final := fittingKeys(known.Value, id, algorithm), false
+	// Twice: a fetch that was under way may have been answered before the keys
+	// were rotated. The one after it was not.
+	for round := 0; round < 2 && len(fitting) == 0 && !final; round++ {
 		known, final, err = k.current.Newer(ctx, known.Generation, cooldown)
 		if err != nil {
 			return nil, unavailable("the key set", err)
 		}
+		fitting = fittingKeys(known.Value, id, algorithm)
 	}
+	return fitting, nil
 }
 
 func fittingKeys(keys []verificationKey, id string, algorithm jwa.SignatureAlgorithm) (fitting []verificationKey) {
