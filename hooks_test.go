@@ -32,9 +32,13 @@ func TestOnSignedInDecidesWhoGetsIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.OnSignedIn = test.hook })
+			store := newServerStore()
+			app := inStore(t, logtotest.NewServer(t), store, func(cfg *logtogin.Config) { cfg.OnSignedIn = test.hook })
 			b := newBrowser(t)
 			page := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if (len(store.values(t)) == 1) != (test.status == http.StatusOK) {
+				t.Errorf("%d records", len(store.values(t)))
+			}
 			if page.status != test.status || !strings.Contains(page.body, test.shows) || page.url.Path != test.path ||
 				(test.hides != "" && strings.Contains(page.body, test.hides)) {
 				t.Errorf("%s: %d %s", page.url, page.status, page.body)

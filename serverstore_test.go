@@ -27,6 +27,7 @@ type serverStore struct {
 	ownIDs     bool          // ignores the ID that is asked for, as gormstore does
 	panics     bool
 	beforeSave func() // in every Save
+	beforeLoad func() // in every New that asks for a record
 }
 
 func newServerStore() *serverStore { return &serverStore{records: map[string]map[any]any{}} }
@@ -59,6 +60,9 @@ func (s *serverStore) New(r *http.Request, name string) (*gorilla.Session, error
 	}
 	if err := s.wait(); err != nil {
 		return session, err
+	}
+	if s.beforeLoad != nil {
+		s.beforeLoad()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -103,11 +103,6 @@ func (a *Auth) createdHere(c *gin.Context) *session {
 	return nil
 }
 
-// forget makes the request one without a session.
-func (a *Auth) forget(c *gin.Context) {
-	c.Set(requestKey{a}, loaded{err: ErrNotSignedIn})
-}
-
 func (s *session) claims() (*Claims, error) {
 	payload, err := payloadOf(s.idToken)
 	if err != nil {

@@ -72,7 +72,6 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	a.forget(c)
 	if record != nil && a.settings.OnSignedOut != nil {
 		if claims, err := record.claims(); err == nil {
 			a.settings.OnSignedOut(c, claims)

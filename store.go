@@ -149,7 +149,7 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 	// The code has been redeemed: what it yielded is kept even if the browser
 	// has gone.
 	ctx := context.WithoutCancel(c.Request.Context())
-	entries, err := st.entriesOf(c.Request)
+	entries, err := st.entriesOf(ctx, c.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -196,9 +196,6 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	renewed := *record
 	renewed.activeAt, renewed.isOutdated = st.s.Now(), false
 	sealed := st.sessionSealer.Seal(renewed.encode(), st.sessionName)
-	if st.hasEnded(record.id) {
-		return nil, ErrNotSignedIn
-	}
 	err := st.sessions.Update(c.Request.Context(), c.Request, c.Writer.Header(), record.entry, st.attributes(record.expires), sealed)
 	if err != nil {
 		return nil, unwritable(err)
@@ -216,7 +213,7 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 // response has given it, if any. It removes them from the store and the
 // browser, and returns them.
 func (st *store) endSession(c *gin.Context, created *session) (ended []*session, err error) {
-	entries, err := st.entriesOf(c.Request)
+	entries, err := st.entriesOf(context.WithoutCancel(c.Request.Context()), c.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -245,8 +242,8 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 
 // entriesOf returns what the store has for the request. It is more than one if
 // the browser has kept cookies of another path or domain.
-func (st *store) entriesOf(r *http.Request) (entries []*anystore.Entry, err error) {
-	for entry, err := range st.sessions.Each(r.Context(), r, st.sessionName) {
+func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*anystore.Entry, err error) {
+	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {
 			return nil, unreadable(err)
 		}

@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -413,6 +414,139 @@ func TestARequestInFlightCannotBringASessionBack(t *testing.T) {
 	}
 	if records := store.values(t); len(records) > 0 {
 		t.Error("the record is back")
+	}
+}
+
+// The same with two instances: the other one has deleted the record, or has
+// written it already.
+func TestASessionIsReadAgainBeforeItIsWritten(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		meanwhile func(app *application, cookie *http.Cookie)
+		status    int
+		records   int
+	}{
+		"signed out meanwhile": {func(app *application, _ *http.Cookie) { clear(app.store.records) }, http.StatusFound, 0},
+		"written meanwhile": {func(app *application, cookie *http.Cookie) {
+			send(app.t, http.MethodGet, app.url+"/profile", []*http.Cookie{cookie}, nil)
+		}, http.StatusOK, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := newServerStore()
+			logto := logtotest.NewServer(t)
+			now := newClock()
+			logto.SetNow(now.Now)
+			app := inStore(t, logto, store, func(cfg *logtogin.Config) { cfg.Now, cfg.IdleTimeout = now.Now, time.Hour })
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			cookie := sessionCookie(t, b, app)
+			now.advance(10 * time.Minute)
+			var loads, saves atomic.Int64
+			store.set(func() {
+				store.beforeSave = func() { saves.Add(1) }
+				store.beforeLoad = func() {
+					if loads.Add(1) == 2 {
+						test.meanwhile(app, cookie)
+					}
+				}
+			})
+			page := send(t, http.MethodGet, app.url+"/profile", []*http.Cookie{cookie}, http.Header{"Accept": {"text/html"}})
+			if page.status != test.status || len(store.values(t)) != test.records || saves.Load() != int64(test.records) {
+				t.Errorf("%d, %d records, %d saves", page.status, len(store.values(t)), saves.Load())
+			}
+		})
+	}
+}
+
+// What a code has yielded is kept although nobody waits for it.
+func TestABrowserThatLeavesTheCallbackLosesNothing(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		app := start(nil)
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+		left, leave := context.WithCancel(t.Context())
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			leave()
+			next.ServeHTTP(w, r)
+		})
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(left, http.MethodGet, callback.RequestURI(), nil)
+		r.Header.Set("Cookie", header(b.ours(app)...))
+		app.router.ServeHTTP(w, r)
+		page := b.get(callback.String())
+		if page.body != "signed in as alice" || !b.isSignedIn(app) || logto.Calls().Token != 2 {
+			t.Errorf("%d %s, %d token calls", page.status, page.body, logto.Calls().Token)
+		}
+	})
+}
+
+func TestASessionThatEndsDuringARequestIsNoticed(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		app := start(func(cfg *logtogin.Config) { cfg.IdleTimeout = time.Hour })
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		app.router.GET("/long", app.auth.Guard(), func(c *gin.Context) {
+			c.String(http.StatusOK, "begun")
+			send(t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil)
+			if _, err := app.auth.Claims(c); !errors.Is(err, logtogin.ErrNotSignedIn) {
+				t.Errorf("error is %v", err)
+			}
+		})
+		if page := send(t, http.MethodGet, app.url+"/long", b.ours(app), nil); page.body != "begun" {
+			t.Errorf("%d %s", page.status, page.body)
+		}
+	})
+}
+
+func TestSignInAndSignOutInOneResponse(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		app := start(func(cfg *logtogin.Config) { cfg.SignInDefaults.RedirectURI = "/mine" })
+		app.router.GET("/mine", func(c *gin.Context) {
+			if _, err := app.auth.HandleCallback(c); err != nil {
+				t.Error(err)
+			}
+			if _, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{LocalOnly: true}); err != nil {
+				t.Error(err)
+			}
+			if app.auth.IsAuthenticated(c) {
+				t.Error("still signed in")
+			}
+			c.String(http.StatusOK, "in and out")
+		})
+		b := newBrowser(t)
+		page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		if page.body != "in and out" || b.isSignedIn(app) {
+			t.Errorf("%d %s", page.status, page.body)
+		}
+		for _, cookie := range setCookies(page) {
+			t.Errorf("%s is set", cookie.Name)
+		}
+		if app.inStore() && len(app.store.values(t)) > 0 {
+			t.Error("there is a record")
+		}
+	})
+}
+
+// A large session makes unfinished attempts give way.
+func TestASessionBesideManyAttemptsStaysSmall(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.stopAt(logto.Endpoint())
+	for range 5 {
+		b.get(app.url + "/sign-in?return_to=/" + strings.Repeat("a", 590))
+	}
+	b.keepGoing()
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	if size := cookieBytes(b.ours(app)); size > 8<<10 || !b.isSignedIn(app) {
+		t.Errorf("%d bytes", size)
 	}
 }
 
