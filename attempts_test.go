@@ -219,6 +219,28 @@ func TestAttemptEndsAfterAnHour(t *testing.T) {
 	}
 }
 
+func TestTheOldestAttemptGivesWay(t *testing.T) {
+	t.Parallel()
+	now := newClock()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.Now = now.Now })
+	b := newBrowser(t)
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	var slots []string
+	for range 18 {
+		set := setCookies(b.get(app.url + "/sign-in"))
+		if len(set) != 1 {
+			t.Fatalf("%d cookies", len(set))
+		}
+		slots = append(slots, set[0].Name)
+		now.advance(time.Minute)
+	}
+	for i, slot := range slots[6:] {
+		if slot != slots[i] {
+			t.Errorf("attempt %d takes %s, and the oldest is in %s", i+6, slot, slots[i])
+		}
+	}
+}
+
 // C24.
 func TestAThousandSignInsInOneBrowserStaySmall(t *testing.T) {
 	t.Parallel()
