@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +76,42 @@ func TestHostileAnswers(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte("[]"))
 		},
+		"text": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`"secret-body"`))
+		},
+		"what is not UTF-8": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("{\"secret-body\":\"\xff\xfe\"}"))
+		},
+		"members of wrong types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"issuer":["x"],"keys":{"a":1},"access_token":{"secret-body":1},"id_token":7,"token_type":[],"expires_in":{}}`))
+		},
+		"a document and more": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, r)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(append(answer.Body.Bytes(), "{}secret-body"...))
+		},
+		"what never ends": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			for r.Context().Err() == nil {
+				if _, err := w.Write(bytes.Repeat([]byte(" "), 64<<10)); err != nil {
+					return
+				}
+			}
+		},
+		"a gigabyte, compressed": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			packed := gzip.NewWriter(w)
+			for range 1 << 14 {
+				if _, err := packed.Write(make([]byte, 64<<10)); err != nil || r.Context().Err() != nil {
+					return
+				}
+			}
+		},
 		"nothing": func(http.ResponseWriter, *http.Request, http.Handler) {},
 		"a connection that breaks": func(http.ResponseWriter, *http.Request, http.Handler) {
 			panic(http.ErrAbortHandler)
@@ -108,6 +146,58 @@ func TestHostileAnswers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An answer that stops in the middle: the wait is bounded by this package, also
+// if the given client has no bound.
+func TestAnAnswerThatStallsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for what, endpoint := range map[string]logtotest.Endpoint{
+		"discovery": logtotest.Discovery, "token": logtotest.Token,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.Intercept(endpoint, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(`{"issuer":`))
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			})
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.HTTPClient = &http.Client{} })
+			b := newBrowser(t)
+			if page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); page.status != http.StatusServiceUnavailable {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
+// C52: what user info can be.
+func TestUserInfoThatIsNone(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"null": "null", "a list": `[{"sub":"x"}]`, "text": `"x"`, "a number": "7", "a JWT": "eyJhbGciOiJub25lIn0.e30.", "nothing": "", "not JSON": "{",
+		"an object without sub": `{"name":"x"}`, "a sub of another type": `{"sub":7}`, "sub twice": `{"sub":"x","sub":"y"}`, "Sub": `{"Sub":"x"}`,
+		"nested deeply": strings.Repeat(`{"a":`, 20_000), "two documents": `{"sub":"x"}{"sub":"x"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.Intercept(logtotest.UserInfo, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = w.Write([]byte(body))
+			})
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			if page := b.signIn(app.url+"/user-info", logtotest.DefaultUser()); page.status != http.StatusBadGateway || !strings.Contains(page.body, logtogin.ErrInvalidToken.Error()) {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			if !b.isSignedIn(app) {
+				t.Error("signed out by it")
+			}
+		})
 	}
 }
 

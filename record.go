@@ -80,6 +80,10 @@ const (
 	sessionFormat byte = 1
 )
 
+// maxRecordSeconds bounds times and durations: a time.Duration ends after 292
+// years.
+const maxRecordSeconds = 200 * 365 * 24 * 60 * 60
+
 var errRecord = errors.New("logtogin: not a record of this format")
 
 func (a *attempt) encode() []byte {
@@ -103,7 +107,7 @@ func decodeAttempt(record []byte) (*attempt, error) {
 		startedAt:   r.time(),
 		redirectURI: r.string(),
 		returnTo:    r.string(),
-		maxAge:      time.Duration(r.number()) * time.Second,
+		maxAge:      time.Duration(r.seconds()) * time.Second,
 	}
 	return a, r.end()
 }
@@ -229,7 +233,17 @@ func (r *recordReader) string() string {
 	return s
 }
 
-func (r *recordReader) time() time.Time { return time.Unix(int64(r.number()), 0) }
+// seconds reads a number that time arithmetic survives.
+func (r *recordReader) seconds() int64 {
+	n := r.number()
+	if n > maxRecordSeconds {
+		r.failed = true
+		return 0
+	}
+	return int64(n)
+}
+
+func (r *recordReader) time() time.Time { return time.Unix(r.seconds(), 0) }
 
 func (r *recordReader) token() string {
 	switch r.number() {
