@@ -95,8 +95,7 @@ func TestARefusedSignInEndsNoOtherSession(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
 			bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob-password"})
-			var app *application
-			app = newApplication(t, logto, func(cfg *logtogin.Config) {
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
 				cfg.OnSignedIn = func(_ *gin.Context, result *logtogin.SignInResult) error {
 					if result.Claims.Username != "bob" {
 						return nil

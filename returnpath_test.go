@@ -145,6 +145,16 @@ var badReturnPaths = map[string][]string{
 		"/\u2215evil.example", "/\uff0fevil.example", "\uff0f\uff0fevil.example", "/\uff3cevil.example", "/\u29f8evil.example", "//evil\u3002example", "//evil\uff0eexample", "//evil%E3%80%82example",
 		"/\u3002\u3002/evil", "/\uff0e\uff0e/evil", "/café", "/é", "/\xff", "/\xc0\xaf/evil.example", "/\xc0\xae\xc0\xae/evil", "/\u0131", "/\U0001f600",
 	},
+	"C1 to C6: several tricks at once": {
+		"/%2f/evil.example", "/%2F%2e%2e/evil", "/%5c/%2e%2e/evil", "/.%2f/evil.example", "/..%2f..%2fevil", "/..%5cevil", "/..%255cevil", "/%2e%2e%5cevil", "/%2e%2e%252fevil",
+		"/%09%2fevil.example", "/%2f%09/evil.example", "/%0a%2fevil", "/%2f%0d%0aHost:evil", "/\\%2fevil.example", "/%5c%2f%5cevil", "/%252e/evil", "/%252e%2fevil", "/%2e%252e/evil",
+		"/%25%32%66evil.example", "/%25%35%63evil", "/%%32%66evil.example", "/%2%66evil", "/%252525255cevil", "//%5cevil.example", "//%2fevil.example", "//%09evil.example",
+		"///%2fevil.example", "/;//evil.example", "/;/../evil", "/a;/..//evil", "/a/;%2f../x/../y", "/.;/evil/..", "/..;//evil", "/%2e;//evil", "/a/..;/../b/../c",
+		`//evil.example:80\@app.example`, "//app.example:80@evil.example", "//app.example%2f@evil.example", "//app.example%23@evil.example", "//[::1]:8080/x", "//[fe80::1%25en0]/", "//0/", "//0x7f.1/", "//017700000001/",
+		"//1.1.1.1 &@2.2.2.2# @3.3.3.3/", "//evil.example&x=/profile", "//evil.example;x/profile", "//evil.example%00.app.example", "//evil.example%0d.app.example", "//evil\x00.example",
+		"/\u2024\u2024/evil", "/\u2025/evil", "/\u2026/evil", "/\ufe52\ufe52/evil", "/\u00b7/evil", "/\u2044evil.example", "/\u2571evil", "/\u29f5evil", "/\uff61evil", "/%e2%80%a8/..//evil",
+		"/profile/..%2f..%2f/evil", "/profile/%2e%2e/%2e%2e//evil", `/profile?x#//\`, "/profile%00?x", "/profile%0a#x", "/profile%3f/../..//evil", "/profile%23//evil",
+	},
 	"no path at all": {
 		"", "profile", "profile/x", "?x=1", "#x", "*", "&", "0", "null", "a b", "<script>", "%2fprofile", "%", "%zz", "/%", "/%2", "/%zz", "/%u002f%u002fevil.example", "/a%", "[/profile]", `"/profile"`,
 	},
