@@ -17,6 +17,9 @@ tools:
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v memcached >/dev/null || missing="$$missing memcached"; \
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
@@ -50,6 +53,8 @@ example:
 integration:
 	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
 	cd integration && go test -race ./...
+	@# The stores for PostgreSQL and gorm race by themselves on plain reads.
+	cd integration && go test ./stores
 
 fuzz:
 	@for package in $$(go list ./...); do \

@@ -1,0 +1,191 @@
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+	_ "github.com/lib/pq" // the driver "postgres"
+)
+
+// Redis starts a Redis that has every write on disk before it answers, so that
+// it has its data again after a crash.
+func Redis(tb testing.TB) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	return start(tb, recipe{
+		program: program(tb, "redis-server", "redis-server"),
+		args: func(port string) []string {
+			return []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}
+		},
+		dir: dir,
+		ask: says("PING\r\n", "+PONG"),
+		end: syscall.SIGKILL,
+	})
+}
+
+// Memcached starts a Memcached, which forgets everything when it is stopped.
+func Memcached(tb testing.TB) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	return start(tb, recipe{
+		program: program(tb, "memcached", "memcached"),
+		args: func(port string) []string {
+			args := []string{"-l", host, "-p", port, "-U", "0", "-m", "16", "-t", "2"}
+			if os.Getuid() == 0 {
+				args = append(args, "-u", "root")
+			}
+			return args
+		},
+		dir: dir,
+		ask: says("version\r\n", "VERSION"),
+		end: syscall.SIGKILL,
+	})
+}
+
+// postgresUser is who owns the server and the database of that name.
+const postgresUser = "postgres"
+
+// Postgres starts a PostgreSQL that trusts everybody on this machine.
+func Postgres(tb testing.TB) *Server {
+	tb.Helper()
+	const debianPackage, places = "postgresql", "/usr/lib/postgresql/*/bin"
+	initdb := program(tb, "initdb", debianPackage, places)
+	postgres := program(tb, "postgres", debianPackage, places)
+
+	// tb.TempDir lies below a directory that only the user of the test may enter.
+	dir, err := os.MkdirTemp("", "postgres-for-a-test-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Error(err)
+		}
+	})
+	credential := unprivileged(tb, debianPackage)
+	if credential != nil {
+		if err := os.Chown(dir, int(credential.Uid), int(credential.Gid)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	data := filepath.Join(dir, "data")
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, initdb, "-D", data, "-U", postgresUser, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	command.Dir = dir
+	command.SysProcAttr = attributes(credential)
+	if said, err := command.CombinedOutput(); err != nil {
+		tb.Fatalf("servers: initdb: %v\n%s", err, said)
+	}
+	return start(tb, recipe{
+		program: postgres,
+		args: func(port string) []string {
+			return []string{"-D", data, "-h", host, "-p", port, "-k", "", "-c", "max_connections=200"}
+		},
+		dir:        dir,
+		credential: credential,
+		ask: func(ctx context.Context, address string) error {
+			db, err := sql.Open("postgres", databaseURL(address, postgresUser))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			return db.PingContext(ctx)
+		},
+		end: syscall.SIGQUIT, // an immediate shutdown, after which it recovers as after a crash
+	})
+}
+
+// DatabaseURL makes a new, empty database in a PostgreSQL server and returns its
+// address.
+func (s *Server) DatabaseURL(name string) string {
+	s.tb.Helper()
+	db, err := sql.Open("postgres", databaseURL(s.Address(), postgresUser))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		s.tb.Fatalf("servers: %v", err)
+	}
+	return databaseURL(s.Address(), name)
+}
+
+func databaseURL(address, database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.User(postgresUser), Host: address, Path: "/" + database,
+		RawQuery: "sslmode=disable&connect_timeout=10",
+	}
+	return u.String()
+}
+
+// unprivileged is whom a server is run as that refuses to run as root: nil for
+// the user of the test.
+func unprivileged(tb testing.TB, debianPackage string) *syscall.Credential {
+	tb.Helper()
+	if os.Getuid() != 0 {
+		return nil
+	}
+	account, err := user.Lookup(postgresUser)
+	if err != nil {
+		tb.Fatalf("servers: PostgreSQL does not run as root: %v: install the Debian package %s", err, debianPackage)
+	}
+	uid, err := strconv.ParseUint(account.Uid, 10, 32)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	gid, err := strconv.ParseUint(account.Gid, 10, 32)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// MongoDB starts a FerretDB inside the test: an independent server for MongoDB's
+// protocol that keeps its data in SQLite. MongoDB itself is not in Debian. The
+// result is its address and a function that stops it for good.
+func MongoDB(tb testing.TB) (address string, stop func()) {
+	tb.Helper()
+	server, err := ferretdb.New(&ferretdb.Config{
+		Listener:  ferretdb.ListenerConfig{TCP: host + ":0"},
+		Logger:    slog.New(slog.DiscardHandler),
+		Handler:   "sqlite",
+		SQLiteURL: (&url.URL{Scheme: "file", Opaque: tb.TempDir() + "/"}).String(),
+	})
+	if err != nil {
+		tb.Fatalf("servers: FerretDB: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	var stopped bool
+	stop = func() {
+		tb.Helper()
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				tb.Errorf("servers: FerretDB: %v", err)
+			}
+		case <-time.After(stopTimeout):
+			tb.Errorf("servers: FerretDB did not end within %v", stopTimeout)
+		}
+	}
+	tb.Cleanup(stop)
+	return server.MongoDBURI(), stop
+}

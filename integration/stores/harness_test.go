@@ -1,0 +1,386 @@
+// Package stores_test takes sessions through their whole life on every store of
+// gin-contrib/sessions, with the servers that the stores are made for.
+//
+// The stores for PostgreSQL and gorm write to their own fields whenever they
+// read a session, which the race detector rightly reports. Their tests are
+// built without it only, so run this package both with -race and without.
+package stores_test
+
+import (
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+func init() { gin.SetMode(gin.ReleaseMode) }
+
+// application is a Gin application that uses the plugin as its users do.
+type application struct {
+	t     *testing.T
+	url   string
+	auth  *logtogin.Auth
+	logto *logtotest.Server
+
+	mu     sync.Mutex
+	errors []error
+}
+
+// newApplication starts an application that keeps its sessions in a store, and
+// one of its own beside them. change may adjust the configuration.
+func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Store, change func(*logtogin.Config)) *application {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := &application{t: t, url: "http://" + listener.Addr().String(), logto: logto}
+	cfg := logtogin.Config{
+		Endpoint:  logto.Endpoint(),
+		AppID:     logto.AppID(),
+		AppSecret: logto.AppSecret(),
+		BaseURL:   app.url,
+		Store:     store,
+		OnError:   app.noteError,
+		Logger:    slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	router := gin.New()
+	router.Use(gin.RecoveryWithWriter(io.Discard, func(c *gin.Context, reason any) {
+		t.Errorf("%s panics: %v", c.Request.URL.Path, reason)
+		c.AbortWithStatus(http.StatusInternalServerError)
+	}))
+	if app.auth, err = logtogin.Register(router, cfg); err != nil {
+		t.Fatal(err)
+	}
+	router.GET("/", app.auth.Optional(), func(c *gin.Context) { c.String(http.StatusOK, "for "+userOf(c)) })
+	router.GET("/profile", app.auth.Guard(), func(c *gin.Context) { c.String(http.StatusOK, "profile of "+userOf(c)) })
+	router.GET("/user-info", app.auth.Guard(), func(c *gin.Context) {
+		if _, err := app.auth.UserInfo(c); err != nil {
+			c.String(http.StatusBadGateway, err.Error())
+			return
+		}
+		c.String(http.StatusOK, "user info")
+	})
+	if store != nil {
+		addCart(router, store)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
+	server.Start()
+	t.Cleanup(func() {
+		server.Close()
+		if err := app.auth.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return app
+}
+
+func userOf(c *gin.Context) string {
+	if claims, ok := logtogin.ClaimsFrom(c); ok {
+		return claims.Username
+	}
+	return "a visitor"
+}
+
+// addCart adds pages that use a session of the application's own.
+func addCart(router *gin.Engine, store ginsessions.Store) {
+	cart := router.Group("/cart", ginsessions.Sessions("app", store))
+	finish := func(c *gin.Context, session ginsessions.Session) {
+		// Without these, some stores do not keep it and no browser sends it.
+		session.Options(ginsessions.Options{Path: "/", MaxAge: 3600, HttpOnly: true})
+		if err := session.Save(); err != nil {
+			c.String(http.StatusBadGateway, err.Error())
+			return
+		}
+		c.String(http.StatusOK, "done")
+	}
+	cart.GET("", func(c *gin.Context) {
+		item, _ := ginsessions.Default(c).Get("item").(string)
+		c.String(http.StatusOK, "cart: "+item)
+	})
+	cart.GET("/add/:item", func(c *gin.Context) {
+		session := ginsessions.Default(c)
+		session.Set("item", c.Param("item"))
+		finish(c, session)
+	})
+	cart.GET("/clear", func(c *gin.Context) {
+		session := ginsessions.Default(c)
+		session.Clear()
+		finish(c, session)
+	})
+}
+
+// noteError is an OnError that leaves the answer to the plugin.
+func (app *application) noteError(_ *gin.Context, err error) {
+	app.mu.Lock()
+	defer app.mu.Unlock()
+	app.errors = append(app.errors, err)
+}
+
+// lastError is what OnError was told last.
+func (app *application) lastError() error {
+	app.mu.Lock()
+	defer app.mu.Unlock()
+	if len(app.errors) == 0 {
+		return nil
+	}
+	return app.errors[len(app.errors)-1]
+}
+
+// page is an answer.
+type page struct {
+	status  int
+	header  http.Header
+	cookies []*http.Cookie // those that it sets
+	url     *url.URL
+	body    string
+}
+
+// browser is a client that behaves like one: it keeps cookies, follows
+// redirects, says that it navigates, and fills in forms.
+type browser struct {
+	t      *testing.T
+	client *http.Client
+	stopAt string // a prefix of addresses that it does not follow a redirect to
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t}
+	b.client = &http.Client{
+		Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{},
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			if len(via) > 20 || (b.stopAt != "" && strings.HasPrefix(r.URL.String(), b.stopAt)) {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}
+	t.Cleanup(b.client.CloseIdleConnections)
+	return b
+}
+
+func (b *browser) get(address string) page {
+	b.t.Helper()
+	shown, err := fetch(b.client, http.MethodGet, address, nil, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return shown
+}
+
+// look is get without following redirects.
+func (b *browser) look(address string) page {
+	b.t.Helper()
+	b.stopAt = "http"
+	defer func() { b.stopAt = "" }()
+	return b.get(address)
+}
+
+// fetch may be called from any goroutine.
+func fetch(client *http.Client, method, address string, form url.Values, cookies []*http.Cookie) (page, error) {
+	r, err := http.NewRequest(method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return page{}, err
+	}
+	r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		return page{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return page{}, err
+	}
+	return page{response.StatusCode, response.Header, response.Cookies(), response.Request.URL, string(body)}, nil
+}
+
+// replay asks for a page with nothing but these cookies and follows no redirect.
+func replay(t *testing.T, app *application, path string, cookies []*http.Cookie) page {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	client := &http.Client{
+		Timeout: 30 * time.Second, Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	shown, err := fetch(client, http.MethodGet, app.url+path, nil, cookies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shown
+}
+
+var (
+	formAction  = regexp.MustCompile(`<form[^>]* action="([^"]*)"`)
+	hiddenInput = regexp.MustCompile(`<input type="hidden"[^>]*>`)
+	attribute   = regexp.MustCompile(`(name|value)="([^"]*)"`)
+)
+
+// signIn goes to an address that leads to Logto's sign-in form, and through the
+// form unless the browser is signed in at Logto already.
+func (b *browser) signIn(address string, user logtotest.User) page {
+	b.t.Helper()
+	shown := b.get(address)
+	if !strings.Contains(shown.body, `name="password"`) {
+		return shown
+	}
+	action := formAction.FindStringSubmatch(shown.body)
+	if action == nil {
+		b.t.Fatalf("%s shows no form: %d %s", shown.url, shown.status, shown.body)
+	}
+	target, err := shown.url.Parse(action[1])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	form := url.Values{"username": {user.Username}, "password": {user.Password}}
+	for _, input := range hiddenInput.FindAllString(shown.body, -1) {
+		found := map[string]string{}
+		for _, match := range attribute.FindAllStringSubmatch(input, -1) {
+			found[match[1]] = match[2]
+		}
+		form.Set(found["name"], found["value"])
+	}
+	shown, err = fetch(b.client, http.MethodPost, target.String(), form, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return shown
+}
+
+// mustSignIn signs in and checks that the user arrives at the guarded page,
+// without going round again because the session that was made is not there.
+func (b *browser) mustSignIn(app *application, user logtotest.User) {
+	b.t.Helper()
+	before := app.logto.Calls().Token
+	defer func() {
+		b.t.Helper()
+		if redeemed := app.logto.Calls().Token - before; redeemed != 1 {
+			b.t.Errorf("the sign-in redeemed %d codes", redeemed)
+		}
+	}()
+	if shown := b.signIn(app.url+"/sign-in?return_to=/profile", user); shown.body != "profile of "+user.Username {
+		b.t.Fatalf("the sign-in ends at %s: %d %s (%v)", shown.url, shown.status, shown.body, app.lastError())
+	}
+}
+
+// signInUntilCallback signs in and stops before the callback, whose address it
+// returns.
+func (b *browser) signInUntilCallback(app *application, path string, user logtotest.User) string {
+	b.t.Helper()
+	b.stopAt = app.url + "/callback"
+	defer func() { b.stopAt = "" }()
+	shown := b.signIn(app.url+path, user)
+	callback := shown.header.Get("Location")
+	if !strings.HasPrefix(callback, app.url+"/callback?") {
+		b.t.Fatalf("no callback: %d %q %s", shown.status, callback, shown.body)
+	}
+	return callback
+}
+
+// forgetLogto deletes the cookies of Logto, so that it asks for the password.
+func (b *browser) forgetLogto(app *application) {
+	b.t.Helper()
+	b.setCookies(app, func(cookie *http.Cookie) *http.Cookie {
+		if strings.HasPrefix(cookie.Name, "logtogin_") {
+			return nil
+		}
+		return &http.Cookie{Name: cookie.Name, Path: "/", MaxAge: -1}
+	}, b.cookies(app))
+}
+
+// plant puts cookies into the browser.
+func (b *browser) plant(app *application, cookies []*http.Cookie) {
+	b.t.Helper()
+	b.setCookies(app, func(cookie *http.Cookie) *http.Cookie {
+		return &http.Cookie{Name: cookie.Name, Value: cookie.Value, Path: "/"}
+	}, cookies)
+}
+
+func (b *browser) setCookies(app *application, change func(*http.Cookie) *http.Cookie, cookies []*http.Cookie) {
+	b.t.Helper()
+	u, err := url.Parse(app.url)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var changed []*http.Cookie
+	for _, cookie := range cookies {
+		if cookie := change(cookie); cookie != nil {
+			changed = append(changed, cookie)
+		}
+	}
+	b.client.Jar.SetCookies(u, changed)
+}
+
+// cookies are those that the browser sends to an application.
+func (b *browser) cookies(app *application) []*http.Cookie {
+	b.t.Helper()
+	u, err := url.Parse(app.url)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.client.Jar.Cookies(u)
+}
+
+var sessionCookieName = regexp.MustCompile(`^logtogin_[0-9a-f]{8}(_[0-9]+)?$`)
+
+// session are the cookies of the session among them: one with a server-side
+// store, one or more where the session itself lies in cookies.
+func (b *browser) session(app *application) []*http.Cookie {
+	b.t.Helper()
+	return sessionCookies(b.cookies(app))
+}
+
+func sessionCookies(cookies []*http.Cookie) (found []*http.Cookie) {
+	for _, cookie := range cookies {
+		if sessionCookieName.MatchString(cookie.Name) {
+			found = append(found, cookie)
+		}
+	}
+	return found
+}
+
+// user is who a request with these cookies comes from.
+func user(t *testing.T, app *application, cookies []*http.Cookie) string {
+	t.Helper()
+	return strings.TrimPrefix(replay(t, app, "/", cookies).body, "for ")
+}
+
+// randomText does not get smaller by any encoding.
+func randomText(length int) string {
+	var text strings.Builder
+	for text.Len() < length {
+		text.WriteString(rand.Text())
+	}
+	return text.String()[:length]
+}
