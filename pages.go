@@ -95,7 +95,7 @@ func titleFor(status int) string {
 	case http.StatusInternalServerError:
 		return "Something went wrong"
 	case http.StatusServiceUnavailable:
-		return "Sign-in is unavailable"
+		return "Temporarily unavailable"
 	case http.StatusForbidden:
 		return "Not allowed"
 	case http.StatusUnauthorized:

@@ -186,9 +186,39 @@ func (s *Server) Freeze() {
 	s.tb.Helper()
 	pid := s.command.Process.Pid
 	// The parent first: it must start no more children.
-	s.signal(syscall.SIGSTOP, pid)
+	s.freeze(pid)
 	for _, child := range children(pid) {
-		s.signal(syscall.SIGSTOP, child)
+		s.freeze(child)
+	}
+}
+
+// freeze returns when the process stands still: the signal alone does not stop
+// a thread that is running.
+func (s *Server) freeze(pid int) {
+	s.tb.Helper()
+	s.signal(syscall.SIGSTOP, pid)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := until(ctx, func() error {
+		// Without Linux's /proc there are none, and it has to be taken on trust.
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if err != nil {
+				return err
+			}
+			// "pid (name) state ...", and the name may have anything in it.
+			if state := stat[bytes.LastIndexByte(stat, ')')+1:]; !bytes.HasPrefix(state, []byte(" T")) {
+				return fmt.Errorf("%s says %q", thread, stat)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.tb.Errorf("servers: %s does not stand still: %v", filepath.Base(s.recipe.program), err)
 	}
 }
 
