@@ -333,7 +333,7 @@ func TestMaxAgeIsCheckedInTheTokenOfTheSameRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			logto.ChangeIDToken(func(token *logtotest.IDToken) {
+			logto.ChangeIDToken(func(token *logtotest.JWT) {
 				delete(token.Claims, "auth_time")
 				if test.authTime != nil {
 					token.Claims["auth_time"] = test.authTime

@@ -88,7 +88,7 @@ func signInWith(t *testing.T, claims string) *signedIn {
 	seen := &signedIn{}
 	logto := logtotest.NewServer(t, logtotest.User{ID: "b8scm29158bd", Username: "alice", Password: "wonderland", Claims: members})
 	seen.user = logtotest.User{Username: "alice", Password: "wonderland"}
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { maps.Copy(token.Claims, members) })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { maps.Copy(token.Claims, members) })
 	logto.Intercept(logtotest.UserInfo, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		answer := httptest.NewRecorder()
 		next.ServeHTTP(answer, r)
@@ -367,7 +367,7 @@ func TestATokenWhoseSubjectOnlyLooksLikeOneIsRefused(t *testing.T) {
 	for _, name := range []string{"Sub", "SUB", "ſub"} {
 		logto := logtotest.NewServer(t)
 		app := newApplication(t, logto, nil)
-		logto.ChangeIDToken(func(token *logtotest.IDToken) {
+		logto.ChangeIDToken(func(token *logtotest.JWT) {
 			token.Claims[name] = token.Claims["sub"]
 			delete(token.Claims, "sub")
 		})
@@ -401,7 +401,7 @@ func TestOnlyTrueIsVerified(t *testing.T) {
 	t.Run("absent", func(t *testing.T) {
 		t.Parallel()
 		logto := logtotest.NewServer(t)
-		logto.ChangeIDToken(func(token *logtotest.IDToken) { delete(token.Claims, "email_verified") })
+		logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "email_verified") })
 		app := newApplication(t, logto, nil)
 		var claims *logtogin.Claims
 		app.router.GET("/look", app.auth.Guard(), func(c *gin.Context) { claims, _ = logtogin.ClaimsFrom(c) })

@@ -628,7 +628,7 @@ func TestAConfigIsNotWrittenTo(t *testing.T) {
 func TestChangingAConfigAfterwardsChangesNothing(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
-	logto.RegisterResources("https://api.example.com/")
+	logto.AddResource(logtotest.Resource{Indicator: "https://api.example.com/"})
 	var kept logtogin.Config
 	app := newApplication(t, logto, func(cfg *logtogin.Config) {
 		cfg.Scopes = []string{"email"}

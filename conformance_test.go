@@ -24,22 +24,22 @@ import (
 // The names are "oidcc-client-" + the name here.
 func TestConformanceOfIDTokens(t *testing.T) {
 	t.Parallel()
-	appendOne := func(claim string) func(*logtotest.IDToken) {
-		return func(token *logtotest.IDToken) { token.Claims[claim] = token.Claims[claim].(string) + "1" }
+	appendOne := func(claim string) func(*logtotest.JWT) {
+		return func(token *logtotest.JWT) { token.Claims[claim] = token.Claims[claim].(string) + "1" }
 	}
-	without := func(claim string) func(*logtotest.IDToken) {
-		return func(token *logtotest.IDToken) { delete(token.Claims, claim) }
+	without := func(claim string) func(*logtotest.JWT) {
+		return func(token *logtotest.JWT) { delete(token.Claims, claim) }
 	}
-	set := func(claim string, value any) func(*logtotest.IDToken) {
-		return func(token *logtotest.IDToken) { token.Claims[claim] = value }
+	set := func(claim string, value any) func(*logtotest.JWT) {
+		return func(token *logtotest.JWT) { token.Claims[claim] = value }
 	}
 	// Of the moment at which the token is made, whenever the test gets its turn.
-	setTime := func(claim string, from time.Duration) func(*logtotest.IDToken) {
-		return func(token *logtotest.IDToken) { token.Claims[claim] = time.Now().Add(from).Unix() }
+	setTime := func(claim string, from time.Duration) func(*logtotest.JWT) {
+		return func(token *logtotest.JWT) { token.Claims[claim] = time.Now().Add(from).Unix() }
 	}
 	for name, test := range map[string]struct {
 		algorithm string // of the provider's key; default ES384
-		change    func(*logtotest.IDToken)
+		change    func(*logtotest.JWT)
 		accept    bool
 	}{
 		// D.1, plan oidcc-client-basic-certification-test-plan.
@@ -48,12 +48,12 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"test-missing-sub":              {change: without("sub")},
 		"test-invalid-aud":              {change: appendOne("aud")},
 		"test-missing-iat":              {change: without("iat")},
-		"test-kid-absent-single-jwks":   {change: func(token *logtotest.IDToken) { delete(token.Header, "kid") }, accept: true},
+		"test-kid-absent-single-jwks":   {change: func(token *logtotest.JWT) { delete(token.Header, "kid") }, accept: true},
 		"test-idtoken-sig-rs256":        {algorithm: "RS256", accept: true},
 		"test-nonce-invalid":            {change: appendOne("nonce")},
 		"test-scope-userinfo-claims":    {accept: true},
 		"test-client-secret-basic":      {accept: true},
-		"test-idtoken-sig-none":         {change: func(token *logtotest.IDToken) { token.Header["alg"], token.Algorithm = "none", "none" }},
+		"test-idtoken-sig-none":         {change: func(token *logtotest.JWT) { token.Header["alg"], token.Algorithm = "none", "none" }},
 		"test-invalid-sig-rs256":        {algorithm: "RS256", change: damagedSignature},
 		"test-invalid-sig-es256":        {algorithm: "ES256", change: damagedSignature},
 		"test-invalid-sig-es384":        {change: damagedSignature},
@@ -63,7 +63,7 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"test-idtoken-sig-es512":        {algorithm: "ES512", accept: true},
 		"test-idtoken-sig-ps256":        {algorithm: "PS256", accept: true},
 		"test-idtoken-sig-eddsa":        {algorithm: "EdDSA", accept: true},
-		"test-invalid-sig-hs256": {change: func(token *logtotest.IDToken) {
+		"test-invalid-sig-hs256": {change: func(token *logtotest.JWT) {
 			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", []byte("secret")
 		}},
 		"test-invalid-athash":     {change: set("at_hash", "invalid")},
@@ -73,11 +73,11 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"fapi-missing-exp":        {change: without("exp")},
 		"fapi-expired-exp":        {change: setTime("exp", -6*time.Minute)},
 		"fapi-missing-nonce":      {change: without("nonce")},
-		"fapi-alternate-alg":      {change: func(token *logtotest.IDToken) { token.Header["alg"] = "ES256" }},
-		"fapi-null-alg":           {change: func(token *logtotest.IDToken) { token.Header["alg"] = nil }},
-		"fapi-valid-aud-as-array": {change: func(token *logtotest.IDToken) { token.Claims["aud"] = []any{token.Claims["aud"]} }, accept: true},
-		"fapi-secondary-aud":      {change: func(token *logtotest.IDToken) { token.Claims["aud"] = []any{token.Claims["aud"], "other"} }},
-		"fapi-secondary-aud-with-azp": {change: func(token *logtotest.IDToken) {
+		"fapi-alternate-alg":      {change: func(token *logtotest.JWT) { token.Header["alg"] = "ES256" }},
+		"fapi-null-alg":           {change: func(token *logtotest.JWT) { token.Header["alg"] = nil }},
+		"fapi-valid-aud-as-array": {change: func(token *logtotest.JWT) { token.Claims["aud"] = []any{token.Claims["aud"]} }, accept: true},
+		"fapi-secondary-aud":      {change: func(token *logtotest.JWT) { token.Claims["aud"] = []any{token.Claims["aud"], "other"} }},
+		"fapi-secondary-aud-with-azp": {change: func(token *logtotest.JWT) {
 			token.Claims["azp"] = token.Claims["aud"]
 			token.Claims["aud"] = []any{token.Claims["aud"], "other"}
 		}, accept: true},
@@ -86,7 +86,7 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"aud is a number (C34)":           {change: set("aud", 7)},
 		"sub is empty":                    {change: set("sub", "")},
 		"sub is null":                     {change: set("sub", nil)},
-		"only Sub, not sub (C53)":         {change: func(token *logtotest.IDToken) { token.Claims["Sub"] = token.Claims["sub"]; delete(token.Claims, "sub") }},
+		"only Sub, not sub (C53)":         {change: func(token *logtotest.JWT) { token.Claims["Sub"] = token.Claims["sub"]; delete(token.Claims, "sub") }},
 		"exp is 0 (C37)":                  {change: set("exp", 0)},
 		"exp is a string (C37)":           {change: set("exp", "9999999999")},
 		"exp is 1e300 (C37)":              {change: set("exp", 1e300)},
@@ -97,13 +97,13 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"iat 50 s ahead, within the skew": {change: setTime("iat", 50*time.Second), accept: true},
 		"nbf in the future":               {change: setTime("nbf", time.Hour)},
 		"nbf is not a time":               {change: set("nbf", "now")},
-		"crit in the header (C39)":        {change: func(token *logtotest.IDToken) { token.Header["crit"] = []string{"exp"} }},
-		"an access token's type (C36)":    {change: func(token *logtotest.IDToken) { token.Header["typ"] = "at+jwt" }},
-		"a logout token's type":           {change: func(token *logtotest.IDToken) { token.Header["typ"] = "logout+jwt" }},
-		"the type JWT of older Logtos":    {change: func(token *logtotest.IDToken) { token.Header["typ"] = "JWT" }, accept: true},
-		"no token at all":                 {change: func(token *logtotest.IDToken) { token.Raw = " " }},
-		"something with five parts (JWE)": {change: func(token *logtotest.IDToken) { token.Raw = "a.b.c.d.e" }},
-		"100 000 dots (C40)":              {change: func(token *logtotest.IDToken) { token.Raw = strings.Repeat(".", 100_000) }},
+		"crit in the header (C39)":        {change: func(token *logtotest.JWT) { token.Header["crit"] = []string{"exp"} }},
+		"an access token's type (C36)":    {change: func(token *logtotest.JWT) { token.Header["typ"] = "at+jwt" }},
+		"a logout token's type":           {change: func(token *logtotest.JWT) { token.Header["typ"] = "logout+jwt" }},
+		"the type JWT of older Logtos":    {change: func(token *logtotest.JWT) { token.Header["typ"] = "JWT" }, accept: true},
+		"no token at all":                 {change: func(token *logtotest.JWT) { token.Raw = " " }},
+		"something with five parts (JWE)": {change: func(token *logtotest.JWT) { token.Raw = "a.b.c.d.e" }},
+		"100 000 dots (C40)":              {change: func(token *logtotest.JWT) { token.Raw = strings.Repeat(".", 100_000) }},
 	} {
 		t.Run("oidcc-client-"+name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +139,7 @@ func TestConformanceOfIDTokens(t *testing.T) {
 func TestTokensAreReadStrictly(t *testing.T) {
 	t.Parallel()
 	encode := base64.RawURLEncoding.EncodeToString
-	signed := func(token *logtotest.IDToken, header, claims string) string {
+	signed := func(token *logtotest.JWT, header, claims string) string {
 		raw, err := logtotest.SignInput(token.Algorithm, token.Key, header+"."+claims)
 		if err != nil {
 			panic(err)
@@ -147,46 +147,46 @@ func TestTokensAreReadStrictly(t *testing.T) {
 		return raw
 	}
 	for name, test := range map[string]struct {
-		raw    func(token *logtotest.IDToken, header, claims []byte) string
+		raw    func(token *logtotest.JWT, header, claims []byte) string
 		accept bool
 	}{
-		"as it should be": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"as it should be": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), encode(claims))
 		}, true},
-		"garbage after the claims": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"garbage after the claims": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), encode(append(claims, "{}"...)))
 		}, false},
-		"a claim twice": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"a claim twice": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), encode(append([]byte(`{"sub":"admin",`), claims[1:]...)))
 		}, false},
-		"a header member twice": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"a header member twice": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(append([]byte(`{"alg":"none",`), header[1:]...)), encode(claims))
 		}, false},
-		"claims that are a list": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"claims that are a list": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), encode([]byte("["+string(claims)+"]")))
 		}, false},
-		"padding": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"padding": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), base64.URLEncoding.EncodeToString(append(claims, ' '))) + "="
 		}, false},
-		"a line break": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"a line break": {func(token *logtotest.JWT, header, claims []byte) string {
 			return signed(token, encode(header), encode(claims)) + "\n"
 		}, false},
-		"white space around": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"white space around": {func(token *logtotest.JWT, header, claims []byte) string {
 			return " " + signed(token, encode(header), encode(claims))
 		}, false},
-		"JSON serialization": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"JSON serialization": {func(token *logtotest.JWT, header, claims []byte) string {
 			parts := strings.Split(signed(token, encode(header), encode(claims)), ".")
 			return `{"protected":"` + parts[0] + `","payload":"` + parts[1] + `","signature":"` + parts[2] + `"}`
 		}, false},
-		"a signature cut short": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"a signature cut short": {func(token *logtotest.JWT, header, claims []byte) string {
 			raw := signed(token, encode(header), encode(claims))
 			return raw[:len(raw)-4]
 		}, false},
-		"no signature": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"no signature": {func(token *logtotest.JWT, header, claims []byte) string {
 			raw := signed(token, encode(header), encode(claims))
 			return raw[:strings.LastIndexByte(raw, '.')+1]
 		}, false},
-		"an embedded key (C39)": {func(token *logtotest.IDToken, header, claims []byte) string {
+		"an embedded key (C39)": {func(token *logtotest.JWT, header, claims []byte) string {
 			private, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 			if err != nil {
 				panic(err)
@@ -203,7 +203,7 @@ func TestTokensAreReadStrictly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			logto.ChangeIDToken(func(token *logtotest.IDToken) {
+			logto.ChangeIDToken(func(token *logtotest.JWT) {
 				header, err1 := json.Marshal(token.Header)
 				claims, err2 := json.Marshal(token.Claims)
 				if err1 != nil || err2 != nil {
@@ -222,7 +222,7 @@ func TestTokensAreReadStrictly(t *testing.T) {
 }
 
 // damagedSignature flips a bit in the middle of the signature.
-func damagedSignature(token *logtotest.IDToken) {
+func damagedSignature(token *logtotest.JWT) {
 	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
 	if err != nil {
 		panic(err)
@@ -237,7 +237,7 @@ func damagedSignature(token *logtotest.IDToken) {
 
 // spareBitsSet changes the bits of the last character that carry no data: the
 // same signature in another spelling.
-func spareBitsSet(token *logtotest.IDToken) {
+func spareBitsSet(token *logtotest.JWT) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
 	if err != nil {
@@ -262,7 +262,7 @@ func TestConformanceOfATokenWithoutKidAndSeveralKeys(t *testing.T) {
 	if err := logto.RotateKey("ES384"); err != nil {
 		t.Fatal(err)
 	}
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { delete(token.Header, "kid") })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Header, "kid") })
 	app := newApplication(t, logto, nil)
 	b := newBrowser(t)
 	if page := b.signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK {

@@ -77,7 +77,7 @@ func TestNoByteOfAnAttemptCanBeChanged(t *testing.T) {
 func TestNoByteOfASessionCanBeChanged(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
 	app := newApplication(t, logto, nil)
 	b := newBrowser(t)
 	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
@@ -105,7 +105,7 @@ func TestSealedValuesAreGoodForOneThingOnly(t *testing.T) {
 	t.Parallel()
 	logto, foreign := logtotest.NewServer(t), logtotest.NewServer(t)
 	bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob-password"})
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
 	shared := secrets(strings.Repeat("s", 32))
 	app := newApplication(t, logto, shared)
 	applications := map[string]*application{

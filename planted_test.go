@@ -128,7 +128,7 @@ func TestSessionThatWouldBeBornDeadIsRefused(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
 	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Prompt = logtogin.PromptOmit })
-	logto.ChangeIDToken(func(token *logtotest.IDToken) {
+	logto.ChangeIDToken(func(token *logtotest.JWT) {
 		token.Claims["exp"] = time.Now().Add(-30 * time.Second).Unix()
 	})
 	b := newBrowser(t)

@@ -340,7 +340,7 @@ func TestHMACWithAPublicKeyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, key := range map[string][]byte{"the public key": <-public, "the client secret": []byte(logto.AppSecret())} {
-		logto.ChangeIDToken(func(token *logtotest.IDToken) {
+		logto.ChangeIDToken(func(token *logtotest.JWT) {
 			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", key
 		})
 		b := newBrowser(t)
@@ -484,7 +484,7 @@ func TestWeakKeysAreNotUsed(t *testing.T) {
 			})
 			return set
 		})
-		logto.ChangeIDToken(func(token *logtotest.IDToken) {
+		logto.ChangeIDToken(func(token *logtotest.JWT) {
 			token.Header["kid"], token.Header["alg"] = "weak", "RS256"
 			token.Algorithm, token.Key = "RS256", weak
 		})

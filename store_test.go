@@ -536,7 +536,7 @@ func TestSignInAndSignOutInOneResponse(t *testing.T) {
 func TestASessionBesideManyAttemptsStaysSmall(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom_data"] = strings.Repeat("data ", 700) })
 	app := newApplication(t, logto, nil)
 	b := newBrowser(t)
 	b.stopAt(logto.Endpoint())
@@ -570,7 +570,7 @@ func TestWhatAStoreHasNoRoomFor(t *testing.T) {
 				answer["access_token"] = strings.Repeat("a", 600)
 				return answer
 			})
-			logto.ChangeIDToken(func(token *logtotest.IDToken) { delete(token.Claims, "at_hash") })
+			logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "at_hash") })
 			app := inStore(t, logto, store, nil)
 			b := newBrowser(t)
 			page := b.signIn(app.url+"/profile", logtotest.DefaultUser())

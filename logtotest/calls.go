@@ -13,6 +13,7 @@ const (
 	Token                         // POST /oidc/token
 	UserInfo                      // GET and POST /oidc/me
 	Revocation                    // POST /oidc/token/revocation
+	Introspection                 // POST /oidc/token/introspection
 	EndSession                    // GET and POST /oidc/session/end
 	endpoints
 )
@@ -21,7 +22,7 @@ const (
 // an error or by an interceptor count too; the sign-in pages, and the way back
 // from them to the app, do not.
 type Calls struct {
-	Discovery, Keys, Authorization, Token, UserInfo, Revocation, EndSession int
+	Discovery, Keys, Authorization, Token, UserInfo, Revocation, Introspection, EndSession int
 }
 
 // Calls returns the counts since the start or the last ResetCalls.
@@ -41,7 +42,7 @@ func (s *Server) ResetCalls() {
 func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Handler {
 	count := [endpoints]*int{
 		&s.calls.Discovery, &s.calls.Keys, &s.calls.Authorization, &s.calls.Token,
-		&s.calls.UserInfo, &s.calls.Revocation, &s.calls.EndSession,
+		&s.calls.UserInfo, &s.calls.Revocation, &s.calls.Introspection, &s.calls.EndSession,
 	}[endpoint]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

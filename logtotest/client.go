@@ -10,40 +10,41 @@ import (
 
 // clientForm is the form of a request that the application made itself with,
 // and authenticated, in one of the two ways that Logto takes.
-func (s *Server) clientForm(w http.ResponseWriter, r *http.Request) (url.Values, *oidcError) {
+func (s *Server) clientForm(w http.ResponseWriter, r *http.Request) (*Application, url.Values, *oidcError) {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if mediaType != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("only application/x-www-form-urlencoded content-type bodies are supported on " +
+		return nil, nil, invalidRequest("only application/x-www-form-urlencoded content-type bodies are supported on " +
 			r.Method + " " + r.URL.Path)
 	}
 	if err := r.ParseForm(); err != nil {
-		return nil, invalidRequest("failed to parse the request body")
+		return nil, nil, invalidRequest("failed to parse the request body")
 	}
 	form := r.PostForm
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" {
-			return nil, invalidRequest("'" + name + "' parameter must not be provided twice")
+			return nil, nil, invalidRequest("'" + name + "' parameter must not be provided twice")
 		}
 	}
-	id, secret, failure := clientCredentials(r, form)
+	id, secret, failure := presentedCredentials(r, form)
 	if failure != nil {
-		return nil, failure
+		return nil, nil, failure
 	}
-	if id != s.appID {
-		return nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
+	app := s.application(id)
+	if app == nil {
+		return nil, nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
 	}
-	if subtle.ConstantTimeCompare([]byte(secret), []byte(s.appSecret)) == 0 {
+	if subtle.ConstantTimeCompare([]byte(secret), []byte(app.Secret)) == 0 {
 		failure := newError(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 		if r.Header.Get("Authorization") != "" {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q, error=%q, error_description=%q",
 				s.Issuer(), failure.Name, failure.Description))
 		}
-		return nil, failure
+		return nil, nil, failure
 	}
-	return form, nil
+	return app, form, nil
 }
 
-func clientCredentials(r *http.Request, form url.Values) (id, secret string, failure *oidcError) {
+func presentedCredentials(r *http.Request, form url.Values) (id, secret string, failure *oidcError) {
 	if r.Header.Get("Authorization") == "" {
 		if !form.Has("client_id") {
 			return "", "", invalidRequest("no client authentication mechanism provided")

@@ -13,6 +13,13 @@ var supportedScopes = []string{
 	"urn:logto:scope:sessions", "urn:logto:scope:trusted_devices",
 }
 
+// grantTypes are those that Logto knows; which of them an application may use
+// depends on its type.
+var grantTypes = []string{
+	"implicit", "authorization_code", "refresh_token", "client_credentials",
+	"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
+}
+
 func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	var algorithms []string
@@ -52,11 +59,8 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 			"identities", "sso_identities", "roles", "organizations", "organization_data", "organization_roles",
 			"sid", "auth_time", "iss",
 		},
-		"code_challenge_methods_supported": []string{"S256"},
-		"grant_types_supported": []string{
-			"implicit", "authorization_code", "refresh_token", "client_credentials",
-			"urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange",
-		},
+		"code_challenge_methods_supported":      []string{"S256"},
+		"grant_types_supported":                 grantTypes,
 		"id_token_signing_alg_values_supported": algorithms,
 		"response_modes_supported":              []string{"form_post", "fragment", "query"},
 		"response_types_supported":              []string{"code id_token", "code", "id_token", "none"},

@@ -28,7 +28,12 @@ func (s *Server) serveEndSession(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.logouts[xsrf] = logout{session: current, location: location}
 	s.mu.Unlock()
-	showPage(w, http.StatusOK, "sign-out.html", signOutPage{Action: baseURL(r) + "/oidc/session/end/confirm", XSRF: xsrf})
+	action := baseURL(r) + "/oidc/session/end/confirm"
+	if current == nil {
+		showPage(w, http.StatusOK, "submit.html", submitPage{Action: action, Parameters: url.Values{"xsrf": {xsrf}, "logout": {"yes"}}})
+		return
+	}
+	showPage(w, http.StatusOK, "sign-out.html", signOutPage{Action: action, XSRF: xsrf})
 }
 
 // postLogoutLocation checks everything before the user is asked for anything:
@@ -48,17 +53,15 @@ func (s *Server) postLogoutLocation(form url.Values) (string, *oidcError) {
 	if clientID == "" {
 		return "/oidc/session/end/success", nil
 	}
-	if clientID != s.appID {
+	app := s.application(clientID)
+	if app == nil {
 		return "", newError(http.StatusBadRequest, "invalid_client", "invalid client "+clientID)
 	}
 	target := form.Get("post_logout_redirect_uri")
 	if target == "" {
 		return "/oidc/session/end/success?client_id=" + url.QueryEscape(clientID), nil
 	}
-	s.mu.Lock()
-	registered := slices.Contains(s.postLogoutURIs, target)
-	s.mu.Unlock()
-	if !registered {
+	if !slices.Contains(app.PostLogoutRedirectURIs, target) {
 		return "", invalidRequest("post_logout_redirect_uri not registered")
 	}
 	if state := form.Get("state"); state != "" {
@@ -79,9 +82,6 @@ func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) 
 	ok = ok && confirmed.session == current
 	if ok {
 		delete(s.logouts, xsrf)
-		if current != nil && r.PostForm.Has("logout") {
-			s.end(current)
-		}
 	}
 	s.mu.Unlock()
 	if !ok {
@@ -89,6 +89,9 @@ func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) 
 		return
 	}
 	if r.PostForm.Has("logout") {
+		if current != nil {
+			s.end(current)
+		}
 		clearCookie(w, sessionCookie)
 	}
 	redirect(w, confirmed.location)

@@ -31,6 +31,7 @@ var messages = map[string]string{
 	"invalid_scope":          "Invalid scope: {{error_description}}.", // the placeholder is Logto's slip
 	"invalid_target":         "Invalid resource indicator.",
 	"invalid_token":          "Invalid token provided.",
+	"access_denied":          "Access denied.",
 	"unsupported_grant_type": "Unsupported `grant_type` requested.",
 }
 

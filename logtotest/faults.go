@@ -9,7 +9,9 @@ import (
 // faults are the ways in which the server was told to misbehave.
 type faults struct {
 	intercept   [endpoints]func(http.ResponseWriter, *http.Request, http.Handler)
-	idToken     func(*IDToken)
+	idToken     func(*JWT)
+	accessToken func(*JWT)
+	logoutToken func(*JWT)
 	keys        func(map[string]any) any
 	discovery   func(map[string]any) any
 	tokenAnswer func(map[string]any) any
@@ -17,8 +19,8 @@ type faults struct {
 	callback    func(url.Values) url.Values
 }
 
-// IDToken is an ID token on its way to be signed.
-type IDToken struct {
+// JWT is a token on its way to be signed.
+type JWT struct {
 	// Header and Claims are what the token will say. Numbers are float64, as
 	// in any decoded JSON.
 	Header, Claims map[string]any
@@ -35,10 +37,25 @@ type IDToken struct {
 
 // ChangeIDToken lets change have every ID token before it is signed. nil makes
 // the server honest again.
-func (s *Server) ChangeIDToken(change func(*IDToken)) {
+func (s *Server) ChangeIDToken(change func(*JWT)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.idToken = change
+}
+
+// ChangeAccessToken is ChangeIDToken for access tokens that are JWTs. It also
+// makes custom claims.
+func (s *Server) ChangeAccessToken(change func(*JWT)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.accessToken = change
+}
+
+// ChangeLogoutToken is ChangeIDToken for logout tokens.
+func (s *Server) ChangeLogoutToken(change func(*JWT)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.logoutToken = change
 }
 
 // ChangeKeys lets change decide what is served as the JWK set: it gets the

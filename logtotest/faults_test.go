@@ -119,10 +119,10 @@ func TestAnIDTokenThatIsChanged(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, logtotest.NewServer(t))
 	for name, test := range map[string]struct {
-		change func(*logtotest.IDToken)
+		change func(*logtotest.JWT)
 		want   func(t *testing.T, token string)
 	}{
-		"in its claims": {func(token *logtotest.IDToken) {
+		"in its claims": {func(token *logtotest.JWT) {
 			token.Claims["iss"] = "https://evil.example"
 			token.Claims["exp"] = token.Claims["iat"]
 		}, func(t *testing.T, token string) {
@@ -130,19 +130,19 @@ func TestAnIDTokenThatIsChanged(t *testing.T) {
 				t.Errorf("claims %v", claims)
 			}
 		}},
-		"in its header": {func(token *logtotest.IDToken) { delete(token.Header, "kid") }, func(t *testing.T, token string) {
+		"in its header": {func(token *logtotest.JWT) { delete(token.Header, "kid") }, func(t *testing.T, token string) {
 			if header, _ := decodeToken(t, token); header["kid"] != nil || header["alg"] != "ES384" {
 				t.Errorf("header %v", header)
 			}
 		}},
-		"to have no signature": {func(token *logtotest.IDToken) {
+		"to have no signature": {func(token *logtotest.JWT) {
 			token.Header["alg"], token.Algorithm = "none", "none"
 		}, func(t *testing.T, token string) {
 			if !strings.HasSuffix(token, ".") {
 				t.Errorf("token %s", token)
 			}
 		}},
-		"to be signed with a secret": {func(token *logtotest.IDToken) {
+		"to be signed with a secret": {func(token *logtotest.JWT) {
 			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", []byte("secret")
 		}, func(t *testing.T, token string) {
 			header, claims := decodeToken(t, token)
@@ -150,7 +150,7 @@ func TestAnIDTokenThatIsChanged(t *testing.T) {
 				t.Errorf("token %s, want %s", token, want)
 			}
 		}},
-		"as a whole": {func(token *logtotest.IDToken) { token.Raw = "not a token" }, func(t *testing.T, token string) {
+		"as a whole": {func(token *logtotest.JWT) { token.Raw = "not a token" }, func(t *testing.T, token string) {
 			if token != "not a token" {
 				t.Errorf("token %s", token)
 			}
@@ -161,7 +161,7 @@ func TestAnIDTokenThatIsChanged(t *testing.T) {
 			test.want(t, b.tokens()["id_token"].(string))
 		})
 	}
-	b.server.ChangeIDToken(func(token *logtotest.IDToken) { token.Key = "unusable" })
+	b.server.ChangeIDToken(func(token *logtotest.JWT) { token.Key = "unusable" })
 	attempt := b.newSignIn()
 	b.token(codeForm(b.callback(attempt).Get("code"), attempt)).wantError(t, http.StatusInternalServerError, "server_error")
 	b.server.ChangeIDToken(nil)
@@ -178,7 +178,7 @@ func TestHooksMayBeSetAndMayCallTheServerWhileRequestsRun(t *testing.T) {
 		b := newBrowser(t, server)
 		running.Go(func() { b.tokens() })
 		running.Go(func() {
-			server.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["calls"] = server.Calls().Token })
+			server.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["calls"] = server.Calls().Token })
 			server.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				server.Intercept(logtotest.Token, nil)
 				next.ServeHTTP(w, r)

@@ -1,33 +1,44 @@
 package logtotest
 
 import (
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 )
 
 const (
-	accessTokenLifetime  = time.Hour
-	idTokenLifetime      = time.Hour
-	refreshTokenLifetime = 14 * 24 * time.Hour
+	accessTokenLifetime = time.Hour
+	idTokenLifetime     = time.Hour
 )
 
 // tokenSource is the sign-in that a token comes from.
 type tokenSource struct {
+	app               *Application
 	session           *session
 	grant             *grant
 	userID            string
 	nonce             string
+	sid               string
 	authTime          time.Time // zero: not asked for
 	scopes, resources []string
 }
 
 // issuedToken is an opaque token.
 type issuedToken struct {
-	source    tokenSource
-	scopes    []string
-	expiresAt time.Time
+	source              tokenSource
+	scopes              []string
+	issuedAt, expiresAt time.Time
+
+	// Of refresh tokens: when it was replaced by another, and when the first of
+	// the chain was issued.
+	replacedAt   time.Time
+	chainStarted time.Time
 }
+
+// isOffline reports whether the token outlives the browser's session.
+func (t *issuedToken) isOffline() bool { return slices.Contains(t.source.scopes, "offline_access") }
 
 // liveToken is nil for a token that is unknown, expired or revoked, or that
 // ended with the browser session because it came without offline_access.
@@ -39,41 +50,46 @@ func (s *Server) liveToken(tokens map[string]*issuedToken, value string) *issued
 	if token == nil || token.source.grant.revoked || now.After(token.expiresAt) {
 		return nil
 	}
-	if token.source.session.ended && !slices.Contains(token.source.scopes, "offline_access") {
+	if token.source.session.ended && !token.isOffline() {
 		return nil
 	}
 	return token
 }
 
+// tokenRequest is what a token request asks of a sign-in.
+type tokenRequest struct {
+	resources      []string
+	organizationID string
+	scopes         []string
+}
+
 // issue makes the token answer, all but its refresh token.
-func (s *Server) issue(source tokenSource, resources, scopes []string) (map[string]any, *oidcError) {
-	for _, resource := range resources {
-		if !slices.Contains(source.resources, resource) || resource == organizationsResource {
-			return nil, invalidTarget()
-		}
-	}
+func (s *Server) issue(source tokenSource, asked tokenRequest) (map[string]any, *oidcError) {
 	user, ok := s.user(func(u User) bool { return u.ID == source.userID })
-	if !ok {
+	if !ok || user.IsSuspended {
 		return nil, invalidGrant()
 	}
-	ofProvider := slices.Clone(scopes)
-	ofProvider = slices.DeleteFunc(ofProvider, func(scope string) bool { return !slices.Contains(supportedScopes, scope) })
-	answer := map[string]any{
-		"expires_in": int(accessTokenLifetime / time.Second),
-		"token_type": "Bearer",
+	target, failure := s.audienceOf(user, source, asked)
+	if failure != nil {
+		return nil, failure
 	}
-	// Asked for two resources at once, Logto answers as if for none.
-	if len(resources) == 1 {
-		ofResource := slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(supportedScopes, scope) })
-		token, err := s.signAccessToken(source, resources[0], ofResource)
+	if !source.app.allows(user.ID) {
+		return nil, newError(http.StatusBadRequest, "access_denied", "access to the application is denied")
+	}
+	ofProvider := slices.DeleteFunc(slices.Clone(asked.scopes), func(scope string) bool { return !slices.Contains(supportedScopes, scope) })
+	answer := map[string]any{"token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second)}
+	if target.isLogto() {
+		answer["access_token"], answer["scope"] = s.issueAccessToken(source, ofProvider), strings.Join(ofProvider, " ")
+	} else {
+		scopes := s.permitted(user.holder(), target, asked.scopes)
+		token, lifetime, err := s.signAccessToken(source.app.ID, user.ID, target, strings.Join(scopes, " "))
 		if err != nil {
 			return nil, serverError(err)
 		}
-		answer["access_token"], answer["scope"] = token, strings.Join(ofResource, " ")
-	} else {
-		answer["access_token"], answer["scope"] = s.issueAccessToken(source, ofProvider), strings.Join(ofProvider, " ")
+		answer["access_token"], answer["scope"] = token, strings.Join(scopes, " ")
+		answer["expires_in"] = int(lifetime / time.Second)
 	}
-	if slices.Contains(scopes, "openid") {
+	if slices.Contains(asked.scopes, "openid") {
 		token, err := s.signIDToken(user, source, ofProvider)
 		if err != nil {
 			return nil, serverError(err)
@@ -83,62 +99,121 @@ func (s *Server) issue(source tokenSource, resources, scopes []string) (map[stri
 	return answer, nil
 }
 
+// audienceOf decides what the access token is for.
+func (s *Server) audienceOf(user User, source tokenSource, asked tokenRequest) (target audience, failure *oidcError) {
+	for _, resource := range asked.resources {
+		if !slices.Contains(source.resources, resource) || resource == organizationsResource {
+			return target, invalidTarget()
+		}
+	}
+	target.organizationID = asked.organizationID
+	switch ofAPI := slices.DeleteFunc(slices.Clone(source.resources), func(r string) bool { return r == organizationsResource }); {
+	case len(asked.resources) == 1:
+		target.resource = asked.resources[0]
+	// Without openid the token is of no use at Logto.
+	case len(asked.resources) == 0 && asked.organizationID == "" && !slices.Contains(asked.scopes, "openid") && len(ofAPI) == 1:
+		target.resource = ofAPI[0]
+	}
+	// Asked for two resources at once, Logto answers as if for none.
+	if target.organizationID == "" {
+		return target, nil
+	}
+	if !slices.Contains(source.scopes, scopeOrganizations) {
+		failure = newError(http.StatusForbidden, "insufficient_scope", "refresh token missing required scope")
+		failure.Scope = scopeOrganizations
+		return target, failure
+	}
+	return target, s.checkMembership(user, target.organizationID)
+}
+
+const scopeOrganizations = "urn:logto:scope:organizations"
+
+func (s *Server) checkMembership(user User, organizationID string) *oidcError {
+	organization, exists := s.organization(organizationID)
+	_, isMember := user.Organizations[organizationID]
+	switch {
+	case !exists || !isMember:
+		return newError(http.StatusForbidden, "access_denied", "user is not a member of the organization")
+	case organization.RequiresMFA && !user.HasMFA:
+		return newError(http.StatusForbidden, "access_denied", "organization requires MFA but user has no MFA configured")
+	}
+	return nil
+}
+
 func (s *Server) issueAccessToken(source tokenSource, scopes []string) string {
-	return s.remember(s.accessTokens, issuedToken{source: source, scopes: scopes}, accessTokenLifetime)
+	now := s.clock()
+	return s.remember(s.accessTokens, issuedToken{source: source, scopes: scopes, issuedAt: now, expiresAt: now.Add(accessTokenLifetime)})
 }
 
-func (s *Server) issueRefreshToken(source tokenSource) string {
-	return s.remember(s.refreshTokens, issuedToken{source: source, scopes: source.scopes}, refreshTokenLifetime)
-}
-
-func (s *Server) remember(tokens map[string]*issuedToken, token issuedToken, lifetime time.Duration) string {
+func (s *Server) remember(tokens map[string]*issuedToken, token issuedToken) string {
 	value := randomToken()
-	token.expiresAt = s.clock().Add(lifetime)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tokens[value] = &token
 	return value
 }
 
-func (s *Server) signAccessToken(source tokenSource, resource string, scopes []string) (string, error) {
-	key := s.currentKeys()[0]
+// signAccessToken makes a JWT access token (RFC 9068); scope is left out if it is
+// noScope.
+func (s *Server) signAccessToken(appID, subject string, target audience, scope string) (token string, lifetime time.Duration, err error) {
+	lifetime = accessTokenLifetime
+	if resource, ok := s.resource(target.resource); ok {
+		lifetime = resource.AccessTokenLifetime
+	}
 	now := s.clock()
-	return SignToken(key.algorithm, key.private,
-		map[string]any{"alg": key.algorithm, "typ": "at+jwt", "kid": key.id},
-		map[string]any{
-			"jti":       randomToken(),
-			"sub":       source.userID,
-			"iat":       now.Unix(),
-			"exp":       now.Add(accessTokenLifetime).Unix(),
-			"scope":     strings.Join(scopes, " "),
-			"client_id": s.appID,
-			"iss":       s.Issuer(),
-			"aud":       resource,
-		})
+	claims := map[string]any{
+		"jti":       randomToken(),
+		"sub":       subject,
+		"iat":       now.Unix(),
+		"exp":       now.Add(lifetime).Unix(),
+		"scope":     scope,
+		"client_id": appID,
+		"iss":       s.Issuer(),
+		"aud":       target.claim(),
+	}
+	if scope == noScope {
+		delete(claims, "scope")
+	}
+	if target.resource != "" && target.organizationID != "" {
+		claims["organization_id"] = target.organizationID
+	}
+	token, err = s.signToken(claims, map[string]any{"typ": "at+jwt"}, s.currentFaults().accessToken)
+	return token, lifetime, err
 }
+
+const noScope = "\x00"
 
 func (s *Server) signIDToken(user User, source tokenSource, scopes []string) (string, error) {
 	now := s.clock()
-	claims := user.idTokenClaims(scopes)
+	claims := s.userInfo(user, scopes)
+	maps.DeleteFunc(claims, func(name string, _ any) bool { return slices.Contains(userInfoOnly, name) })
 	if !source.authTime.IsZero() {
 		claims["auth_time"] = source.authTime.Unix()
 	}
 	if source.nonce != "" {
 		claims["nonce"] = source.nonce
 	}
-	claims["aud"] = s.appID
+	if source.sid != "" {
+		claims["sid"] = source.sid
+	}
+	claims["aud"] = source.app.ID
 	claims["exp"] = now.Add(idTokenLifetime).Unix()
 	claims["iat"] = now.Unix()
 	claims["iss"] = s.Issuer()
+	return s.signToken(claims, nil, s.currentFaults().idToken)
+}
 
+// signToken signs with the current key, after change has had its way.
+func (s *Server) signToken(claims, header map[string]any, change func(*JWT)) (string, error) {
 	key := s.currentKeys()[0]
-	token := IDToken{
+	token := JWT{
 		Header:    map[string]any{"alg": key.algorithm, "kid": key.id},
 		Claims:    claims,
 		Algorithm: key.algorithm,
 		Key:       key.private,
 	}
-	if change := s.currentFaults().idToken; change != nil {
+	maps.Copy(token.Header, header)
+	if change != nil {
 		var err error
 		if token.Claims, err = decodedJSON(claims); err != nil {
 			return "", err

@@ -2,6 +2,7 @@ package logtotest
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"html/template"
 	"net/http"
@@ -62,7 +63,10 @@ func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *intera
 }
 
 func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
-	if current := s.pageInteraction(w, r); current != nil {
+	current := s.pageInteraction(w, r)
+	if user, ok := s.user(func(u User) bool { return u.ID == testUser(r) }); current != nil && ok {
+		s.completeInteraction(w, current, user)
+	} else if current != nil {
 		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
 		showPage(w, http.StatusOK, "sign-in.html", page)
 	}
@@ -83,7 +87,13 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusBadRequest, "sign-in.html", page)
 		return
 	}
+	if user.IsSuspended {
+		page := formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
+		showPage(w, http.StatusForbidden, "sign-in.html", page)
+		return
+	}
 	s.completeInteraction(w, current, user)
+	s.sendInteractionWebhook("PostSignIn", current, user)
 }
 
 func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User) {
@@ -94,7 +104,9 @@ func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction
 }
 
 func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
-	if current := s.pageInteraction(w, r); current != nil {
+	if testUser(r) != "" {
+		s.serveSignInPage(w, r)
+	} else if current := s.pageInteraction(w, r); current != nil {
 		page := formPage{Query: linkQuery(r)}
 		if hint := current.request.extra.Get("login_hint"); strings.Contains(hint, "@") {
 			page.Email = hint
@@ -129,7 +141,51 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusBadRequest, "register.html", page)
 		return
 	}
-	s.completeInteraction(w, current, s.AddUser(user))
+	user = s.AddUser(user)
+	s.completeInteraction(w, current, user)
+	s.sendInteractionWebhook("PostRegister", current, user)
+}
+
+// consentPage asks for what a third-party application wants.
+type consentPage struct {
+	Query             template.URL
+	Application, User string
+	Scopes            []string
+}
+
+func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
+	current := s.pageInteraction(w, r)
+	if current == nil {
+		return
+	}
+	if testUser(r) != "" {
+		s.consent(w, current)
+		return
+	}
+	user, _ := s.user(func(u User) bool { return u.ID == current.userID })
+	showPage(w, http.StatusOK, "consent.html", consentPage{
+		Query: linkQuery(r), Application: current.request.app.ID, User: cmp.Or(user.Name, user.Username, user.ID), Scopes: current.request.scopes,
+	})
+}
+
+func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
+	current := s.pageInteraction(w, r)
+	switch {
+	case current == nil:
+	case r.PostFormValue("answer") == "allow":
+		s.consent(w, current)
+	default:
+		// As at Logto: no code, no error, not even the state.
+		s.finishInteraction(w, current)
+		redirect(w, current.request.redirectURI)
+	}
+}
+
+func (s *Server) consent(w http.ResponseWriter, current *interaction) {
+	s.mu.Lock()
+	current.consented = true
+	s.mu.Unlock()
+	redirect(w, "/oidc/auth/"+current.uid)
 }
 
 func (s *Server) registrationProblem(user User) string {

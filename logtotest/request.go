@@ -11,11 +11,9 @@ import (
 	"time"
 )
 
-// organizationsResource is known to every Logto.
-const organizationsResource = "urn:logto:resource:organizations"
-
 // authorizationRequest is a request that has passed all checks.
 type authorizationRequest struct {
+	app           *Application
 	redirectURI   string
 	responseMode  string
 	state, nonce  string
@@ -59,32 +57,25 @@ func (a authorizationRequest) startsWithRegistration() bool {
 
 // checkRecipient finds the errors that must not go to the redirect URI, because
 // it cannot be trusted.
-func (s *Server) checkRecipient(query url.Values) *oidcError {
+func (s *Server) checkRecipient(query url.Values) (*Application, *oidcError) {
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		switch len(query[name]) {
 		case 0:
-			return invalidRequest("missing required parameter '" + name + "'")
+			return nil, invalidRequest("missing required parameter '" + name + "'")
 		case 1:
 		default:
-			return invalidRequest("'" + name + "' parameter must not be provided twice")
+			return nil, invalidRequest("'" + name + "' parameter must not be provided twice")
 		}
 	}
-	if id := query.Get("client_id"); id != s.appID {
-		return newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
+	app := s.application(query.Get("client_id"))
+	if app == nil {
+		return nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+query.Get("client_id"))
 	}
-	uri, err := url.Parse(query.Get("redirect_uri"))
-	s.mu.Lock()
-	registered := slices.Contains(s.redirectURIs, query.Get("redirect_uri"))
-	open := len(s.redirectURIs) == 0
-	s.mu.Unlock()
-	if err == nil && open {
-		registered = (uri.Scheme == "http" || uri.Scheme == "https") && isLoopback(uri.Host)
-	}
-	if err != nil || !registered || uri.Fragment != "" {
-		return newError(http.StatusBadRequest, "invalid_redirect_uri",
+	if !s.acceptsRedirectURI(app, query.Get("redirect_uri")) {
+		return nil, newError(http.StatusBadRequest, "invalid_redirect_uri",
 			"redirect_uri did not match any of the client's registered redirect_uris")
 	}
-	return nil
+	return app, nil
 }
 
 // pkceForm is the syntax of RFC 7636, for the verifier and the challenge alike.
@@ -92,8 +83,9 @@ var pkceForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
 // parseAuthorizationRequest fills in where the response goes even when it
 // returns an error.
-func (s *Server) parseAuthorizationRequest(query url.Values) (authorizationRequest, *oidcError) {
+func (s *Server) parseAuthorizationRequest(app *Application, query url.Values) (authorizationRequest, *oidcError) {
 	request := authorizationRequest{
+		app:           app,
 		redirectURI:   query.Get("redirect_uri"),
 		responseMode:  "query",
 		state:         query.Get("state"),
@@ -126,6 +118,9 @@ func (s *Server) parseAuthorizationRequest(query url.Values) (authorizationReque
 	case "":
 		return request, invalidRequest("missing required parameter 'response_type'")
 	case "code":
+		if app.Type == MachineToMachine {
+			return request, invalidRequest("requested response_type is not allowed for this client")
+		}
 	case "code id_token", "id_token", "none":
 		return request, invalidRequest("requested response_type is not allowed for this client")
 	default:
@@ -206,6 +201,8 @@ func checkMaxAge(request *authorizationRequest, query url.Values) *oidcError {
 
 func checkChallenge(request *authorizationRequest, query url.Values) *oidcError {
 	switch method := query.Get("code_challenge_method"); {
+	case request.codeChallenge == "" && request.app.isPublic():
+		return invalidRequest("Authorization Server policy requires PKCE to be used for this request")
 	case request.codeChallenge == "" && method == "":
 		return nil
 	case request.codeChallenge == "":
@@ -225,13 +222,10 @@ func (a authorizationRequest) verifierMatches(verifier string) bool {
 }
 
 func (s *Server) checkResources(request *authorizationRequest, query url.Values) *oidcError {
-	s.mu.Lock()
-	known := append([]string{organizationsResource}, s.resources...)
-	s.mu.Unlock()
 	for _, value := range query["resource"] {
 		// Logto splits at commas too.
 		for resource := range strings.SplitSeq(value, ",") {
-			if !slices.Contains(known, resource) {
+			if _, known := s.resource(resource); !known && resource != organizationsResource {
 				return invalidTarget()
 			}
 			request.resources = append(request.resources, resource)

@@ -1,29 +1,39 @@
 // Package logtotest is a fake Logto for tests and for development without a
-// Logto: an OpenID provider with Logto's addresses, answers and habits and one
-// application of the type "Traditional web".
+// Logto: an OpenID provider with Logto's addresses, answers and habits.
 //
-//	logto := logtotest.NewServer(t)
-//	// configure the app with logto.Endpoint(), logto.AppID(), logto.AppSecret()
+//	func TestProfile(t *testing.T) {
+//		logto := logtotest.NewServer(t)
+//		router := newRouter(logto.Config("https://app.example.com"))
+//		client := logto.SignIn(t, router, logtotest.DefaultUser())
+//		response, err := client.Get("/profile")
+//		…
+//	}
 //
-// A browser, or a client with a cookie jar, signs in with the fields "username"
-// and "password" of the sign-in page. The Change… and Intercept methods make
-// the server misbehave, so that a test can see what the app does then.
+// The application needs no listener and the test no browser. Where there is a
+// browser, it signs in on the server's pages with the fields "username" and
+// "password". Users, applications, roles, resources and organizations are plain
+// values that the Add methods take. Advance moves the clock, RotateKey the keys;
+// Misbehave, the Change methods and Intercept make the server do what it should
+// not, so that a test can see what the application does then.
 //
-// It is not for production. It keeps passwords in clear text and everything in
-// memory, listens on 127.0.0.1 only, and refuses requests for any host name
-// that is not a loopback one.
+// It is not for production: it keeps passwords in clear text and everything in
+// memory, listens on 127.0.0.1 only, and refuses requests for any host name that
+// is not a loopback one.
 //
-// Where it knowingly differs from Logto: there is no consent page; a refresh
-// token is never rotated; a token for an API resource carries every permission
-// that was asked for, as there are no roles that could restrict them; there are
-// no organization tokens, only the organization claims of User.Claims; nothing
-// calls the app (no back-channel logout, no webhooks); texts are English.
+// Where it knowingly differs from Logto: sign-in is by password only, without
+// verification codes, MFA, social connectors and enterprise SSO; there is no
+// Management API and no Account API, no device flow, no token exchange, no pushed
+// authorization request and no custom domain; redirect URIs have no wildcards; a
+// tenant has no default API resource, and which claims ID tokens have is not to be
+// set; organization_id in an authorization request has no effect on permissions;
+// there is no limit of grants; webhooks are answered for before the request that
+// caused them goes on; texts are English. It answers as Logto 1.42 does.
 package logtotest
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -39,36 +49,53 @@ const maxBody = 1 << 20
 // is of no use. All its methods may be called at any time, also while requests
 // are being answered.
 type Server struct {
-	appID, appSecret string
-	startedAt        time.Time
+	startedAt time.Time
+	secret    string // for Config
 
 	listener    net.Listener
 	http        *http.Server
+	outgoing    *transport
 	running     sync.WaitGroup
 	connections sync.WaitGroup
+	lifetime    context.Context
 	stop        context.CancelFunc
 	stopping    sync.Once
 
-	mu             sync.Mutex // guards everything below
-	now            func() time.Time
-	users          []User
-	keys           []signingKey // the first one signs
-	redirectURIs   []string
-	postLogoutURIs []string
-	resources      []string
-	interactions   map[string]*interaction
-	sessions       map[string]*session
-	logouts        map[string]logout
-	codes          map[string]*authorizationCode
-	accessTokens   map[string]*issuedToken
-	refreshTokens  map[string]*issuedToken
-	calls          Calls
-	faults         faults
+	mu                sync.Mutex // guards everything below
+	now               func() time.Time
+	offset            time.Duration
+	users             []User
+	applications      []*Application // the first one is the server's own
+	resources         map[string]Resource
+	roles             map[string]Role
+	organizations     map[string]Organization
+	organizationRoles map[string]OrganizationRole
+	keys              []signingKey // the first one signs
+	baseURLs          []string
+	routes            []route
+	webhooks          []registeredHook
+	deliveries        []Delivery
+	interactions      map[string]*interaction
+	sessions          map[string]*session
+	logouts           map[string]logout
+	codes             map[string]*authorizationCode
+	accessTokens      map[string]*issuedToken
+	refreshTokens     map[string]*issuedToken
+	calls             Calls
+	faults            faults
 }
 
 // Start starts a server on a free port of 127.0.0.1. Without users it knows
-// DefaultUser. Close stops it.
+// DefaultUser. Close stops it. It says in the log that it is a fake.
 func Start(users ...User) (*Server, error) {
+	s, err := start(users)
+	if err == nil {
+		slog.Warn("logtotest: this is a fake Logto, for tests and development only", "endpoint", s.Endpoint())
+	}
+	return s, err
+}
+
+func start(users []User) (*Server, error) {
 	key, err := newSigningKey("ES384")
 	if err != nil {
 		return nil, err
@@ -77,22 +104,27 @@ func Start(users ...User) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("logtotest: %w", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	lifetime, stop := context.WithCancel(context.Background())
 	s := &Server{
-		appID:         strings.ToLower(rand.Text()[:21]),
-		appSecret:     (rand.Text() + rand.Text())[:32],
-		startedAt:     time.Now(),
-		listener:      listener,
-		stop:          stop,
-		now:           time.Now,
-		keys:          []signingKey{key},
-		interactions:  map[string]*interaction{},
-		sessions:      map[string]*session{},
-		logouts:       map[string]logout{},
-		codes:         map[string]*authorizationCode{},
-		accessTokens:  map[string]*issuedToken{},
-		refreshTokens: map[string]*issuedToken{},
+		startedAt:         time.Now(),
+		secret:            randomToken(),
+		listener:          listener,
+		lifetime:          lifetime,
+		stop:              stop,
+		now:               time.Now,
+		resources:         map[string]Resource{},
+		roles:             map[string]Role{},
+		organizations:     map[string]Organization{},
+		organizationRoles: map[string]OrganizationRole{},
+		keys:              []signingKey{key},
+		interactions:      map[string]*interaction{},
+		sessions:          map[string]*session{},
+		logouts:           map[string]logout{},
+		codes:             map[string]*authorizationCode{},
+		accessTokens:      map[string]*issuedToken{},
+		refreshTokens:     map[string]*issuedToken{},
 	}
+	s.AddApplication(Application{})
 	if len(users) == 0 {
 		users = []User{DefaultUser()}
 	}
@@ -102,9 +134,10 @@ func Start(users ...User) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return lifetime },
 		ConnState:         s.countConnection,
 	}
+	s.outgoing = &transport{server: s, network: &http.Transport{}}
 	s.running.Go(func() { _ = s.http.Serve(listener) })
 	return s, nil
 }
@@ -113,10 +146,11 @@ func Start(users ...User) (*Server, error) {
 // error, and closes the server when the test is over.
 func NewServer(tb testing.TB, users ...User) *Server {
 	tb.Helper()
-	s, err := Start(users...)
+	s, err := start(users)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Logf("logtotest: this is a fake Logto, for tests and development only: %s", s.Endpoint())
 	tb.Cleanup(s.Close)
 	return s
 }
@@ -131,6 +165,7 @@ func (s *Server) Close() {
 		// Serve may not have taken over the listener yet.
 		_ = s.listener.Close()
 		s.stop()
+		s.outgoing.network.CloseIdleConnections()
 		s.running.Wait()
 		s.connections.Wait()
 	})
@@ -152,13 +187,6 @@ func (s *Server) Endpoint() string { return "http://" + s.listener.Addr().String
 // Issuer is the "iss" of everything that the server issues.
 func (s *Server) Issuer() string { return s.Endpoint() + "/oidc" }
 
-// AppID is the ID of the application, 21 characters made up at the start.
-func (s *Server) AppID() string { return s.appID }
-
-// AppSecret is the secret of the application, 32 characters made up at the
-// start.
-func (s *Server) AppSecret() string { return s.appSecret }
-
 // SetNow replaces the server's clock, to let codes, tokens and sessions expire.
 // The function must be safe for concurrent use. Default, and what nil restores:
 // time.Now.
@@ -175,35 +203,9 @@ func (s *Server) SetNow(now func() time.Time) {
 // call the server.
 func (s *Server) clock() time.Time {
 	s.mu.Lock()
-	now := s.now
+	now, offset := s.now, s.offset
 	s.mu.Unlock()
-	return now()
-}
-
-// RegisterRedirectURIs adds redirect URIs of the application. A request must
-// name one of them exactly. As long as there are none, every loopback URI is
-// accepted.
-func (s *Server) RegisterRedirectURIs(uris ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.redirectURIs = append(s.redirectURIs, uris...)
-}
-
-// RegisterPostLogoutRedirectURIs adds post sign-out redirect URIs of the
-// application. As long as there are none, none is accepted, as with an
-// application that was just made in Logto.
-func (s *Server) RegisterPostLogoutRedirectURIs(uris ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.postLogoutURIs = append(s.postLogoutURIs, uris...)
-}
-
-// RegisterResources adds API resources by their indicators. Without any, only
-// Logto's own urn:logto:resource:organizations is known.
-func (s *Server) RegisterResources(uris ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resources = append(s.resources, uris...)
+	return now().Add(offset)
 }
 
 func (s *Server) handler() http.Handler {
@@ -218,6 +220,7 @@ func (s *Server) handler() http.Handler {
 	handle("GET /oidc/me", UserInfo, crossOrigin(s.serveUserInfo))
 	handle("POST /oidc/me", UserInfo, crossOrigin(s.serveUserInfo))
 	handle("POST /oidc/token/revocation", Revocation, crossOrigin(s.serveRevocation))
+	handle("POST /oidc/token/introspection", Introspection, crossOrigin(s.serveIntrospection))
 	handle("GET /oidc/session/end", EndSession, s.serveEndSession)
 	handle("POST /oidc/session/end", EndSession, s.serveEndSession)
 	mux.HandleFunc("GET /oidc/auth/{uid}", s.serveResume)
@@ -225,6 +228,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /oidc/session/end/success", s.serveSignedOutPage)
 	mux.HandleFunc("GET /sign-in", s.serveSignInPage)
 	mux.HandleFunc("POST /sign-in", s.serveSignIn)
+	mux.HandleFunc("GET /consent", s.serveConsentPage)
+	mux.HandleFunc("POST /consent", s.serveConsent)
 	mux.HandleFunc("GET /register", s.serveRegisterPage)
 	mux.HandleFunc("POST /register", s.serveRegister)
 	mux.HandleFunc("/oidc/", serveUnknownRoute)

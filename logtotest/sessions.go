@@ -9,7 +9,7 @@ import (
 
 const (
 	sessionCookie     = "_session"
-	interactionCookie = "_interaction"
+	interactionCookie = "_interaction_" // the ID of the application follows
 
 	sessionLifetime     = 14 * 24 * time.Hour
 	interactionLifetime = time.Hour
@@ -22,10 +22,19 @@ type session struct {
 	signedInAt time.Time
 	expiresAt  time.Time
 	ended      bool
-	grant      *grant
+	// applications are those that were signed in to, by ID.
+	applications map[string]*participant
 }
 
-// grant is what the user gave to the application in one session. All sign-ins
+// participant is an application within a session.
+type participant struct {
+	// sid is the same for all sign-ins of the application in this session, and
+	// another one for each application.
+	sid   string
+	grant *grant
+}
+
+// grant is what the user gave to an application in one session. All sign-ins
 // of the session share it, so that revoking it ends them all.
 type grant struct {
 	scopes, resources []string
@@ -43,6 +52,29 @@ func (g *grant) extend(request authorizationRequest) {
 	g.offline = g.offline || slices.Contains(request.scopes, "offline_access")
 }
 
+// grantFor returns the application's grant, or nil. The lock is held.
+func (s *session) grantFor(appID string) *grant {
+	if p := s.applications[appID]; p != nil && !p.grant.revoked {
+		return p.grant
+	}
+	return nil
+}
+
+// join makes the application a participant with a grant for the request. The
+// lock is held.
+func (s *session) join(request authorizationRequest) *participant {
+	p := s.applications[request.app.ID]
+	if p == nil {
+		p = &participant{sid: randomToken(), grant: &grant{}}
+		s.applications[request.app.ID] = p
+	}
+	if p.grant.revoked {
+		p.grant = &grant{}
+	}
+	p.grant.extend(request)
+	return p
+}
+
 func containsAll(set, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(value string) bool { return !slices.Contains(set, value) })
 }
@@ -53,6 +85,11 @@ type interaction struct {
 	request   authorizationRequest
 	expiresAt time.Time
 	userID    string // once the user has signed in
+	consented bool   // to a third-party application
+	// onlyConsent says that the user was signed in when it began.
+	onlyConsent bool
+	// joined says that the browser's session is the user's by now.
+	joined bool
 }
 
 func randomToken() string {
@@ -79,44 +116,92 @@ func (s *Server) currentSession(r *http.Request) *session {
 }
 
 // signIn gives the session a new id, against session fixation; a session of
-// another user ends.
+// another user ends, and the applications in it are told.
 func (s *Server) signIn(w http.ResponseWriter, previous *session, userID string) *session {
 	now := s.clock()
+	current := &session{
+		id: randomToken(), userID: userID, signedInAt: now, expiresAt: now.Add(sessionLifetime),
+		applications: map[string]*participant{},
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	current := &session{id: randomToken(), userID: userID, signedInAt: now, expiresAt: now.Add(sessionLifetime)}
+	var replaced *session
 	if previous != nil && previous.userID == userID {
 		delete(s.sessions, previous.id)
 		previous.id, previous.signedInAt, previous.expiresAt = current.id, current.signedInAt, current.expiresAt
 		current = previous
-	} else if previous != nil {
-		s.end(previous)
+	} else {
+		replaced = previous
 	}
 	s.sessions[current.id] = current
+	s.mu.Unlock()
+	if replaced != nil {
+		s.end(replaced)
+	}
 	setCookie(w, sessionCookie, current.id)
 	return current
 }
 
-// end keeps a grant with offline_access alive: such tokens survive a sign-out
-// at Logto until they are revoked. It needs the lock.
+// end tells the applications of the session, and keeps grants with
+// offline_access alive: such tokens survive a sign-out at Logto until they are
+// revoked.
 func (s *Server) end(ended *session) {
+	s.mu.Lock()
+	wasEnded := ended.ended
 	ended.ended = true
 	delete(s.sessions, ended.id)
-	if ended.grant != nil && !ended.grant.offline {
-		ended.grant.revoked = true
+	told := map[string]string{}
+	for id, p := range ended.applications {
+		told[id] = p.sid
+		if !p.grant.offline {
+			p.grant.revoked = true
+		}
+	}
+	s.mu.Unlock()
+	if !wasEnded {
+		s.sendLogoutTokens(ended.userID, told)
 	}
 }
 
+// forgetUser makes every token of the user worthless and ends the user's
+// sessions, without telling anybody: that is what a suspension does.
+func (s *Server) forgetUser(userID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, found := range s.sessions {
+		if found.userID == userID {
+			found.ended = true
+			delete(s.sessions, id)
+		}
+	}
+	for _, tokens := range []map[string]*issuedToken{s.accessTokens, s.refreshTokens} {
+		for _, token := range tokens {
+			if token.source.userID == userID {
+				token.source.grant.revoked = true
+			}
+		}
+	}
+}
+
+// currentInteraction is the one that a sign-in page is shown for.
 func (s *Server) currentInteraction(r *http.Request) *interaction {
-	cookie, err := r.Cookie(interactionCookie)
+	cookie, err := r.Cookie(interactionCookie + r.URL.Query().Get("app_id"))
 	if err != nil {
 		return nil
 	}
+	return s.interactionOf(r, cookie.Value)
+}
+
+// interactionOf returns the interaction if this browser has started it.
+func (s *Server) interactionOf(r *http.Request, uid string) *interaction {
 	now := s.clock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := s.interactions[cookie.Value]
+	found := s.interactions[uid]
+	s.mu.Unlock()
 	if found == nil || now.After(found.expiresAt) {
+		return nil
+	}
+	cookie, err := r.Cookie(interactionCookie + found.request.app.ID)
+	if err != nil || cookie.Value != uid {
 		return nil
 	}
 	return found
@@ -132,6 +217,6 @@ func clearCookie(w http.ResponseWriter, name string) {
 
 // setLogtoCookie writes the header by hand, because http.SetCookie would drop
 // the raw double quotes that Logto's cookie is known for.
-func (s *Server) setLogtoCookie(w http.ResponseWriter) {
-	w.Header().Add("Set-Cookie", `_logto={"appId":"`+s.appID+`"}; Path=/; HttpOnly; SameSite=Lax`)
+func setLogtoCookie(w http.ResponseWriter, appID string) {
+	w.Header().Add("Set-Cookie", `_logto={"appId":"`+appID+`"}; Path=/; HttpOnly; SameSite=Lax`)
 }

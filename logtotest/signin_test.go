@@ -60,7 +60,7 @@ func TestCookiesAreThoseOfLogto(t *testing.T) {
 	back := b.get(submitted.location.String())
 
 	cookies := slices.Concat(first.header.Values("Set-Cookie"), back.header.Values("Set-Cookie"))
-	for _, prefix := range []string{"_interaction=", `_logto={"`, "_session="} {
+	for _, prefix := range []string{"_interaction_", `_logto={"`, "_session="} {
 		i := slices.IndexFunc(cookies, func(c string) bool { return strings.HasPrefix(c, prefix) })
 		if i < 0 {
 			t.Errorf("no cookie %s in %q", prefix, cookies)
@@ -279,7 +279,7 @@ func TestAuthorizationErrorsThatGoToTheApp(t *testing.T) {
 func TestARepeatedParameterIsAnErrorUnlessItIsAResource(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, logtotest.NewServer(t))
-	b.server.RegisterResources("https://api.example.test/")
+	b.server.AddResource(logtotest.Resource{Indicator: "https://api.example.test/"})
 	attempt := b.newSignIn()
 	attempt.parameters.Add("scope", "openid")
 	if got := b.authorize(attempt); got.location.Query().Get("error") != "invalid_request" {

@@ -5,24 +5,29 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	form, failure := s.clientForm(w, r)
+	app, form, failure := s.clientForm(w, r)
 	if failure != nil {
 		writeError(w, failure)
 		return
 	}
 	var answer map[string]any
-	switch form.Get("grant_type") {
-	case "":
+	grantType := form.Get("grant_type")
+	isMachine := app.Type == MachineToMachine
+	switch {
+	case grantType == "":
 		failure = invalidRequest("missing required parameter 'grant_type'")
-	case "authorization_code":
-		answer, failure = s.exchangeCode(form)
-	case "refresh_token":
-		answer, failure = s.refresh(form)
-	case "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:token-exchange":
+	case grantType == "authorization_code" && !isMachine:
+		answer, failure = s.exchangeCode(app, form)
+	case grantType == "refresh_token" && !isMachine:
+		answer, failure = s.refresh(app, form)
+	case grantType == "client_credentials" && isMachine:
+		answer, failure = s.clientCredentials(app, form)
+	case slices.Contains(grantTypes, grantType):
 		failure = invalidRequest("requested grant type is not allowed for this client")
 	default:
 		failure = newError(http.StatusBadRequest, "unsupported_grant_type", "unsupported grant_type requested")
@@ -48,27 +53,30 @@ func require(form url.Values, names ...string) *oidcError {
 	return nil
 }
 
-func (s *Server) exchangeCode(form url.Values) (map[string]any, *oidcError) {
+func (s *Server) exchangeCode(app *Application, form url.Values) (map[string]any, *oidcError) {
 	if failure := require(form, "code", "redirect_uri"); failure != nil {
 		return nil, failure
 	}
-	code, failure := s.consumeCode(form)
+	code, failure := s.consumeCode(app, form)
 	if failure != nil {
 		return nil, failure
 	}
 	signIn := tokenSource{
+		app:       app,
 		session:   code.session,
 		grant:     code.grant,
 		userID:    code.session.userID,
 		nonce:     code.request.nonce,
+		sid:       code.sid,
 		scopes:    code.request.scopes,
 		resources: code.request.resources,
 	}
 	if code.request.authTimeAsked() {
 		signIn.authTime = code.authTime
 	}
-	answer, failure := s.issue(signIn, form["resource"], signIn.scopes)
-	if failure == nil && slices.Contains(signIn.scopes, "offline_access") {
+	// organization_id counts in refreshes only.
+	answer, failure := s.issue(signIn, tokenRequest{resources: form["resource"], scopes: signIn.scopes})
+	if failure == nil && (slices.Contains(signIn.scopes, "offline_access") || app.AlwaysIssueRefreshToken) {
 		answer["refresh_token"] = s.issueRefreshToken(signIn)
 	}
 	return answer, failure
@@ -76,12 +84,12 @@ func (s *Server) exchangeCode(form url.Values) (map[string]any, *oidcError) {
 
 // consumeCode makes its checks in Logto's order: a request that is wrong in
 // another way neither uses the code up nor counts as a replay.
-func (s *Server) consumeCode(form url.Values) (*authorizationCode, *oidcError) {
+func (s *Server) consumeCode(app *Application, form url.Values) (*authorizationCode, *oidcError) {
 	now := s.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	code := s.codes[form.Get("code")]
-	if code == nil || now.After(code.expiresAt) || code.grant.revoked {
+	if code == nil || code.request.app.ID != app.ID || now.After(code.expiresAt) || code.grant.revoked {
 		return nil, invalidGrant()
 	}
 	if verifier := form.Get("code_verifier"); verifier != "" || code.request.codeChallenge != "" {
@@ -108,60 +116,30 @@ func (s *Server) consumeCode(form url.Values) (*authorizationCode, *oidcError) {
 	return code, nil
 }
 
-func (s *Server) refresh(form url.Values) (map[string]any, *oidcError) {
-	if failure := require(form, "refresh_token"); failure != nil {
-		return nil, failure
+// clientCredentials gets a machine a token for itself (RFC 6749, section 4.4).
+func (s *Server) clientCredentials(app *Application, form url.Values) (map[string]any, *oidcError) {
+	target := audience{resource: form.Get("resource"), organizationID: form.Get("organization_id")}
+	_, known := s.resource(target.resource)
+	_, isMember := app.Organizations[target.organizationID]
+	switch {
+	case target.isLogto():
+		return nil, newError(http.StatusBadRequest, "invalid_target", "both `resource` and `organization_id` are not provided")
+	case len(form["resource"]) > 1, target.resource != "" && !known:
+		return nil, invalidTarget()
+	case target.organizationID != "" && !isMember:
+		return nil, newError(http.StatusForbidden, "access_denied", "app has not associated with the organization")
 	}
-	if form.Has("organization_id") {
-		// Better than a token that is not for the organization.
-		return nil, invalidRequest("logtotest does not issue organization tokens")
+	scopes := s.permitted(app.holder(), target, strings.Fields(form.Get("scope")))
+	scope := strings.Join(scopes, " ")
+	answer := map[string]any{"token_type": "Bearer", "scope": scope}
+	if scope == "" {
+		delete(answer, "scope")
+		scope = noScope
 	}
-	value := form.Get("refresh_token")
-	token := s.liveToken(s.refreshTokens, value)
-	if token == nil {
-		return nil, invalidGrant()
+	token, lifetime, err := s.signAccessToken(app.ID, app.ID, target, scope)
+	if err != nil {
+		return nil, serverError(err)
 	}
-	scopes := token.source.scopes
-	if narrowed := strings.Fields(form.Get("scope")); len(narrowed) > 0 {
-		for _, scope := range narrowed {
-			if !slices.Contains(scopes, scope) {
-				failure := newError(http.StatusBadRequest, "invalid_scope", "refresh token missing requested scope")
-				failure.Scope = scope
-				return nil, failure
-			}
-		}
-		scopes = narrowed
-	}
-	answer, failure := s.issue(token.source, form["resource"], scopes)
-	if failure != nil {
-		return nil, failure
-	}
-	answer["refresh_token"] = value
+	answer["access_token"], answer["expires_in"] = token, int(lifetime/time.Second)
 	return answer, nil
-}
-
-func (s *Server) serveRevocation(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	form, failure := s.clientForm(w, r)
-	if failure == nil {
-		failure = require(form, "token")
-	}
-	value := form.Get("token")
-	if failure == nil && strings.Count(value, ".") == 2 {
-		failure = newError(http.StatusBadRequest, "unsupported_token_type",
-			"Structured JWT Tokens cannot be revoked via the revocation_endpoint")
-	}
-	if failure != nil {
-		writeError(w, failure)
-		return
-	}
-	for _, tokens := range []map[string]*issuedToken{s.refreshTokens, s.accessTokens} {
-		if token := s.liveToken(tokens, value); token != nil {
-			s.mu.Lock()
-			token.source.grant.revoked = true
-			s.mu.Unlock()
-		}
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(http.StatusOK)
 }

@@ -159,8 +159,12 @@ func TestRefreshingKeepsTheRefreshTokenAndRenewsTheOthers(t *testing.T) {
 func TestAResourceGivesAJWT(t *testing.T) {
 	t.Parallel()
 	const api = "https://api.example.test/"
-	b := newBrowser(t, logtotest.NewServer(t))
-	b.server.RegisterResources(api, "https://other.example.test/")
+	user := logtotest.DefaultUser()
+	user.Roles = []string{"reader"}
+	b := newBrowser(t, logtotest.NewServer(t, user))
+	b.server.AddResource(logtotest.Resource{Indicator: api, Permissions: []string{"read:things"}})
+	b.server.AddResource(logtotest.Resource{Indicator: "https://other.example.test/"})
+	b.server.AddRole(logtotest.Role{Name: "reader", Permissions: map[string][]string{api: {"read:things"}}})
 	answer := b.tokens("scope", "openid offline_access read:things", "resource", api)
 	if answer["scope"] != "openid offline_access" || strings.Contains(answer["access_token"].(string), ".") {
 		t.Errorf("the code gives %v", answer)

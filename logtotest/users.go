@@ -17,6 +17,20 @@ type User struct {
 
 	Username, Password, Name, Email, PhoneNumber, Picture string
 
+	// Roles are the names of the user's roles; see Server.AddRole.
+	Roles []string
+
+	// Organizations are those that the user is a member of: the names of the
+	// organization roles by the ID of the organization. See
+	// Server.AddOrganization and Server.AddOrganizationRole.
+	Organizations map[string][]string
+
+	// HasMFA is what organizations can require of their members.
+	HasMFA bool
+
+	// IsSuspended keeps the user out; SuspendUser also ends what there is.
+	IsSuspended bool
+
 	// Claims are further claims, or replacements for those made from the other
 	// fields, by claim name: "roles": []string{"admin"}. Each is released with
 	// the scope that it belongs to at Logto; one that Logto does not know, with
@@ -41,6 +55,9 @@ func DefaultUser() User {
 
 // AddUser adds a user, or replaces the one with the same ID, and returns it
 // with the ID and times that it got.
+//
+// A user who is replaced is changed: webhooks are told, tokens stay as they are
+// until the next refresh.
 func (s *Server) AddUser(user User) User {
 	user.ID = cmp.Or(user.ID, strings.ToLower(rand.Text()[:12]))
 	if user.CreatedAt.IsZero() {
@@ -50,15 +67,82 @@ func (s *Server) AddUser(user User) User {
 		user.UpdatedAt = s.startedAt
 	}
 	user.Claims = maps.Clone(user.Claims)
+	user.Roles = slices.Clone(user.Roles)
+	user.Organizations = maps.Clone(user.Organizations)
 
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID }); i >= 0 {
+	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID })
+	if i >= 0 {
 		s.users[i] = user
 	} else {
 		s.users = append(s.users, user)
 	}
+	s.mu.Unlock()
+	if i >= 0 {
+		s.sendUserWebhook("User.Data.Updated", user, nil)
+	}
 	return user
+}
+
+// SuspendUser keeps the user out: tokens are worthless from now on and nobody is
+// told but webhooks. With false it lets the user in again, who then has to sign
+// in.
+func (s *Server) SuspendUser(id string, suspended bool) {
+	if user, ok := s.changeUser(id, func(u *User) { u.IsSuspended = suspended }); ok {
+		if suspended {
+			s.forgetUser(id)
+		}
+		s.sendUserWebhook("User.SuspensionStatus.Updated", user, nil)
+	}
+}
+
+// DeleteUser removes the user: the next refresh and the next user info fail, and
+// nobody is told but webhooks.
+func (s *Server) DeleteUser(id string) {
+	user, ok := s.user(func(u User) bool { return u.ID == id })
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == id })
+	s.mu.Unlock()
+	s.sendUserWebhook("User.Deleted", user, nil)
+}
+
+// SetMembership makes the user a member of an organization with these roles, or,
+// with nil, none any more.
+func (s *Server) SetMembership(userID, organizationID string, roles []string) {
+	change := map[string]any{}
+	_, ok := s.changeUser(userID, func(u *User) {
+		organizations := maps.Clone(u.Organizations)
+		if organizations == nil {
+			organizations = map[string][]string{}
+		}
+		if roles == nil {
+			delete(organizations, organizationID)
+			change["removedUserIds"] = []string{userID}
+		} else {
+			if _, was := organizations[organizationID]; !was {
+				change["addedUserIds"] = []string{userID}
+			}
+			organizations[organizationID] = slices.Clone(roles)
+		}
+		u.Organizations = organizations
+	})
+	if ok {
+		s.sendMembershipWebhook(organizationID, change)
+	}
+}
+
+func (s *Server) changeUser(id string, change func(*User)) (User, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id })
+	if i < 0 {
+		return User{}, false
+	}
+	change(&s.users[i])
+	return s.users[i], true
 }
 
 func (s *Server) user(match func(User) bool) (User, bool) {
@@ -99,7 +183,7 @@ var claimScope = map[string]string{
 // turns them on.
 var userInfoOnly = []string{"custom_data", "identities", "sso_identities", "organization_data"}
 
-func (u User) userInfo(scopes []string) map[string]any {
+func (s *Server) userInfo(u User, scopes []string) map[string]any {
 	all := map[string]any{
 		"name":                  orNull(u.Name),
 		"username":              orNull(u.Username),
@@ -113,11 +197,9 @@ func (u User) userInfo(scopes []string) map[string]any {
 		"custom_data":           map[string]any{},
 		"identities":            map[string]any{},
 		"sso_identities":        []any{},
-		"roles":                 []any{},
-		"organizations":         []any{},
-		"organization_data":     []any{},
-		"organization_roles":    []any{},
+		"roles":                 append([]string{}, u.Roles...),
 	}
+	maps.Copy(all, s.organizationClaims(u))
 	if u.Username != "" {
 		all["preferred_username"] = u.Username
 	}
@@ -131,12 +213,19 @@ func (u User) userInfo(scopes []string) map[string]any {
 	return released
 }
 
-func (u User) idTokenClaims(scopes []string) map[string]any {
-	claims := u.userInfo(scopes)
-	for _, name := range userInfoOnly {
-		delete(claims, name)
+func (s *Server) organizationClaims(u User) map[string]any {
+	ids, data, roles := []string{}, []any{}, []string{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(u.Organizations)) {
+		organization := s.organizations[id]
+		ids = append(ids, id)
+		data = append(data, map[string]any{"id": id, "name": organization.Name, "description": orNull(organization.Description)})
+		for _, role := range u.Organizations[id] {
+			roles = append(roles, id+":"+role)
+		}
 	}
-	return claims
+	return map[string]any{"organizations": ids, "organization_data": data, "organization_roles": roles}
 }
 
 func orNull(value string) any {

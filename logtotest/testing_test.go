@@ -1,0 +1,259 @@
+package logtotest_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// newApp is an application without a listener.
+func newApp(t *testing.T, cfg logtogin.Config, mount string) (*gin.Engine, *logtogin.Auth) {
+	t.Helper()
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	auth, err := logtogin.Register(router.Group(mount), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := auth.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	router.GET("/profile", auth.Guard(), func(c *gin.Context) {
+		info, err := auth.UserInfo(c)
+		if err != nil {
+			c.AbortWithStatus(http.StatusBadGateway)
+			return
+		}
+		c.JSON(http.StatusOK, info)
+	})
+	return router, auth
+}
+
+func read(t *testing.T, client *http.Client, address string) (status int, body string) {
+	t.Helper()
+	response, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(raw)
+}
+
+func TestSignInNeedsNoSockets(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ base, mount, path string }{
+		"on https":                        {"https://app.example.com", "/", ""},
+		"on localhost":                    {"http://localhost:8080", "/", ""},
+		"behind a path":                   {"https://example.com/app", "/", ""},
+		"in a group":                      {"https://app.example.com", "/auth", "/auth/sign-in"},
+		"from a guarded page":             {"https://app.example.com", "/", "/profile"},
+		"from a guarded page in a group":  {"https://app.example.com", "/auth", "/profile"},
+		"from the registration's address": {"https://app.example.com", "/", "/sign-up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			cfg := logto.Config(test.base)
+			router, _ := newApp(t, cfg, test.mount)
+			var client *http.Client
+			if test.path == "" {
+				client = logto.SignIn(t, router, logtotest.DefaultUser())
+			} else {
+				client = logto.SignInAt(t, router, test.path, logtotest.DefaultUser())
+			}
+			path := strings.TrimPrefix(test.base, "https://example.com") + "/profile"
+			if !strings.HasPrefix(path, "/") {
+				path = "/profile"
+			}
+			status, body := read(t, client, path)
+			if status != http.StatusOK || !strings.Contains(body, `"username":"alice"`) {
+				t.Errorf("%d %s", status, body)
+			}
+			if status, _ := read(t, client, test.base+"/profile"); status != http.StatusOK {
+				t.Errorf("by the whole address: %d", status)
+			}
+			if calls := logto.Calls(); calls.Token != 1 {
+				t.Errorf("%+v", calls)
+			}
+		})
+	}
+}
+
+func TestUsersWhoSignInAreAddedIfNeedBe(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, _ := newApp(t, logto.Config("https://app.example.com"), "/")
+	bob := logto.AddUser(logtotest.User{Username: "bob"})
+	for want, user := range map[string]logtotest.User{
+		`"username":"bob"`:   {ID: bob.ID},
+		`"username":"carol"`: {Username: "carol", Roles: []string{"admin"}},
+		`"sub":"dave"`:       {ID: "dave"},
+	} {
+		if _, body := read(t, logto.SignIn(t, router, user), "/profile"); !strings.Contains(body, want) {
+			t.Errorf("%s: %s", want, body)
+		}
+	}
+}
+
+func TestSeveralUsersInOneTest(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, _ := newApp(t, logto.Config("https://app.example.com"), "/")
+	alice := logto.SignIn(t, router, logtotest.DefaultUser())
+	bob := logto.SignIn(t, router, logtotest.User{Username: "bob"})
+	for want, client := range map[string]*http.Client{"alice": alice, "bob": bob} {
+		if _, body := read(t, client, "/profile"); !strings.Contains(body, `"username":"`+want+`"`) {
+			t.Errorf("%s: %s", want, body)
+		}
+	}
+	if status, _ := read(t, alice, "/sign-out"); status != http.StatusOK { // on the server's page
+		t.Errorf("%d", status)
+	}
+	if status, body := read(t, bob, "/profile"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestTheClockOfConfigIsTheServers(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	cfg := logto.Config("https://app.example.com")
+	cfg.SessionLifetime = time.Hour
+	router, _ := newApp(t, cfg, "/")
+	client := logto.SignIn(t, router, logtotest.DefaultUser())
+	logto.Advance(59 * time.Minute)
+	if status, body := read(t, client, "/profile"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if calls := logto.Calls(); calls.Token != 1 {
+		t.Errorf("%+v", calls)
+	}
+	logto.Advance(time.Minute)
+	// The browser is still signed in at the server, which asks for nothing.
+	if status, _ := read(t, client, "/profile"); status != http.StatusOK || logto.Calls().Token != 2 {
+		t.Errorf("%d, %+v", status, logto.Calls())
+	}
+}
+
+func TestTokensForTestsOfAnAPI(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	alice := logto.AddUser(logtotest.User{ID: "alice"})
+	for name, test := range map[string]struct {
+		token string
+		want  map[string]any
+	}{
+		"for an API":                    {logto.AccessToken(alice, "https://api.example.test/", "read", "write"), map[string]any{"sub": "alice", "aud": "https://api.example.test/", "scope": "read write", "client_id": logto.AppID(), "organization_id": nil}},
+		"for an organization":           {logto.OrganizationToken(alice, "org", "", "manage"), map[string]any{"sub": "alice", "aud": "urn:logto:organization:org", "scope": "manage", "organization_id": nil}},
+		"for an API in an organization": {logto.OrganizationToken(alice, "org", "https://api.example.test/"), map[string]any{"sub": "alice", "aud": "https://api.example.test/", "scope": "", "organization_id": "org"}},
+		"for a machine":                 {logto.MachineToken("robot", "https://api.example.test/", "read"), map[string]any{"sub": "robot", "client_id": "robot", "scope": "read"}},
+	} {
+		header, claims := decodeToken(t, test.token)
+		if header["typ"] != "at+jwt" {
+			t.Errorf("%s: %v", name, header)
+		}
+		for claim, want := range test.want {
+			if claims[claim] != want {
+				t.Errorf("%s: %s is %v, want %v", name, claim, claims[claim], want)
+			}
+		}
+	}
+}
+
+func TestWebhooksAreSentAndSigned(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, _ := newApp(t, logto.Config("https://app.example.com"), "/")
+	var got []map[string]any
+	router.POST("/hook", func(c *gin.Context) {
+		body, err := io.ReadAll(c.Request.Body)
+		if err != nil || c.GetHeader("logto-signature-sha-256") != logtotest.WebhookSignature("key", string(body)) {
+			t.Errorf("%v, signature %q", err, c.GetHeader("logto-signature-sha-256"))
+		}
+		var event map[string]any
+		if err := json.Unmarshal(body, &event); err != nil {
+			t.Error(err)
+		}
+		got = append(got, event)
+	})
+	logto.Serve("https://app.example.com", router)
+	logto.AddWebhook(logtotest.Webhook{URL: "https://app.example.com/hook", SigningKey: "key"})
+	logto.AddWebhook(logtotest.Webhook{URL: "https://app.example.com/hook", SigningKey: "key", Events: []string{"nothing"}})
+	alice := logto.AddUser(logtotest.User{ID: "alice", Username: "alice"})
+	organization := logto.AddOrganization(logtotest.Organization{Name: "Acme"})
+	alice.Name = "Alice"
+	logto.AddUser(alice)
+	logto.SetMembership("alice", organization.ID, []string{"member"})
+	logto.SetMembership("alice", organization.ID, nil)
+	logto.SuspendUser("alice", true)
+	logto.DeleteUser("alice")
+	logto.DeleteUser("nobody")
+	var names []string
+	for _, event := range got {
+		names = append(names, event["event"].(string))
+		if _, err := time.Parse(time.RFC3339, event["createdAt"].(string)); err != nil || event["hookId"] == "" {
+			t.Errorf("%v", event)
+		}
+	}
+	want := "User.Data.Updated Organization.Membership.Updated Organization.Membership.Updated User.SuspensionStatus.Updated User.Deleted"
+	if strings.Join(names, " ") != want {
+		t.Errorf("%q", names)
+	}
+	if data := got[3]["data"].(map[string]any); data["isSuspended"] != true || data["id"] != "alice" {
+		t.Errorf("%v", got[3])
+	}
+	if deliveries := logto.Deliveries(); len(deliveries) != 5 || deliveries[0].Status != http.StatusOK {
+		t.Errorf("%+v", deliveries)
+	}
+}
+
+func TestBackchannelLogoutReachesEveryApplicationOfTheSession(t *testing.T) {
+	t.Parallel()
+	server := logtotest.NewServer(t)
+	told := map[string]map[string]any{}
+	received := gin.New()
+	for _, app := range []string{"first", "second", "third"} {
+		received.POST("/"+app, func(c *gin.Context) {
+			_, claims := decodeToken(t, c.PostForm("logout_token"))
+			told[app] = claims
+			if app == "second" {
+				c.Status(http.StatusBadRequest)
+			}
+		})
+	}
+	server.Serve("https://app.example.com", received)
+	first := server.Application()
+	first.BackchannelLogoutURI, first.BackchannelLogoutSessionRequired = "https://app.example.com/first", true
+	server.AddApplication(first)
+	second := server.AddApplication(logtotest.Application{BackchannelLogoutURI: "https://app.example.com/second"})
+	server.AddApplication(logtotest.Application{ID: "third", BackchannelLogoutURI: "https://app.example.com/third"})
+
+	b := newBrowser(t, server)
+	_, idToken := decodeToken(t, b.tokens()["id_token"])
+	if sid, _ := idToken["sid"].(string); sid == "" {
+		t.Errorf("no sid in %v", idToken)
+	}
+	b.callback(b.newSignIn("client_id", second.ID))
+	b.signOut(url.Values{"client_id": {first.ID}})
+	if len(told) != 2 || told["first"]["sid"] != idToken["sid"] || told["first"]["aud"] != first.ID || told["second"]["sid"] != nil || told["first"]["sub"] != idToken["sub"] {
+		t.Errorf("told %v", told)
+	}
+	if events, _ := told["first"]["events"].(map[string]any); events["http://schemas.openid.net/event/backchannel-logout"] == nil {
+		t.Errorf("%v", told["first"])
+	}
+}
