@@ -32,7 +32,7 @@ func TestEncryptedTokensAreNotOpened(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			logto.ChangeIDToken(func(token *logtotest.IDToken) {
+			logto.ChangeIDToken(func(token *logtotest.JWT) {
 				token.Raw = encode([]byte(header)) + ".." + encode(make([]byte, 12)) + "." + encode(make([]byte, 1000)) + "." + encode(make([]byte, 16))
 				if strings.Contains(name, "three") {
 					token.Raw = encode([]byte(header)) + ".e30.AAAA"
@@ -69,11 +69,11 @@ func TestKeysCanRotateWithoutARestart(t *testing.T) {
 		t.Errorf("%d fetches of the keys", calls.Keys)
 	}
 	// A key that is withdrawn is not believed for long.
-	var old *logtotest.IDToken
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { old = token })
+	var old *logtotest.JWT
+	logto.ChangeIDToken(func(token *logtotest.JWT) { old = token })
 	newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser())
 	kid, key, algorithm := old.Header["kid"], old.Key, old.Algorithm
-	logto.ChangeIDToken(func(token *logtotest.IDToken) {
+	logto.ChangeIDToken(func(token *logtotest.JWT) {
 		token.Header["kid"], token.Header["alg"], token.Key, token.Algorithm = kid, algorithm, key, algorithm
 	})
 	for range 2 {
@@ -97,14 +97,14 @@ func TestKeysOfOneTenantSignNothingForAnother(t *testing.T) {
 	}
 	one.ChangeKeys(sameKid)
 	two.ChangeKeys(sameKid)
-	var ofTwo *logtotest.IDToken
-	two.ChangeIDToken(func(token *logtotest.IDToken) { token.Header["kid"] = "the same"; ofTwo = token })
+	var ofTwo *logtotest.JWT
+	two.ChangeIDToken(func(token *logtotest.JWT) { token.Header["kid"] = "the same"; ofTwo = token })
 	first, second := newApplication(t, one, nil), newApplication(t, two, nil)
 	if page := newBrowser(t).signIn(second.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK {
 		t.Fatalf("%d %s", page.status, page.body)
 	}
 	for ofAnother, status := range map[bool]int{false: http.StatusOK, true: http.StatusBadRequest} {
-		one.ChangeIDToken(func(token *logtotest.IDToken) {
+		one.ChangeIDToken(func(token *logtotest.JWT) {
 			token.Header["kid"] = "the same"
 			if ofAnother {
 				token.Key = ofTwo.Key
@@ -146,7 +146,7 @@ func TestEmptyClaimsAreNobodys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["sub"] = sub })
+			logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["sub"] = sub })
 			app := newApplication(t, logto, nil)
 			if page := newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusBadRequest {
 				t.Errorf("%d %s", page.status, page.body)
@@ -193,7 +193,7 @@ func TestALongIDTokenIsNoHint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["custom"] = test.claim })
+			logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom"] = test.claim })
 			app := newApplication(t, logto, nil)
 			var address string
 			app.router.GET("/leave", func(c *gin.Context) {

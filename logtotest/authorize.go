@@ -195,7 +195,7 @@ func (s *Server) answer(w http.ResponseWriter, request authorizationRequest, sta
 		parameters.Set("state", request.state)
 	}
 	parameters.Set("iss", s.Issuer())
-	if change := s.currentFaults().callback; change != nil {
+	if change := s.currentHooks().callback; change != nil {
 		parameters = change(parameters)
 	}
 	switch request.responseMode {

@@ -56,7 +56,7 @@ func (s *Server) LogoutToken(appID, userID, sid string) (string, error) {
 	if sid != "" {
 		claims["sid"] = sid
 	}
-	return s.signToken(claims, map[string]any{"typ": "logout+jwt"}, s.currentFaults().logoutToken)
+	return s.signToken(claims, map[string]any{"typ": "logout+jwt"}, s.currentHooks().logoutToken)
 }
 
 // Delivery is what the server has sent to an application, and what came of it.

@@ -47,7 +47,7 @@ func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Hand
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		*count++
-		intercept := s.faults.intercept[endpoint]
+		intercept := s.hooks.intercept[endpoint]
 		s.mu.Unlock()
 		if intercept != nil {
 			intercept(w, r, handler)

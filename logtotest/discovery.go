@@ -33,7 +33,7 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 	// As at Logto, the addresses follow the host that was asked and the issuer
 	// does not.
 	oidc := baseURL(r) + "/oidc"
-	document, err := changed(s.currentFaults().discovery, map[string]any{
+	document, err := changed(s.currentHooks().discovery, map[string]any{
 		"issuer":                                s.Issuer(),
 		"authorization_endpoint":                oidc + "/auth",
 		"device_authorization_endpoint":         oidc + "/device/auth",

@@ -1,231 +1,183 @@
 package logtotest_test
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
-func TestCallsAreCounted(t *testing.T) {
-	t.Parallel()
-	b := newBrowser(t, logtotest.NewServer(t))
-	answer := b.tokens()
-	b.userInfo(answer["access_token"].(string))
-	b.get(b.server.Endpoint() + "/oidc/.well-known/openid-configuration")
-	b.get(b.server.Endpoint() + "/oidc/jwks")
-	b.post(b.server.Endpoint()+"/oidc/token/revocation", nil)
-	b.signOut(nil)
-	want := logtotest.Calls{Discovery: 1, Keys: 1, Authorization: 1, Token: 1, UserInfo: 1, Revocation: 1, EndSession: 1}
-	if got := b.server.Calls(); got != want {
-		t.Errorf("got %+v", got)
-	}
-	b.server.ResetCalls()
-	if got := b.server.Calls(); got != (logtotest.Calls{}) {
-		t.Errorf("got %+v", got)
-	}
-}
-
-func TestAnInterceptedEndpoint(t *testing.T) {
-	t.Parallel()
-	b := newBrowser(t, logtotest.NewServer(t))
-	keys := b.server.Endpoint() + "/oidc/jwks"
-	b.server.Intercept(logtotest.Keys, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.URL.Query().Has("down") {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
+// outcome of a sign-in by a browser that knows the user already.
+func signInAmid(t *testing.T, fault logtotest.Fault) (server *logtotest.Server, signedIn bool, userInfo error) {
+	t.Helper()
+	server = logtotest.NewServer(t)
+	cfg := server.Config("https://app.example.com")
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	router, auth := newApp(t, cfg, "/")
+	userInfo = errors.New("never asked")
+	router.GET("/look", func(c *gin.Context) {
+		if signedIn = auth.IsAuthenticated(c); signedIn {
+			_, userInfo = auth.UserInfo(c)
 		}
-		w.Header().Set("X-Passed", "on")
-		next.ServeHTTP(w, r)
 	})
-	if got := b.get(keys + "?down"); got.status != http.StatusServiceUnavailable {
-		t.Errorf("down: %d", got.status)
+	client := server.SignIn(t, router, logtotest.DefaultUser())
+	// Signed out here and not at the server, which then asks for nothing.
+	router.GET("/leave", func(c *gin.Context) {
+		if _, err := auth.SignOutURL(c, logtogin.SignOutOptions{LocalOnly: true}); err != nil {
+			t.Error(err)
+		}
+	})
+	read(t, client, "/leave")
+	if err := server.RotateKey("ES384"); err != nil { // and the keys have to be fetched
+		t.Fatal(err)
 	}
-	if got := b.get(keys); got.status != http.StatusOK || got.header.Get("X-Passed") != "on" {
-		t.Errorf("passed on: %d", got.status)
-	}
-	b.server.Intercept(logtotest.Keys, nil)
-	if got := b.get(keys + "?down"); got.status != http.StatusOK {
-		t.Errorf("honest again: %d", got.status)
-	}
-	if got := b.server.Calls().Keys; got != 3 {
-		t.Errorf("%d calls", got)
-	}
+	server.Misbehave(fault)
+	server.ResetCalls()
+	_, _ = client.Get("/sign-in")
+	read(t, client, "/look")
+	return server, signedIn, userInfo
 }
 
-func TestAnswersThatAreChanged(t *testing.T) {
+func TestFaultsHappenAndApplicationsSurviveThem(t *testing.T) {
 	t.Parallel()
-	add := func(document map[string]any) any {
-		document["changed"] = true
-		return document
-	}
-	b := newBrowser(t, logtotest.NewServer(t))
-	discovery := func() response { return b.get(b.server.Endpoint() + "/oidc/.well-known/openid-configuration") }
-	keys := func() response { return b.get(b.server.Endpoint() + "/oidc/jwks") }
-	token := func() response {
-		attempt := b.newSignIn()
-		return b.token(codeForm(b.callback(attempt).Get("code"), attempt))
-	}
-	userInfo := func() response {
-		return b.userInfo(b.tokens()["access_token"].(string))
-	}
-	for name, test := range map[string]struct {
-		change func(func(map[string]any) any)
-		get    func() response
-	}{
-		"discovery": {b.server.ChangeDiscovery, discovery},
-		"keys":      {b.server.ChangeKeys, keys},
-		"token":     {b.server.ChangeTokenAnswer, token},
-		"user info": {b.server.ChangeUserInfo, userInfo},
-	} {
-		t.Run(name, func(t *testing.T) {
-			test.change(add)
-			if got := decode(t, test.get().body); got["changed"] != true || len(got) < 2 {
-				t.Errorf("got %v", got)
+	for _, fault := range logtotest.Faults() {
+		switch fault.Name {
+		case "SlowToken", "RevocationDown": // below
+			continue
+		}
+		if strings.HasPrefix(fault.Name, "LogoutToken") {
+			continue
+		}
+		if strings.Contains(fault.Name, "Discovery") || fault.Name == "MissingTokenEndpoint" {
+			// An application that knows the metadata keeps them.
+			server := logtotest.NewServer(t)
+			server.Misbehave(fault)
+			if _, auth := newApp(t, server.Config("https://app.example.com"), "/"); !errors.Is(auth.Ready(t.Context()), logtogin.ErrProviderUnavailable) {
+				t.Errorf("%s: it is ready", fault.Name)
 			}
-			test.change(func(map[string]any) any { return json.RawMessage("{") })
-			if got := test.get(); got.body != "{" || got.status != http.StatusOK {
-				t.Errorf("got %v", got)
+			continue
+		}
+		t.Run(fault.Name, func(t *testing.T) {
+			t.Parallel()
+			server, signedIn, userInfo := signInAmid(t, fault)
+			ofUserInfo := strings.Contains(fault.Name, "UserInfo")
+			if signedIn != (fault.Harmless || ofUserInfo) {
+				t.Errorf("signed in: %v, after %+v", signedIn, server.Calls())
 			}
-			test.change(nil)
-			if got := decode(t, test.get().body); got["changed"] != nil {
-				t.Errorf("got %v", got)
+			if signedIn && (userInfo != nil) != ofUserInfo {
+				t.Errorf("user info: %v", userInfo)
 			}
 		})
 	}
 }
 
-func TestACallbackThatIsChanged(t *testing.T) {
+func TestEveryFaultIsListedUnderItsName(t *testing.T) {
 	t.Parallel()
-	b := newBrowser(t, logtotest.NewServer(t))
-	b.server.ChangeCallback(func(parameters url.Values) url.Values {
-		parameters.Del("iss")
-		return parameters
-	})
-	if got := b.callback(b.newSignIn()); got.Has("iss") || got.Get("code") == "" {
-		t.Errorf("got %v", got)
+	source, err := os.ReadFile("faults.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	b.server.ChangeCallback(nil)
-	if got := b.callback(b.newSignIn()); !got.Has("iss") {
-		t.Errorf("got %v", got)
+	declared := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^\t([A-Z]\w+) += (?:Fault\{Name: |[a-zA-Z(]*Fault\(|everywhere\(|harmless\()`).FindAllStringSubmatch(string(source), -1) {
+		declared[match[1]] = true
+	}
+	seen := map[string]bool{}
+	for _, fault := range logtotest.Faults() {
+		if !declared[fault.Name] || seen[fault.Name] {
+			t.Errorf("%q is no variable, or is listed twice", fault.Name)
+		}
+		seen[fault.Name] = true
+	}
+	if len(seen) != len(declared) || len(seen) < 60 {
+		t.Errorf("%d are listed and %d declared", len(seen), len(declared))
 	}
 }
 
-func TestAnIDTokenThatIsChanged(t *testing.T) {
-	t.Parallel()
-	b := newBrowser(t, logtotest.NewServer(t))
-	for name, test := range map[string]struct {
-		change func(*logtotest.JWT)
-		want   func(t *testing.T, token string)
-	}{
-		"in its claims": {func(token *logtotest.JWT) {
-			token.Claims["iss"] = "https://evil.example"
-			token.Claims["exp"] = token.Claims["iat"]
-		}, func(t *testing.T, token string) {
-			if _, claims := decodeToken(t, token); claims["iss"] != "https://evil.example" || claims["exp"] != claims["iat"] {
-				t.Errorf("claims %v", claims)
-			}
-		}},
-		"in its header": {func(token *logtotest.JWT) { delete(token.Header, "kid") }, func(t *testing.T, token string) {
-			if header, _ := decodeToken(t, token); header["kid"] != nil || header["alg"] != "ES384" {
-				t.Errorf("header %v", header)
-			}
-		}},
-		"to have no signature": {func(token *logtotest.JWT) {
-			token.Header["alg"], token.Algorithm = "none", "none"
-		}, func(t *testing.T, token string) {
-			if !strings.HasSuffix(token, ".") {
-				t.Errorf("token %s", token)
-			}
-		}},
-		"to be signed with a secret": {func(token *logtotest.JWT) {
-			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", []byte("secret")
-		}, func(t *testing.T, token string) {
-			header, claims := decodeToken(t, token)
-			if want, err := logtotest.SignToken("HS256", []byte("secret"), header, claims); err != nil || token != want {
-				t.Errorf("token %s, want %s", token, want)
-			}
-		}},
-		"as a whole": {func(token *logtotest.JWT) { token.Raw = "not a token" }, func(t *testing.T, token string) {
-			if token != "not a token" {
-				t.Errorf("token %s", token)
-			}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b.server.ChangeIDToken(test.change)
-			test.want(t, b.tokens()["id_token"].(string))
-		})
-	}
-	b.server.ChangeIDToken(func(token *logtotest.JWT) { token.Key = "unusable" })
-	attempt := b.newSignIn()
-	b.token(codeForm(b.callback(attempt).Get("code"), attempt)).wantError(t, http.StatusInternalServerError, "server_error")
-	b.server.ChangeIDToken(nil)
-	if header, _ := decodeToken(t, b.tokens()["id_token"]); header["kid"] == nil {
-		t.Errorf("header %v", header)
-	}
-}
-
-func TestHooksMayBeSetAndMayCallTheServerWhileRequestsRun(t *testing.T) {
+func TestLogoutTokenFaults(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)
-	var running sync.WaitGroup
-	for range 8 {
-		b := newBrowser(t, server)
-		running.Go(func() { b.tokens() })
-		running.Go(func() {
-			server.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["calls"] = server.Calls().Token })
-			server.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				server.Intercept(logtotest.Token, nil)
-				next.ServeHTTP(w, r)
-			})
-			if err := server.RotateKey("ES256"); err != nil {
-				t.Error(err)
-			}
-			server.AddUser(logtotest.User{Username: "bob"})
-		})
+	honest, err := server.LogoutToken(server.AppID(), "alice", "sid")
+	if err != nil {
+		t.Fatal(err)
 	}
-	running.Wait()
+	honestHeader, honestClaims := decodeToken(t, honest)
+	for _, fault := range logtotest.Faults() {
+		if !strings.HasPrefix(fault.Name, "LogoutToken") {
+			continue
+		}
+		server.Misbehave(fault)
+		token, err := server.LogoutToken(server.AppID(), "alice", "sid")
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, claims := decodeToken(t, token)
+		same := header["alg"] == honestHeader["alg"] && len(claims) == len(honestClaims)
+		for name, value := range honestClaims {
+			if text, isText := value.(string); isText && name != "jti" && claims[name] != text {
+				same = false
+			}
+		}
+		if events, _ := claims["events"].(map[string]any); same && events["http://schemas.openid.net/event/backchannel-logout"] != nil &&
+			claims["exp"].(float64) >= honestClaims["exp"].(float64) {
+			t.Errorf("%s changes nothing: %v", fault.Name, claims)
+		}
+	}
 }
 
-func TestCloseEndsWhatIsGoingOn(t *testing.T) {
+func TestSlowTokenAnswersNobody(t *testing.T) {
 	t.Parallel()
-	server, err := logtotest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	started, ended := make(chan struct{}), make(chan struct{})
-	server.Intercept(logtotest.Token, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-		close(started)
-		<-r.Context().Done()
-		close(ended)
-	})
-	failed := make(chan error, 1)
-	go func() {
-		answer, err := http.PostForm(server.Endpoint()+"/oidc/token", url.Values{"a": {"b"}})
-		if err == nil {
-			err = answer.Body.Close()
+	server := logtotest.NewServer(t)
+	server.Misbehave(logtotest.SlowToken)
+	for name, client := range map[string]*http.Client{"without a socket": server.Client(), "with one": {Transport: &http.Transport{}}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := make(chan struct{})
+		server.Intercept(logtotest.Token, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			close(asked)
+			<-r.Context().Done()
+		})
+		go func() { <-asked; cancel() }()
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.Endpoint()+"/oidc/token", strings.NewReader(url.Values{}.Encode()))
+		if err != nil {
+			t.Fatal(err)
 		}
-		failed <- err
-	}()
-	<-started
-	server.Close()
-	server.Close()
-	select {
-	case <-ended:
-	default:
-		t.Error("a handler is still running")
+		if response, err := client.Do(request); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v %v", name, response, err)
+		}
+		client.CloseIdleConnections()
 	}
-	if err := <-failed; err == nil {
-		t.Error("the call got an answer")
+}
+
+func TestFaultsAddUpAndGo(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, logtotest.NewServer(t))
+	b.server.Misbehave(logtotest.WrongNonce, logtotest.MissingIssuedAt, logtotest.MissingScope, logtotest.RevocationDown)
+	attempt := b.newSignIn()
+	answer := decode(t, b.token(codeForm(b.callback(attempt).Get("code"), attempt)).body)
+	_, claims := decodeToken(t, answer["id_token"])
+	if claims["nonce"] != attempt.parameters.Get("nonce")+"1" || claims["iat"] != nil || answer["scope"] != nil {
+		t.Errorf("%v %v", answer, claims)
 	}
-	fresh, err := logtotest.Start(logtotest.User{Username: "bob"})
-	if err != nil {
-		t.Fatal(err)
+	revoke := func() int {
+		return b.post(b.server.Endpoint()+"/oidc/token/revocation", url.Values{"token": {"x"}}, b.asApp()).status
 	}
-	fresh.Close()
+	if status := revoke(); status != http.StatusServiceUnavailable {
+		t.Errorf("%d", status)
+	}
+	b.server.Behave()
+	if status := revoke(); status != http.StatusOK {
+		t.Errorf("afterwards: %d", status)
+	}
+	if _, claims := decodeToken(t, b.tokens()["id_token"]); claims["iat"] == nil {
+		t.Errorf("afterwards: %v", claims)
+	}
 }

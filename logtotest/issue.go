@@ -177,7 +177,7 @@ func (s *Server) signAccessToken(appID, subject string, target audience, scope s
 	if target.resource != "" && target.organizationID != "" {
 		claims["organization_id"] = target.organizationID
 	}
-	token, err = s.signToken(claims, map[string]any{"typ": "at+jwt"}, s.currentFaults().accessToken)
+	token, err = s.signToken(claims, map[string]any{"typ": "at+jwt"}, s.currentHooks().accessToken)
 	return token, lifetime, err
 }
 
@@ -200,7 +200,7 @@ func (s *Server) signIDToken(user User, source tokenSource, scopes []string) (st
 	claims["exp"] = now.Add(idTokenLifetime).Unix()
 	claims["iat"] = now.Unix()
 	claims["iss"] = s.Issuer()
-	return s.signToken(claims, nil, s.currentFaults().idToken)
+	return s.signToken(claims, nil, s.currentHooks().idToken)
 }
 
 // signToken signs with the current key, after change has had its way.

@@ -118,7 +118,7 @@ func (s *Server) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	for _, key := range s.currentKeys() {
 		keys = append(keys, maps.Clone(key.jwk))
 	}
-	set, err := changed(s.currentFaults().keys, map[string]any{"keys": keys})
+	set, err := changed(s.currentHooks().keys, map[string]any{"keys": keys})
 	if err != nil {
 		writeError(w, serverError(err))
 		return

@@ -82,7 +82,7 @@ type Server struct {
 	accessTokens      map[string]*issuedToken
 	refreshTokens     map[string]*issuedToken
 	calls             Calls
-	faults            faults
+	hooks             hooks
 }
 
 // Start starts a server on a free port of 127.0.0.1. Without users it knows

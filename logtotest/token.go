@@ -36,7 +36,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		writeError(w, failure)
 		return
 	}
-	document, err := changed(s.currentFaults().tokenAnswer, answer)
+	document, err := changed(s.currentHooks().tokenAnswer, answer)
 	if err != nil {
 		writeError(w, serverError(err))
 		return

@@ -93,6 +93,8 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 		}()
 		handler.ServeHTTP(w, incoming)
 	})
+	// A test that forgets to close a body must not keep Close waiting.
+	forget := context.AfterFunc(t.server.lifetime, cancel)
 	stop := context.AfterFunc(ctx, func() { _ = writing.CloseWithError(context.Canceled) })
 	select {
 	case <-w.started:
@@ -103,7 +105,7 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 	return &http.Response{
 		Status: http.StatusText(w.status), StatusCode: w.status, Header: w.sent,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: &pipeBody{Reader: body, close: func() { stop(); cancel(); _ = body.Close() }}, ContentLength: -1, Request: request,
+		Body: &pipeBody{Reader: body, close: func() { forget(); stop(); cancel(); _ = body.Close() }}, ContentLength: -1, Request: request,
 	}, nil
 }
 

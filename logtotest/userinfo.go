@@ -40,7 +40,7 @@ func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		writeError(w, invalidGrant())
 		return
 	}
-	document, err := changed(s.currentFaults().userInfo, s.userInfo(user, token.scopes))
+	document, err := changed(s.currentHooks().userInfo, s.userInfo(user, token.scopes))
 	if err != nil {
 		writeError(w, serverError(err))
 		return

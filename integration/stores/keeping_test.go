@@ -283,7 +283,7 @@ func theApplicationsSessionLivesBeside(t *testing.T, w *world) {
 
 // withAccessToken lets Logto issue an access token of its own length.
 func withAccessToken(logto *logtotest.Server, length int) {
-	logto.ChangeIDToken(func(token *logtotest.IDToken) { delete(token.Claims, "at_hash") })
+	logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "at_hash") })
 	logto.ChangeTokenAnswer(func(answer map[string]any) any {
 		answer["access_token"] = strings.Repeat("a", length)
 		return answer
@@ -312,7 +312,7 @@ func aLargeIDToken(t *testing.T, w *world) {
 	b.mustSignIn(app, w.alice)
 	before := b.session(app)
 	filling := randomText(3 << 10)
-	w.logto.ChangeIDToken(func(token *logtotest.IDToken) { token.Claims["filling"] = filling })
+	w.logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["filling"] = filling })
 
 	if w.remedy == "" {
 		b.mustSignIn(app, w.alice)
