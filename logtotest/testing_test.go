@@ -226,6 +226,7 @@ func TestBackchannelLogoutReachesEveryApplicationOfTheSession(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)
 	told := map[string]map[string]any{}
+	gin.SetMode(gin.ReleaseMode)
 	received := gin.New()
 	for _, app := range []string{"first", "second", "third"} {
 		received.POST("/"+app, func(c *gin.Context) {
