@@ -173,6 +173,7 @@ func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answe
 		nonce:       started.nonce,
 		accessToken: got.accessToken,
 		maxAge:      started.maxAge,
+		freshness:   attemptLifetime, // it answers an attempt that is no older
 		now:         now,
 		skew:        a.settings.ClockSkew,
 	})

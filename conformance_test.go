@@ -95,6 +95,8 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"exp 50 s ago, within the skew":   {change: setTime("exp", -50*time.Second), accept: true},
 		"iat in the far future (C37)":     {change: setTime("iat", time.Hour)},
 		"iat 50 s ahead, within the skew": {change: setTime("iat", 50*time.Second), accept: true},
+		"iat a week in the past (FAPI 1)": {change: setTime("iat", -7*24*time.Hour)},
+		"iat an hour in the past":         {change: setTime("iat", -time.Hour), accept: true},
 		"nbf in the future":               {change: setTime("nbf", time.Hour)},
 		"nbf is not a time":               {change: set("nbf", "now")},
 		"crit in the header (C39)":        {change: func(token *logtotest.JWT) { token.Header["crit"] = []string{"exp"} }},

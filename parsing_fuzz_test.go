@@ -132,7 +132,7 @@ func FuzzIDToken(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token string) {
 		claims, err := verifyIDToken(t.Context(), keys, token, idTokenExpectation{
-			issuer: "https://example.logto.app/oidc", appID: "app", nonce: "n", now: now, skew: time.Minute,
+			issuer: "https://example.logto.app/oidc", appID: "app", nonce: "n", freshness: time.Hour, now: now, skew: time.Minute,
 		})
 		switch {
 		case err == nil && token != valid && !strings.HasPrefix(token, valid[:strings.LastIndexByte(valid, '.')+1]):
@@ -173,7 +173,7 @@ func FuzzClaims(f *testing.F) {
 				t.Fatalf("%q: %q is lost", raw, name)
 			}
 		}
-		want := idTokenExpectation{issuer: "i", appID: "app", nonce: "n", now: time.Unix(1_800_000_000, 0), skew: time.Minute}
+		want := idTokenExpectation{issuer: "i", appID: "app", nonce: "n", freshness: time.Hour, now: time.Unix(1_800_000_000, 0), skew: time.Minute}
 		if want.check(claims, "ES256") == nil && (claims.Subject == "" || claims.Issuer != "i") {
 			t.Fatalf("%q is believed", raw)
 		}

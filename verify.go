@@ -90,6 +90,7 @@ type idTokenExpectation struct {
 	nonce         string
 	accessToken   string        // that came with it; for at_hash
 	maxAge        time.Duration // that was asked for; 0 for none
+	freshness     time.Duration // how old the token may be
 	now           time.Time
 	skew          time.Duration
 }
@@ -150,8 +151,8 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 		return tokenError("exp is missing or past")
 	}
 	issuedAt, ok := secondsOf(set, "iat")
-	if !ok || issuedAt.After(want.now.Add(want.skew)) {
-		return tokenError("iat is missing or in the future")
+	if !ok || issuedAt.After(want.now.Add(want.skew)) || issuedAt.Before(want.now.Add(-want.freshness-want.skew)) {
+		return tokenError("iat is missing, in the future, or long past")
 	}
 	if set.Has("nbf") {
 		notBefore, ok := secondsOf(set, "nbf")

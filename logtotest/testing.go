@@ -1,11 +1,13 @@
 package logtotest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +45,9 @@ func (s *Server) Client() *http.Client { return &http.Client{Transport: s.outgoi
 //	response, err := client.Get("/profile")
 //
 // The handler is the application's router; there is no need for a listener. Its
-// sign-in route is /sign-in; SignInAt is for another one. A user without an ID
-// is the one with that username; a user whom the server does not know is added.
+// sign-in route is /sign-in; SignInAt is for another one. A user of whom nothing
+// but the ID or the username is given is the one that the server knows; any other
+// is added, or takes the place of the one with that ID or username.
 func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Client {
 	tb.Helper()
 	return s.SignInAt(tb, handler, "/sign-in", user)
@@ -53,17 +56,12 @@ func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Cl
 // SignInAt is SignIn for a sign-in route or a guarded page of another path.
 func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user User) *http.Client {
 	tb.Helper()
-	known, ok := s.user(func(u User) bool {
-		return (user.ID != "" && u.ID == user.ID) || (user.ID == "" && user.Username != "" && u.Username == user.Username)
-	})
-	if !ok {
-		known = s.AddUser(user)
-	}
+	user = s.userForTest(user)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b := &testBrowser{server: s, jar: jar, handler: handler, userID: known.ID}
+	b := &testBrowser{server: s, jar: jar, handler: handler, userID: user.ID}
 	client := &http.Client{Transport: b, Jar: b}
 	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, path, nil)
 	if err != nil {
@@ -79,6 +77,18 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 	}
 	b.userID = ""
 	return client
+}
+
+func (s *Server) userForTest(given User) User {
+	known, ok := s.user(func(u User) bool {
+		return (given.ID != "" && u.ID == given.ID) || (given.ID == "" && given.Username != "" && u.Username == given.Username)
+	})
+	if ok && reflect.DeepEqual(given, User{ID: given.ID, Username: given.Username}) {
+		return known
+	}
+	given.ID = cmp.Or(given.ID, known.ID)
+	given, _ = s.putUser(given)
+	return given
 }
 
 // testBrowser is as much of a browser as a sign-in needs. The base URL of the

@@ -103,6 +103,7 @@ func TestUsersWhoSignInAreAddedIfNeedBe(t *testing.T) {
 		`"username":"bob"`:   {ID: bob.ID},
 		`"username":"carol"`: {Username: "carol", Roles: []string{"admin"}},
 		`"sub":"dave"`:       {ID: "dave"},
+		`"name":"Alicia"`:    {Username: "alice", Name: "Alicia"},
 	} {
 		if _, body := read(t, logto.SignIn(t, router, user), "/profile"); !strings.Contains(body, want) {
 			t.Errorf("%s: %s", want, body)

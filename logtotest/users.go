@@ -59,6 +59,15 @@ func DefaultUser() User {
 // A user who is replaced is changed: webhooks are told, tokens stay as they are
 // until the next refresh.
 func (s *Server) AddUser(user User) User {
+	user, wasKnown := s.putUser(user)
+	if wasKnown {
+		s.sendUserWebhook("User.Data.Updated", user, nil)
+	}
+	return user
+}
+
+// putUser is AddUser without telling anybody.
+func (s *Server) putUser(user User) (User, bool) {
 	user.ID = cmp.Or(user.ID, strings.ToLower(rand.Text()[:12]))
 	if user.CreatedAt.IsZero() {
 		user.CreatedAt = s.startedAt
@@ -71,17 +80,13 @@ func (s *Server) AddUser(user User) User {
 	user.Organizations = maps.Clone(user.Organizations)
 
 	s.mu.Lock()
-	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID })
-	if i >= 0 {
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID }); i >= 0 {
 		s.users[i] = user
-	} else {
-		s.users = append(s.users, user)
+		return user, true
 	}
-	s.mu.Unlock()
-	if i >= 0 {
-		s.sendUserWebhook("User.Data.Updated", user, nil)
-	}
-	return user
+	s.users = append(s.users, user)
+	return user, false
 }
 
 // SuspendUser keeps the user out: tokens are worthless from now on and nobody is
