@@ -47,12 +47,13 @@ func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {
 		varyByCookie(c)
-		if claims, err := a.Claims(c); err == nil && !a.isCrossOrigin(c.Request) {
-			forbidStoring(c)
-			c.Set(ClaimsKey, claims)
-		} else {
-			// What a guard of another Auth has left is not this one's.
-			c.Delete(ClaimsKey)
+		// What a guard of another Auth has left is not this one's.
+		c.Delete(ClaimsKey)
+		if !a.isCrossOrigin(c.Request) {
+			if claims, err := a.Claims(c); err == nil {
+				forbidStoring(c)
+				c.Set(ClaimsKey, claims)
+			}
 		}
 		c.Next()
 	}

@@ -124,6 +124,8 @@ func (st *store) openSession(entry *anystore.Entry) (*session, bool) {
 func (st *store) isOver(record *session) bool {
 	now := st.s.Now()
 	return !now.Before(record.expires) ||
+		// The lifetime may have been shortened since.
+		!now.Before(record.startedAt.Add(st.s.SessionLifetime)) ||
 		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout) ||
 		st.hasEnded(record.id)
 }

@@ -266,6 +266,26 @@ func TestIdleSessionsEnd(t *testing.T) {
 	})
 }
 
+func TestAShorterLifetimeHoldsForSessionsThatAreThere(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now := newClock()
+		logto.SetNow(now.Now)
+		app := start(func(cfg *logtogin.Config) { cfg.Now = now.Now })
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		restarted := start(func(cfg *logtogin.Config) { cfg.Now, cfg.BaseURL, cfg.SessionLifetime = now.Now, app.url, time.Hour })
+		now.advance(time.Hour - time.Second)
+		if !signedInWith(t, restarted, b.ours(app)...) {
+			t.Error("it ends early")
+		}
+		now.advance(time.Second)
+		if signedInWith(t, restarted, b.ours(app)...) || !signedInWith(t, app, b.ours(app)...) {
+			t.Error("it ends where it should not, or does not")
+		}
+	})
+}
+
 func TestActivityIsWrittenOnceInATenthOfTheTimeOut(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
