@@ -1,13 +1,16 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -80,8 +83,9 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	defer close(mine.done)
 	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
 	a.store.removeAttempt(c, found)
-	mine.returnTo = a.external(returnTo)
+	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
 	mine.session, mine.err = a.finishSignIn(c, m, found.attempt, answer, &mine.returnTo)
+	mine.returnTo = a.external(mine.returnTo)
 	for _, line := range c.Writer.Header()["Set-Cookie"] {
 		if !slices.Contains(before, line) {
 			mine.cookies = append(mine.cookies, line)
@@ -97,7 +101,23 @@ type callbackAnswer struct {
 	state, code, issuer, errorCode, errorDescription string
 }
 
+// digest stands for the whole answer: many of them are remembered for a while,
+// and strangers decide how long they are.
+func (a *callbackAnswer) digest() [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q", []string{a.state, a.code, a.issuer, a.errorCode, a.errorDescription}))
+}
+
+// excerpt is the beginning of a text from outside, and does not keep the rest of
+// it in memory.
+func excerpt(text string) string { return strings.Clone(text[:min(len(text), 500)]) }
+
+// maxCallbackQuery bounds what is looked at; what Logto sends is far shorter.
+const maxCallbackQuery = 8 << 10
+
 func parseCallback(query string) (*callbackAnswer, error) {
+	if len(query) > maxCallbackQuery {
+		return nil, fmt.Errorf("%w: the query is too long", ErrInvalidCallback)
+	}
 	params, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the query cannot be read", ErrInvalidCallback)
@@ -156,7 +176,7 @@ func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answe
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
 	}
 	if answer.errorCode != "" {
-		return nil, &ProviderError{Code: answer.errorCode, Description: answer.errorDescription}
+		return nil, &ProviderError{Code: excerpt(answer.errorCode), Description: excerpt(answer.errorDescription)}
 	}
 	if answer.code == "" {
 		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
@@ -252,8 +272,11 @@ func (a *Auth) askApplication(c *gin.Context, record *session, returnTo *string)
 	if err := a.settings.OnSignedIn(c, result); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
-	if result.ReturnTo != *returnTo && !isReturnPath(result.ReturnTo) {
-		return fmt.Errorf("%w: OnSignedIn set ReturnTo to something that is no path of this application", ErrInvalidOptions)
+	if result.ReturnTo != *returnTo && !a.mayReturnTo(result.ReturnTo) {
+		return fmt.Errorf("%w: OnSignedIn set ReturnTo to something that is no page of this application", ErrInvalidOptions)
+	}
+	if a.store.hasEnded(record.id) {
+		return fmt.Errorf("%w: it signed the user out", ErrSignInRefused)
 	}
 	*returnTo = result.ReturnTo
 	return nil
@@ -274,10 +297,10 @@ const (
 	maxSpent      = 128 << 10
 )
 
-// outcome is what became of an attempt. answer is the callback that spent it;
-// the other fields may be read once done is closed.
+// outcome is what became of an attempt. All fields but answer may be read once
+// done is closed.
 type outcome struct {
-	answer   callbackAnswer
+	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
 	done     chan struct{}
 	session  *session
 	returnTo string
@@ -288,7 +311,7 @@ type outcome struct {
 // spend marks the attempt as used up and returns the outcome to be filled in, or
 // that of the callback that came first.
 func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
-	its = &outcome{answer: *answer, done: make(chan struct{}), err: ErrNoAttempt}
+	its = &outcome{answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
 	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
 	}
@@ -305,7 +328,7 @@ func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, is
 // in somebody's browser knows its state, but not the code that came with it,
 // and must not share in what the victim's callback yields.
 func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
-	isSame := first.answer == *answer
+	isSame := first.answer == answer.digest()
 	if isSame {
 		select {
 		case <-first.done:

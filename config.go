@@ -118,13 +118,15 @@ type Config struct {
 	// and before there is a session. Claims, UserInfo and the like know the
 	// user already. A RefusalError ends the sign-in, and its message is shown;
 	// so does any other error, which is not shown. It may change
-	// result.ReturnTo to another path of this application. If it panics, there
-	// is no session either. The error that a caller gets is an
+	// result.ReturnTo to another path of this application, meant, as everywhere
+	// in this configuration, without the path of BaseURL. If it panics or signs
+	// the user out, there is no session either. The error that a caller gets is an
 	// ErrSignInRefused.
 	OnSignedIn func(c *gin.Context, result *SignInResult) error
 
 	// OnSignedOut is called by SignOut and SignOutURL when the session of these
-	// claims has ended, before the browser is sent to Logto.
+	// claims has ended, before the browser is sent to Logto; once for each, if the
+	// browser had several.
 	OnSignedOut func(c *gin.Context, claims *Claims)
 
 	// OnError may answer a request that failed or that a guard refused, in the
@@ -132,7 +134,8 @@ type Config struct {
 	// the status, and err can be told apart with errors.Is and errors.As. If it
 	// writes nothing, the usual answer follows. Status and headers are set
 	// before; an answer under a status below 300 keeps the status of the error,
-	// so that no refusal looks like success. A page navigation that a guard
+	// so that no refusal looks like success. What fails while it runs does not
+	// come here again. A page navigation that a guard
 	// sends to the sign-in route does not come here.
 	OnError func(c *gin.Context, err error)
 

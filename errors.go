@@ -146,12 +146,14 @@ func StatusCode(err error) int {
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
-		return http.StatusUnauthorized
 	case errors.Is(err, ErrCrossOrigin), errors.As(err, &refusal):
 		return http.StatusForbidden
+	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
+		return http.StatusInternalServerError
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
+		return http.StatusUnauthorized
 	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrSessionTooLarge),
-		errors.Is(err, ErrSignInRefused), errors.As(err, &mistake),
+		errors.As(err, &mistake),
 		errors.As(err, &refused) && refused.Code == "invalid_client":
 		return http.StatusInternalServerError
 	default:

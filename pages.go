@@ -52,7 +52,7 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 		Advice: adviceFor(err),
 	}
 	var refused *ProviderError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
 		page.Detail = errorText(refused.Code, 64)
 		if refused.Description != "" {
 			page.Detail += ": " + errorText(refused.Description, 200)

@@ -74,25 +74,41 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
+// hookKey is set while Config.OnError of an Auth runs, which must not be asked
+// about its own failures.
+type hookKey struct{ a *Auth }
+
 func (a *Auth) answeredByHook(c *gin.Context, status int, err error) bool {
-	writer := c.Writer
-	defer func() { c.Writer = writer }()
-	c.Writer = &errorWriter{ResponseWriter: writer, status: status}
+	if _, isNested := c.Get(hookKey{a}); isNested {
+		return false
+	}
+	c.Set(hookKey{a}, true)
+	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
+	defer func() {
+		c.Writer = writer.ResponseWriter
+		c.Delete(hookKey{a})
+	}()
+	c.Writer = writer
 	c.Status(status)
 	a.settings.OnError(c, err)
+	if writer.isRedirect && !writer.Written() { // of a request whose redirect has no body
+		writer.WriteHeaderNow()
+	}
 	return writer.Written()
 }
 
 // errorWriter lets no error look like success.
 type errorWriter struct {
 	gin.ResponseWriter
-	status int
+	status     int
+	isRedirect bool
 }
 
 func (w *errorWriter) WriteHeader(status int) {
-	if status < http.StatusMultipleChoices {
+	if status < http.StatusMultipleChoices || status == http.StatusNotModified {
 		status = w.status
 	}
+	w.isRedirect = status < http.StatusBadRequest
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -101,7 +117,7 @@ func (w *errorWriter) WriteHeader(status int) {
 func (a *Auth) logError(c *gin.Context, status int, err error) {
 	ctx := c.Request.Context()
 	switch {
-	case errors.Is(err, ErrNotSignedIn):
+	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
 	case status >= http.StatusInternalServerError && ctx.Err() == nil:
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", c.FullPath(), "status", status, "error", err)
 	default:

@@ -278,9 +278,11 @@ func forbidStoring(c *gin.Context) {
 // varyByCookie tells caches that others may get another response.
 func varyByCookie(c *gin.Context) {
 	header := c.Writer.Header()
-	for _, vary := range header.Values("Vary") {
-		if strings.Contains(strings.ToLower(vary), "cookie") {
-			return
+	for _, line := range header.Values("Vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), "Cookie") {
+				return
+			}
 		}
 	}
 	header.Add("Vary", "Cookie")

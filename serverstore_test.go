@@ -26,6 +26,7 @@ type serverStore struct {
 	limit      int           // of a value, 0 for none
 	ownIDs     bool          // ignores the ID that is asked for, as gormstore does
 	panics     bool
+	signs      bool   // its cookies, so that a strange one is none of its own
 	beforeSave func() // in every Save
 	beforeLoad func() // in every New that asks for a record
 }
@@ -66,6 +67,9 @@ func (s *serverStore) New(r *http.Request, name string) (*gorilla.Session, error
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.signs && !strings.HasPrefix(cookie.Value, "key-") {
+		return session, nil
+	}
 	session.ID = strings.TrimPrefix(cookie.Value, "key-")
 	if record, ok := s.records[session.ID]; ok {
 		session.Values, session.IsNew = maps.Clone(record), false

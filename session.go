@@ -52,27 +52,59 @@ type loaded struct {
 	created bool
 }
 
-// current returns the session of the request, which is read once.
+// current returns the session of the request, which is read once, and marks the
+// response as one that depends on it.
 func (a *Auth) current(c *gin.Context) (*session, error) {
-	if a.store == nil {
-		return nil, ErrNotSignedIn
+	if kept, ok := a.kept(c); ok {
+		return kept.session, kept.err
 	}
-	if kept, ok := c.Get(requestKey{a}); ok {
-		found := kept.(loaded)
-		if found.err == nil && a.store.hasEnded(found.session.id) {
-			return nil, ErrNotSignedIn
-		}
-		return found.session, found.err
-	}
-	record, err := a.store.loadSession(c.Request)
+	record, err := a.load(c)
 	if err == nil && a.store.isDue(record) && !c.Writer.Written() {
 		record, err = a.renew(c, record)
 	}
-	if err != nil && !errors.Is(err, ErrNotSignedIn) {
-		a.settings.Logger.ErrorContext(c.Request.Context(), "logtogin: cannot read the session", "error", err)
+	if !c.Writer.Written() {
+		varyByCookie(c)
+		if err == nil {
+			forbidStoring(c)
+		}
 	}
 	c.Set(requestKey{a}, loaded{session: record, err: err})
 	return record, err
+}
+
+// kept returns what the request knows already of its session.
+func (a *Auth) kept(c *gin.Context) (found loaded, ok bool) {
+	kept, ok := c.Get(requestKey{a})
+	if !ok {
+		return loaded{}, false
+	}
+	found = kept.(loaded)
+	if found.err == nil && a.store.hasEnded(found.session.id) {
+		return loaded{err: ErrNotSignedIn}, true
+	}
+	return found, true
+}
+
+func (a *Auth) load(c *gin.Context) (*session, error) {
+	if a.store == nil {
+		return nil, ErrNotSignedIn
+	}
+	record, err := a.store.loadSession(c.Request)
+	// Of a client that has left, the operator need not hear.
+	if ctx := c.Request.Context(); err != nil && !errors.Is(err, ErrNotSignedIn) && ctx.Err() == nil {
+		a.settings.Logger.ErrorContext(ctx, "logtogin: cannot read the session", "error", err)
+	}
+	return record, err
+}
+
+// leaving returns the session that a sign-out is about to end, which is not
+// written once more.
+func (a *Auth) leaving(c *gin.Context) *session {
+	if kept, ok := a.kept(c); ok {
+		return kept.session
+	}
+	record, _ := a.load(c)
+	return record
 }
 
 // renew writes the session. That it cannot be written does not make it worse

@@ -55,7 +55,8 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 // are in memory, the address is the application's own page instead of Logto's.
 //
 // The errors are ErrInvalidOptions for a PostLogoutRedirect that Logto cannot
-// know, with which the session has ended all the same, ErrResponseStarted,
+// know, with which the session has ended all the same, ErrResponseStarted, with
+// which it has ended but the browser keeps a worthless cookie,
 // ErrStoreUnavailable, with which the user should try again, because the session
 // may live on, and *ConfigError without Config.BaseURL.
 func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
@@ -64,18 +65,14 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	record, _ := a.current(c)
+	record := a.leaving(c)
 	ended, err := a.store.endSession(c, a.createdHere(c))
 	ctx, cancel := politely(c)
 	defer cancel()
 	a.revoke(ctx, ended)
+	a.tellApplication(c, ended)
 	if err != nil {
 		return "", err
-	}
-	if record != nil && a.settings.OnSignedOut != nil {
-		if claims, err := record.claims(); err == nil {
-			a.settings.OnSignedOut(c, claims)
-		}
 	}
 
 	if wrongAddress != nil {
@@ -137,6 +134,17 @@ func isPostLogoutURL(given string) bool {
 		return false
 	}
 	return u.Scheme == "https" || (u.Scheme == "http" && isLoopback(u.Hostname()))
+}
+
+func (a *Auth) tellApplication(c *gin.Context, ended []*session) {
+	if a.settings.OnSignedOut == nil {
+		return
+	}
+	for _, record := range ended {
+		if claims, err := record.claims(); err == nil {
+			a.settings.OnSignedOut(c, claims)
+		}
+	}
 }
 
 // politely bounds calls to Logto that are made for its sake: two seconds for all

@@ -69,7 +69,12 @@ func newStore(s *settings) (*store, error) {
 		st.attemptNames[i] = st.sessionName + "_attempt_" + strconv.Itoa(i)
 	}
 	var err error
-	if st.sessionSealer, err = seal.New(s.secrets, st.purpose("session")); err != nil {
+	place := "session in cookies"
+	if s.Store != nil {
+		// A record that was read in the store must not be good as a cookie.
+		place = "session in a store"
+	}
+	if st.sessionSealer, err = seal.New(s.secrets, st.purpose(place)); err != nil {
 		return nil, err
 	}
 	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
@@ -198,7 +203,8 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	renewed := *record
 	renewed.activeAt, renewed.isOutdated = st.s.Now(), false
 	sealed := st.sessionSealer.Seal(renewed.encode(), st.sessionName)
-	err := st.sessions.Update(c.Request.Context(), c.Request, c.Writer.Header(), record.entry, st.attributes(record.expires), sealed)
+	err := st.sessions.Update(c.Request.Context(), c.Request, c.Writer.Header(), record.entry, st.attributes(record.expires), sealed,
+		func() bool { return st.hasEnded(record.id) })
 	if err != nil {
 		return nil, unwritable(err)
 	}
@@ -220,9 +226,11 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 		return nil, err
 	}
 	if created != nil {
-		entries = append(entries, created.entry)
 		st.end(created)
 		ended = append(ended, created)
+		if created.entry != nil { // it is not yet saved while the application is asked
+			entries = append(entries, created.entry)
+		}
 	}
 	for _, entry := range entries {
 		if found, ok := st.openSession(entry); ok {
@@ -230,16 +238,18 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 			ended = append(ended, found)
 		}
 	}
-	if c.Writer.Written() {
-		return ended, ErrResponseStarted
+	header, started := c.Writer.Header(), c.Writer.Written()
+	if started {
+		err, header = ErrResponseStarted, http.Header{} // the records must go all the same
+	} else {
+		forbidStoring(c)
 	}
-	forbidStoring(c)
 	for _, entry := range entries {
-		if err := st.remove(c, entry, c.Writer.Header()); err != nil {
-			return ended, unwritable(err)
+		if failure := st.remove(c, entry, header); failure != nil {
+			err = errors.Join(err, unwritable(failure))
 		}
 	}
-	return ended, nil
+	return ended, err
 }
 
 // entriesOf returns what the store has for the request. It is more than one if

@@ -76,9 +76,16 @@ func (s *Store) Remembers() bool { return s.running != nil }
 // Close waits for the calls that are under way, not longer than one may take.
 func (s *Store) Close() error {
 	deadline := time.After(s.timeout)
+	taken := 0
+	defer func() {
+		for range taken {
+			<-s.running
+		}
+	}()
 	for range cap(s.running) {
 		select {
 		case s.running <- struct{}{}:
+			taken++
 		case <-deadline:
 			return fmt.Errorf("%w: calls are still under way", ErrUnavailable)
 		}
@@ -149,8 +156,9 @@ func (s *Store) cookieHeader(r *http.Request, one *http.Cookie, count int) strin
 
 func (s *Store) load(ctx context.Context, r *http.Request, name, header string) (*Entry, error) {
 	var found *sessions.Session
+	request := requestWith(r, header)
 	err := s.call(ctx, func(ctx context.Context) (err error) {
-		found, err = s.inner.New(requestWith(ctx, r, header), name)
+		found, err = s.inner.New(request.WithContext(ctx), name)
 		return err
 	})
 	if err != nil && !isAbsence(err) {
@@ -178,7 +186,7 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 	if !s.Remembers() {
 		cookie = asItIs
 	}
-	lines, err := s.save(ctx, r, cookie, made)
+	lines, err := s.save(ctx, r, cookie, made, always)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +196,7 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 	if made.ID != id {
 		// The store insists on an ID of its own, which the value must name.
 		made.Values[s.key], made.IsNew = value(made.ID), false
-		if _, err := s.save(ctx, r, cookie, made); err != nil {
+		if _, err := s.save(ctx, r, cookie, made, always); err != nil {
 			return nil, err
 		}
 	}
@@ -197,9 +205,11 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 }
 
 // Update saves another value for an entry. A cookie is written only if the
-// value lies in cookies: that of a server-side store stays as it is.
-func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options, value string) error {
-	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{s.key: value}))
+// value lies in cookies: that of a server-side store stays as it is. If the store
+// does it after the time-out, isVain says whether it has to be undone, because the
+// session has been deleted meanwhile.
+func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options, value string, isVain func() bool) error {
+	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{s.key: value}), isVain)
 	if err != nil {
 		return err
 	}
@@ -213,7 +223,14 @@ func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header,
 // its cookies.
 func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options) error {
 	options.MaxAge = -1
-	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{}))
+	if s.Remembers() && entry.ID() == "" && entry.Value == "" {
+		// Nothing of the store's: some would make a record in order to delete it.
+		w := make(headerOnly)
+		http.SetCookie(w, sessions.NewCookie(entry.session.Name(), "", &options))
+		replaceCookies(header, entry.session.Name(), w["Set-Cookie"])
+		return nil
+	}
+	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{}), never)
 	if err != nil {
 		return err
 	}
@@ -221,15 +238,25 @@ func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header,
 	return nil
 }
 
+func always() bool { return true }
+func never() bool  { return false }
+
 // save returns the Set-Cookie lines that the store writes.
-func (s *Store) save(ctx context.Context, r *http.Request, cookie string, session *sessions.Session) ([]string, error) {
+func (s *Store) save(ctx context.Context, r *http.Request, cookie string, session *sessions.Session, isVain func() bool) ([]string, error) {
 	var lines []string
+	request := requestWith(r, cookie)
 	err := s.call(ctx, func(ctx context.Context) error {
 		w := make(headerOnly)
-		if err := s.inner.Save(requestWith(ctx, r, cookie), w, session); err != nil {
+		if err := s.inner.Save(request.WithContext(ctx), w, session); err != nil {
 			return err
 		}
 		lines = w["Set-Cookie"]
+		if ctx.Err() != nil && isVain() {
+			options := *session.Options
+			options.MaxAge = -1
+			session.Options = &options
+			return s.inner.Save(requestWith(r, cookiesIn(lines)).WithContext(context.WithoutCancel(ctx)), make(headerOnly), session)
+		}
 		return nil
 	})
 	switch {
@@ -246,6 +273,9 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 	if s.running == nil {
 		return f(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -274,16 +304,19 @@ func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
 
 // requestWith is a request with nothing in its header but these cookies, so that
 // a store that is still busy with it shares nothing that anybody writes to.
-func requestWith(ctx context.Context, r *http.Request, cookies string) *http.Request {
+func requestWith(r *http.Request, cookies string) *http.Request {
 	if cookies == asItIs {
 		return r
 	}
-	private := r.WithContext(ctx)
-	private.Header = make(http.Header, 1)
+	private := &http.Request{
+		Method: r.Method, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Header: make(http.Header, 1),
+		Host: r.Host, RemoteAddr: r.RemoteAddr, RequestURI: r.RequestURI, TLS: r.TLS, Body: http.NoBody,
+	}
+	address := *r.URL
+	private.URL = &address
 	if cookies != "" {
 		private.Header["Cookie"] = []string{cookies}
 	}
-	private.Body = http.NoBody
 	return private
 }
 
@@ -325,8 +358,16 @@ func cookiesIn(lines []string) string {
 func isAbsence(err error) bool {
 	var bad securecookie.Error
 	var many securecookie.MultiError
-	return errors.As(err, &bad) || errors.As(err, &many) || errors.Is(err, fs.ErrNotExist) ||
-		strings.Contains(err.Error(), "memcache: cache miss") || strings.Contains(err.Error(), "mc: not found")
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &many): // of the decoding, also where it does not say so
+		return true
+	case errors.As(err, &bad):
+		return bad.IsDecode()
+	case errors.As(err, &file): // but not a socket that is not there
+		return file.Op == "open" && errors.Is(err, fs.ErrNotExist)
+	}
+	return strings.Contains(err.Error(), "memcache: cache miss") || strings.Contains(err.Error(), "mc: not found")
 }
 
 // isTooLong recognizes what cookies, securecookie, redis and memcached say.

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,7 +110,8 @@ func TestAbsenceAndFailureAreToldApart(t *testing.T) {
 		"a cookie of somebody else's": {securecookie.MultiError{garbage}, true},
 		"a cookie that is too long":   {securecookie.MultiError{long}, true},
 		"one codec":                   {garbage, true},
-		"a file that is not there":    {fmt.Errorf("open: %w", fs.ErrNotExist), true},
+		"a file that is not there":    {fmt.Errorf("load: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}), true},
+		"a socket that is not there":  {&net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ENOENT)}, false},
 		"memcached has dropped it":    {errors.New("memcache: cache miss"), true},
 		"memcachier has dropped it":   {errors.New("mc: not found"), true},
 		"the network":                 {errors.New("dial tcp: connection refused"), false},
