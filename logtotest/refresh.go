@@ -171,5 +171,8 @@ func (s *Server) introspect(value string) map[string]any {
 	if s.liveToken(s.accessTokens, value) != nil {
 		answer["token_type"] = "Bearer"
 	}
+	if token.source.sid != "" {
+		answer["sid"] = token.source.sid
+	}
 	return answer
 }

@@ -357,6 +357,13 @@ func (p *Provider) ResetCalls() {
 	p.control(http.MethodPost, "/control/calls/reset")
 }
 
+// Advance moves the provider's clock forward, to let codes, tokens and sessions
+// expire. It does not wait.
+func (p *Provider) Advance(d time.Duration) {
+	p.tb.Helper()
+	p.control(http.MethodPost, fmt.Sprintf("/control/advance?milliseconds=%d", d.Milliseconds()))
+}
+
 func (p *Provider) control(method, path string) Calls {
 	p.tb.Helper()
 	calls, err := p.requestCalls(method, path)

@@ -17,6 +17,12 @@ console.info = console.error;
 const { Provider, errors } = await import('oidc-provider');
 const { memoryAdapter } = await import('./adapter.mjs');
 
+// The clock that a test can move. The engine reads it for everything that
+// expires; timers and the runtime's own business do not go by it.
+const realNow = Date.now;
+let advancedBy = 0;
+Date.now = () => realNow() + advancedBy;
+
 const HOST = '127.0.0.1';
 const MOUNT_PATH = '/oidc';
 
@@ -460,6 +466,11 @@ function route(req, res) {
   }
   if (path === '/control/calls/reset' && req.method === 'POST') {
     calls = noCalls();
+    return answerJSON(res, 200, calls);
+  }
+  if (path === '/control/advance' && req.method === 'POST') {
+    const { searchParams } = new URL(req.url, endpoint);
+    advancedBy += Number(searchParams.get('milliseconds'));
     return answerJSON(res, 200, calls);
   }
   return answerJSON(res, 404, { code: 'entity.not_found', message: 'not found' });
