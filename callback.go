@@ -84,14 +84,13 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
 	a.store.removeAttempt(c, found)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
-	mine.session, mine.err = a.finishSignIn(c, m, found.attempt, answer, &mine.returnTo)
-	mine.returnTo = a.external(mine.returnTo)
+	mine.err = a.finishSignIn(c, m, found.attempt, answer, mine)
 	for _, line := range c.Writer.Header()["Set-Cookie"] {
 		if !slices.Contains(before, line) {
 			mine.cookies = append(mine.cookies, line)
 		}
 	}
-	result, err = mine.result()
+	result, err = a.resultOf(mine)
 	return result, returnTo, err
 }
 
@@ -162,9 +161,17 @@ func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInRe
 	return nil, "", ErrNoAttempt
 }
 
-// finishSignIn checks the answer, redeems the code, verifies the ID token, asks
-// the application, and saves the session.
-func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer, returnTo *string) (*session, error) {
+// finishSignIn fills in the session of an outcome, or returns the error.
+func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer, its *outcome) error {
+	record, err := a.redeem(c, m, started, answer)
+	if err != nil {
+		return err
+	}
+	return a.admitUser(c, record, its)
+}
+
+// redeem checks the answer, redeems the code and verifies the ID token.
+func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), requestTimeout)
@@ -204,9 +211,6 @@ func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answe
 	if !now.Before(record.expires) {
 		return nil, tokenError("exp is past, and there is no refresh token")
 	}
-	if err := a.admitUser(c, record, returnTo); err != nil {
-		return nil, err
-	}
 	return record, nil
 }
 
@@ -234,7 +238,7 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 // admitUser gives the browser the new session if the application agrees. Of the
 // sessions that it replaces, the refresh token of the same user is not revoked:
 // Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) admitUser(c *gin.Context, record *session, returnTo *string) error {
+func (a *Auth) admitUser(c *gin.Context, record *session, its *outcome) error {
 	previous, had := c.Get(requestKey{a})
 	a.remember(c, record)
 	admitted := false
@@ -246,21 +250,22 @@ func (a *Auth) admitUser(c *gin.Context, record *session, returnTo *string) erro
 			}
 		}
 	}()
-	if err := a.askApplication(c, record, returnTo); err != nil {
+	if err := a.askApplication(c, record, its); err != nil {
 		return err
 	}
 	replaced, err := a.store.createSession(c, record)
 	if err != nil {
 		return err
 	}
-	admitted = true
+	admitted, its.session = true, record
 	ctx, cancel := politely(c)
 	defer cancel()
 	a.revoke(ctx, slices.DeleteFunc(replaced, func(old *session) bool { return old.subject == record.subject }))
 	return nil
 }
 
-func (a *Auth) askApplication(c *gin.Context, record *session, returnTo *string) error {
+// askApplication lets Config.OnSignedIn refuse the user, or choose where to go.
+func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) error {
 	if a.settings.OnSignedIn == nil {
 		return nil
 	}
@@ -268,17 +273,17 @@ func (a *Auth) askApplication(c *gin.Context, record *session, returnTo *string)
 	if err != nil {
 		return err
 	}
-	result := &SignInResult{Claims: claims, ReturnTo: *returnTo}
+	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
 	if err := a.settings.OnSignedIn(c, result); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
-	if result.ReturnTo != *returnTo && !a.mayReturnTo(result.ReturnTo) {
+	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
 		return fmt.Errorf("%w: OnSignedIn set ReturnTo to something that is no page of this application", ErrInvalidOptions)
 	}
 	if a.store.hasEnded(record.id) {
 		return fmt.Errorf("%w: it signed the user out", ErrSignInRefused)
 	}
-	*returnTo = result.ReturnTo
+	its.returnTo = result.ReturnTo
 	return nil
 }
 
@@ -287,76 +292,4 @@ func (a *Auth) askApplication(c *gin.Context, record *session, returnTo *string)
 func (a *Auth) isCallbackOf(r *http.Request, redirectURI string) bool {
 	u, err := url.Parse(redirectURI)
 	return err == nil && (u.Path == r.URL.Path || u.Path == a.settings.base.Path+r.URL.Path)
-}
-
-const (
-	// outcomeMemory is how long a callback that comes again gets the outcome
-	// of the first one.
-	outcomeMemory = 2 * time.Minute
-	maxOutcomes   = 16 << 10
-	maxSpent      = 128 << 10
-)
-
-// outcome is what became of an attempt. All fields but answer may be read once
-// done is closed.
-type outcome struct {
-	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
-	done     chan struct{}
-	session  *session
-	returnTo string
-	err      error    // ErrNoAttempt until there is something better to say
-	cookies  []string // the Set-Cookie lines that go with it
-}
-
-// spend marks the attempt as used up and returns the outcome to be filled in, or
-// that of the callback that came first.
-func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
-	its = &outcome{answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
-	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
-		return first, false
-	}
-	if _, spent := a.spent.GetOrPut(started.state, struct{}{}, started.startedAt.Add(attemptLifetime)); spent {
-		close(its.done)
-		return its, false
-	}
-	return its, true
-}
-
-// shareOutcome waits for the callback that came first and answers as it did.
-//
-// It must be the very same callback: whoever has planted an attempt of his own
-// in somebody's browser knows its state, but not the code that came with it,
-// and must not share in what the victim's callback yields.
-func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
-	isSame := first.answer == answer.digest()
-	if isSame {
-		select {
-		case <-first.done:
-		case <-c.Request.Context().Done():
-			return nil, context.Cause(c.Request.Context())
-		}
-	}
-	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
-		result, _, err := a.withoutAttempt(c, answer)
-		return result, err
-	}
-	for _, line := range first.cookies {
-		c.Writer.Header().Add("Set-Cookie", line)
-	}
-	if first.session != nil {
-		a.remember(c, first.session)
-	}
-	return first.result()
-}
-
-// result is what an outcome means to one of the callbacks that share it.
-func (o *outcome) result() (*SignInResult, error) {
-	if o.err != nil {
-		return nil, o.err
-	}
-	claims, err := o.session.claims()
-	if err != nil {
-		return nil, err
-	}
-	return &SignInResult{Claims: claims, ReturnTo: o.returnTo}, nil
 }

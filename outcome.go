@@ -1,0 +1,85 @@
+package logtogin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// What became of an attempt: it is spent once, and callbacks that come again share
+// the outcome.
+
+const (
+	// outcomeMemory is how long a callback that comes again gets the outcome
+	// of the first one.
+	outcomeMemory = 2 * time.Minute
+	maxOutcomes   = 16 << 10
+	maxSpent      = 128 << 10
+)
+
+// outcome is what became of an attempt. All fields but answer may be read once
+// done is closed.
+type outcome struct {
+	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
+	done     chan struct{}
+	session  *session
+	returnTo string   // a path of this application
+	err      error    // ErrNoAttempt until there is something better to say
+	cookies  []string // the Set-Cookie lines that go with it
+}
+
+// spend marks the attempt as used up and returns the outcome to be filled in, or
+// that of the callback that came first.
+func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
+	its = &outcome{answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
+	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
+		return first, false
+	}
+	if _, spent := a.spent.GetOrPut(started.state, struct{}{}, started.startedAt.Add(attemptLifetime)); spent {
+		close(its.done)
+		return its, false
+	}
+	return its, true
+}
+
+// shareOutcome waits for the callback that came first and answers as it did.
+//
+// It must be the very same callback: whoever has planted an attempt of his own
+// in somebody's browser knows its state, but not the code that came with it,
+// and must not share in what the victim's callback yields.
+func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
+	isSame := first.answer == answer.digest()
+	if isSame {
+		select {
+		case <-first.done:
+		case <-c.Request.Context().Done():
+			return nil, context.Cause(c.Request.Context())
+		}
+	}
+	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
+		result, _, err := a.withoutAttempt(c, answer)
+		return result, err
+	}
+	for _, line := range first.cookies {
+		c.Writer.Header().Add("Set-Cookie", line)
+	}
+	if first.session != nil {
+		a.remember(c, first.session)
+	}
+	return a.resultOf(first)
+}
+
+// resultOf is what an outcome means to one of the callbacks that share it.
+func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
+	if shared.err != nil {
+		return nil, shared.err
+	}
+	claims, err := shared.session.claims()
+	if err != nil {
+		return nil, err
+	}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(shared.returnTo)}, nil
+}
