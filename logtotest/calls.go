@@ -1,6 +1,11 @@
 package logtotest
 
-import "net/http"
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+)
 
 // Endpoint is one of the addresses whose calls are counted and that Intercept
 // can take over.
@@ -32,11 +37,72 @@ func (s *Server) Calls() Calls {
 	return s.calls
 }
 
-// ResetCalls sets all counts to zero.
+// maxRecorded bounds the record; the oldest calls leave first.
+const maxRecorded = 10_000
+
+// Call is one call of an endpoint and what was answered.
+type Call struct {
+	Endpoint Endpoint
+	Method   string
+	Header   http.Header
+	// Form are the parameters of query and body, as far as the server has looked
+	// at them.
+	Form   url.Values
+	Status int
+}
+
+// Record returns the calls since the start or the last ResetCalls, in the order
+// in which they were answered, the latest 10 000.
+func (s *Server) Record() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.record)
+}
+
+func (s *Server) remembered(endpoint Endpoint, r *http.Request, status int) {
+	form := r.Form
+	if form == nil {
+		form = r.URL.Query()
+	}
+	call := Call{Endpoint: endpoint, Method: r.Method, Header: r.Header.Clone(), Form: maps.Clone(form), Status: status}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.record) == maxRecorded {
+		s.record = slices.Delete(s.record, 0, 1)
+	}
+	s.record = append(s.record, call)
+}
+
+// statusWriter notices the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap and Flush are for handlers of Intercept.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// ResetCalls sets all counts to zero and empties the record.
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls = Calls{}
+	s.calls, s.record = Calls{}, nil
 }
 
 func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Handler {
@@ -49,10 +115,12 @@ func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Hand
 		*count++
 		intercept := s.hooks.intercept[endpoint]
 		s.mu.Unlock()
+		answer := &statusWriter{ResponseWriter: w}
+		defer func() { s.remembered(endpoint, r, answer.status) }()
 		if intercept != nil {
-			intercept(w, r, handler)
+			intercept(answer, r, handler)
 			return
 		}
-		handler(w, r)
+		handler(answer, r)
 	})
 }

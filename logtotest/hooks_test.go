@@ -229,3 +229,27 @@ func TestCloseEndsWhatIsGoingOn(t *testing.T) {
 	}
 	fresh.Close()
 }
+
+func TestCallsAreRecorded(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, logtotest.NewServer(t))
+	answer := b.tokens()
+	b.userInfo(answer["access_token"].(string))
+	b.token(refreshForm("garbage"))
+	record := b.server.Record()
+	if len(record) != 4 {
+		t.Fatalf("%d calls: %v", len(record), record)
+	}
+	if call := record[0]; call.Endpoint != logtotest.Authorization || call.Status != http.StatusSeeOther || call.Form.Get("code_challenge_method") != "S256" {
+		t.Errorf("%+v", call)
+	}
+	if call := record[1]; call.Endpoint != logtotest.Token || call.Status != http.StatusOK || call.Form.Get("grant_type") != "authorization_code" || call.Header.Get("Authorization") == "" {
+		t.Errorf("%+v", call)
+	}
+	if call := record[3]; call.Status != http.StatusBadRequest || call.Form.Get("refresh_token") != "garbage" {
+		t.Errorf("%+v", call)
+	}
+	if b.server.ResetCalls(); len(b.server.Record()) > 0 {
+		t.Error("the record is not emptied")
+	}
+}

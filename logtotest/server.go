@@ -82,6 +82,7 @@ type Server struct {
 	accessTokens      map[string]*issuedToken
 	refreshTokens     map[string]*issuedToken
 	calls             Calls
+	record            []Call
 	hooks             hooks
 }
 
