@@ -38,7 +38,7 @@ type SignInResult struct {
 //
 // The errors are ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch,
 // ErrCancelled, *ProviderError, ErrInvalidToken, ErrSignInRefused,
-// ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
+// ErrInvalidOptions for a ReturnTo of Config.OnSignedIn, ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
 // ErrResponseStarted, *ConfigError without Config.BaseURL, and that of the
 // request's context. None of them leaves a session behind, and none ends one
 // that was there before.

@@ -73,8 +73,9 @@ type Config struct {
 	AfterSignOut string
 
 	// Secrets encrypt what this package keeps in cookies. The first one seals,
-	// all of them open, so that a secret is replaced by putting the new one
-	// before the old. Each has 32 bytes or more. The default is one that is
+	// all of them open. To replace a secret, put the new one behind the old one on
+	// every instance, then before it, and remove the old one when
+	// SessionLifetime has passed. Each has 32 bytes or more. The default is one that is
 	// derived from AppSecret; set your own in production, because whoever may
 	// read applications in Logto can read AppSecret, and because replacing
 	// AppSecret would sign out every user.
@@ -120,13 +121,16 @@ type Config struct {
 	// so does any other error, which is not shown. It may change
 	// result.ReturnTo to another path of this application, meant, as everywhere
 	// in this configuration, without the path of BaseURL. If it panics or signs
-	// the user out, there is no session either. The error that a caller gets is an
-	// ErrSignInRefused.
+	// the user out, there is no session either. Its own error reaches
+	// the caller as an ErrSignInRefused, a ReturnTo that is no page of this
+	// application as an ErrInvalidOptions. Nil is no sign-in yet: writing the
+	// session can still fail.
 	OnSignedIn func(c *gin.Context, result *SignInResult) error
 
 	// OnSignedOut is called by SignOut and SignOutURL when the session of these
 	// claims has ended, before the browser is sent to Logto; once for each, if the
-	// browser had several.
+	// browser had several. It is not called for sessions that end by themselves or
+	// that another sign-in replaces.
 	OnSignedOut func(c *gin.Context, claims *Claims)
 
 	// OnError may answer a request that failed or that a guard refused, in the

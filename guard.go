@@ -51,7 +51,6 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		c.Delete(ClaimsKey)
 		if !a.isCrossOrigin(c.Request) {
 			if claims, err := a.Claims(c); err == nil {
-				forbidStoring(c)
 				c.Set(ClaimsKey, claims)
 			}
 		}
