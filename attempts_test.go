@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -519,6 +520,54 @@ func TestCallbackAtAnotherPathThanItsRedirectURIIsRefused(t *testing.T) {
 	page := send(t, http.MethodGet, strings.Replace(callback, "/other?", "/callback?", 1), b.ours(app), nil)
 	if page.status != http.StatusBadRequest || logto.Calls().Token != 0 {
 		t.Errorf("%d, %d token calls", page.status, logto.Calls().Token)
+	}
+}
+
+// What cannot be used any more goes before a sign-in that somebody is about to
+// finish.
+func TestAUselessAttemptGivesWayFirst(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	var b *browser
+	var used *http.Cookie
+	for used == nil || !strings.HasSuffix(used.Name, "_0") { // it may be any of six; here it must come first
+		b = newBrowser(t)
+		b.stopAt(logto.Endpoint())
+		b.get(app.url + "/sign-in?return_to=/" + strings.Repeat("a", 500))
+		used = b.ours(app)[0]
+	}
+	for i := range 6 {
+		if name := used.Name[:len(used.Name)-1] + strconv.Itoa(i); name != used.Name {
+			b.plant(app, []*http.Cookie{{Name: name, Value: "1.AAAAAAAA." + strings.Repeat("x", 1_900)}})
+		}
+	}
+	b.get(app.url + "/sign-in")
+	names := map[string]bool{}
+	for _, cookie := range b.ours(app) {
+		names[cookie.Name] = true
+	}
+	if size := cookieBytes(b.ours(app)); size > 8<<10 || !names[used.Name] {
+		t.Errorf("%d bytes, %v without %s", size, names, used.Name)
+	}
+}
+
+// The routes of an application change while somebody signs in.
+func TestACallbackLeadsToNoRouteOfOurOwn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Paths.SignOut = "/leave" })
+	renewed := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.BaseURL = app.url })
+	b := newBrowser(t)
+	b.stopAt(app.url + "/callback")
+	shown := b.signIn(app.url+"/sign-in?return_to=/sign-out", logtotest.DefaultUser())
+	callback, err := url.Parse(shown.header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := send(t, http.MethodGet, renewed.url+callback.RequestURI(), b.ours(app), nil)
+	if page.status != http.StatusFound || page.header.Get("Location") != "/" {
+		t.Errorf("%d %s", page.status, page.header.Get("Location"))
 	}
 }
 

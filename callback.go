@@ -20,8 +20,10 @@ import (
 type SignInResult struct {
 	// Claims are those of the new session.
 	Claims *Claims
-	// ReturnTo is the path of this application to send the user to; it has
-	// been checked.
+	// ReturnTo is the path to send the user to; it has been checked. That of
+	// HandleCallback is the path as browsers see it, with the one of
+	// Config.BaseURL; in Config.OnSignedIn it is without that, as in the rest of
+	// the configuration.
 	ReturnTo string
 }
 
@@ -38,7 +40,7 @@ type SignInResult struct {
 //
 // The errors are ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch,
 // ErrCancelled, *ProviderError, ErrInvalidToken, ErrSignInRefused,
-// ErrInvalidOptions for a ReturnTo of Config.OnSignedIn, ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
+// ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
 // ErrResponseStarted, *ConfigError without Config.BaseURL, and that of the
 // request's context. None of them leaves a session behind, and none ends one
 // that was there before.
@@ -49,7 +51,7 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 
 // finishCallback also returns where the attempt was to return to.
 func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
-	if err := a.settings.checkRoutes(); err != nil {
+	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, "", err
 	}
 	if c.Writer.Written() {
@@ -167,7 +169,7 @@ func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answe
 	if err != nil {
 		return err
 	}
-	return a.admitUser(c, record, its)
+	return a.beginSession(c, record, its)
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
@@ -216,16 +218,16 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 
 func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 	record := &session{
-		id:           rand.Text(),
-		startedAt:    now,
-		activeAt:     now,
-		expires:      now.Add(a.settings.SessionLifetime),
-		begunAt:      claims.IssuedAt,
-		subject:      claims.Subject,
-		sessionID:    claims.SessionID,
-		idToken:      got.idToken,
-		refreshToken: got.refreshToken,
-		accessTokens: []accessToken{{token: got.accessToken, scope: got.scope, expires: got.expires}},
+		id:             rand.Text(),
+		startedAt:      now,
+		activeAt:       now,
+		expires:        now.Add(a.settings.SessionLifetime),
+		begunAt:        claims.IssuedAt,
+		subject:        claims.Subject,
+		logtoSessionID: claims.SessionID,
+		idToken:        got.idToken,
+		refreshToken:   got.refreshToken,
+		accessTokens:   []accessToken{{token: got.accessToken, scope: got.scope, expires: got.expires}},
 	}
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.
@@ -235,10 +237,10 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 	return record
 }
 
-// admitUser gives the browser the new session if the application agrees. Of the
+// beginSession gives the browser the new session if the application agrees. Of the
 // sessions that it replaces, the refresh token of the same user is not revoked:
 // Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) admitUser(c *gin.Context, record *session, its *outcome) error {
+func (a *Auth) beginSession(c *gin.Context, record *session, its *outcome) error {
 	previous, had := c.Get(requestKey{a})
 	a.remember(c, record)
 	admitted := false
@@ -278,7 +280,7 @@ func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) err
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
-		return fmt.Errorf("%w: OnSignedIn set ReturnTo to something that is no page of this application", ErrInvalidOptions)
+		return fmt.Errorf("%w: %w: it set ReturnTo to something that is no page of this application", ErrSignInRefused, ErrInvalidOptions)
 	}
 	if a.store.hasEnded(record.id) {
 		return fmt.Errorf("%w: it signed the user out", ErrSignInRefused)

@@ -121,10 +121,10 @@ type Config struct {
 	// so does any other error, which is not shown. It may change
 	// result.ReturnTo to another path of this application, meant, as everywhere
 	// in this configuration, without the path of BaseURL. If it panics or signs
-	// the user out, there is no session either. Its own error reaches
-	// the caller as an ErrSignInRefused, a ReturnTo that is no page of this
-	// application as an ErrInvalidOptions. Nil is no sign-in yet: writing the
-	// session can still fail.
+	// the user out, there is no session either. Its error reaches the caller
+	// of HandleCallback and OnError as an ErrSignInRefused, and a ReturnTo that
+	// is no page of this application as one that is an ErrInvalidOptions, too.
+	// Nil is no sign-in yet: writing the session can still fail.
 	OnSignedIn func(c *gin.Context, result *SignInResult) error
 
 	// OnSignedOut is called by SignOut and SignOutURL when the session of these
@@ -136,7 +136,8 @@ type Config struct {
 	// OnError may answer a request that failed or that a guard refused, in the
 	// place of the page or problem document of this package: StatusCode tells
 	// the status, and err can be told apart with errors.Is and errors.As. If it
-	// writes nothing, the usual answer follows. Status and headers are set
+	// writes nothing, the usual answer follows. WantsPage tells whether people or
+	// a program will read it, and Auth.SignInPath where to try again. Status and headers are set
 	// before; an answer under a status below 300 keeps the status of the error,
 	// so that no refusal looks like success. What fails while it runs does not
 	// come here again. A page navigation that a guard

@@ -54,7 +54,7 @@ var (
 	ErrSessionTooLarge = errors.New("logtogin: session too large")
 
 	// ErrSignInRefused: Config.OnSignedIn returned an error, which errors.As
-	// finds.
+	// finds, or signed the user out, or set a ReturnTo that cannot be used.
 	ErrSignInRefused = errors.New("logtogin: the application refused the sign-in")
 
 	// ErrStoreUnavailable: the session could not be read or written. It says

@@ -50,8 +50,10 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		// What a guard of another Auth has left is not this one's.
 		c.Delete(ClaimsKey)
 		if !a.isCrossOrigin(c.Request) {
-			if claims, err := a.Claims(c); err == nil {
-				c.Set(ClaimsKey, claims)
+			if record, err := a.currentOrVisitor(c); err == nil {
+				if claims, err := record.claims(); err == nil {
+					c.Set(ClaimsKey, claims)
+				}
 			}
 		}
 		c.Next()

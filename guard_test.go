@@ -296,6 +296,30 @@ func TestOptionalIsForEverybody(t *testing.T) {
 	}
 }
 
+// Two applications of Logto in one router: the last guard that ran decides whose
+// claims a handler sees.
+func TestOptionalHidesTheClaimsOfAnotherAuth(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	other, err := logtogin.Register(app.router.Group("/other"), logtogin.Config{
+		Endpoint: logto.Endpoint(), AppID: "another", AppSecret: logto.AppSecret(), BaseURL: app.url,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	app.router.GET("/both", app.auth.Optional(), other.Optional(), func(c *gin.Context) {
+		_, isKnown := logtogin.ClaimsFrom(c)
+		c.JSON(http.StatusOK, gin.H{"own": app.auth.IsAuthenticated(c), "in the context": isKnown})
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	if page := b.get(app.url + "/both"); page.body != `{"in the context":false,"own":true}` {
+		t.Errorf("%s", page.body)
+	}
+}
+
 // C6: an origin is compared as a whole, not by how it begins or ends.
 func TestTrustedOriginsAreComparedAsAWhole(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package logtogin_test
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,23 @@ func TestOnSignedOutHearsWhoHasLeft(t *testing.T) {
 	}
 }
 
+func TestOnSignedOutHearsOfEverySessionOfTheBrowser(t *testing.T) {
+	t.Parallel()
+	var left []string
+	logto := logtotest.NewServer(t)
+	bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob-password"})
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.OnSignedOut = func(_ *gin.Context, claims *logtogin.Claims) { left = append(left, claims.Username) }
+	})
+	one, other := newBrowser(t), newBrowser(t)
+	one.signIn(app.url+"/profile", logtotest.DefaultUser())
+	other.signIn(app.url+"/profile", bob)
+	send(t, http.MethodGet, app.url+"/sign-out", []*http.Cookie{one.ours(app)[0], other.ours(app)[0]}, nil)
+	if !slices.Equal(left, []string{"alice", "bob"}) {
+		t.Errorf("%q", left)
+	}
+}
+
 func TestAPanicInOnSignedOutKeepsNobodySignedIn(t *testing.T) {
 	t.Parallel()
 	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
@@ -235,6 +253,11 @@ func TestOnErrorDrawsEveryRefusal(t *testing.T) {
 	check(t, "the hook sets a status only", requests["a cancelled consent"], false)
 	draw = func(c *gin.Context, err error) { c.String(http.StatusOK, "drawn: "+err.Error()) }
 	check(t, "the hook says 200", requests["a cancelled consent"], true)
+	draw = func(c *gin.Context, err error) {
+		c.Status(http.StatusNotModified)
+		_, _ = c.Writer.WriteString("drawn: " + err.Error())
+	}
+	check(t, "the hook says 304", requests["a cancelled consent"], true)
 	draw = func(c *gin.Context, err error) { _, _ = c.Writer.WriteString("drawn: " + err.Error()) }
 	check(t, "the hook says nothing of the status", requests["a cancelled consent"], true)
 	draw = func(c *gin.Context, err error) { c.JSON(http.StatusGone, gin.H{}) }
@@ -248,6 +271,58 @@ func TestOnErrorDrawsEveryRefusal(t *testing.T) {
 	// A visitor's navigation is a way to sign in, no error.
 	if page := send(t, http.MethodGet, app.url+"/profile", nil, nil); page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in") {
 		t.Errorf("%d %s", page.status, page.header.Get("Location"))
+	}
+}
+
+// What OnError needs to know: who reads the answer, and where to try again.
+func TestOnErrorCanOfferAWayBack(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var app *application
+	app = newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.OnError = func(c *gin.Context, err error) {
+			status := logtogin.StatusCode(err)
+			if !app.auth.WantsPage(c) {
+				c.JSON(status, gin.H{"sign_in": app.auth.SignInPath(c)})
+				return
+			}
+			c.String(status, "go to "+app.auth.SignInPath(c))
+		}
+	})
+	var before, after gin.ResponseWriter
+	watched := app.router.Group("/watched", func(c *gin.Context) {
+		before = c.Writer
+		c.Next()
+		after = c.Writer
+	})
+	watched.GET("/page", app.auth.Guard(), func(c *gin.Context) {})
+	app.router.GET("/link", func(c *gin.Context) {
+		c.JSON(http.StatusOK, gin.H{"page": app.auth.WantsPage(c), "sign_in": app.auth.SignInPath(c)})
+	})
+	navigation := http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}}
+	script := http.Header{"Accept": {"application/json"}}
+	for name, test := range map[string]struct {
+		path   string
+		header http.Header
+		status int
+		body   string
+	}{
+		"an API call":                 {"/watched/page", script, 401, `{"sign_in":"/sign-in"}`},
+		"a cancelled consent":         {"/callback", navigation, 400, "go to /sign-in"},
+		"a program at the callback":   {"/callback", script, 400, `{"sign_in":"/sign-in"}`},
+		"a handler asked by a page":   {"/link?x=1", navigation, 200, `{"page":true,"sign_in":"/sign-in?return_to=%2Flink%3Fx%3D1"}`},
+		"a handler asked by a script": {"/link?x=1", script, 200, `{"page":false,"sign_in":"/sign-in"}`},
+	} {
+		if page := send(t, http.MethodGet, app.url+test.path, nil, test.header); page.status != test.status || page.body != test.body {
+			t.Errorf("%s: %d %s", name, page.status, page.body)
+		}
+	}
+	if before == nil || before != after {
+		t.Error("OnError has left another ResponseWriter behind")
+	}
+	logto.Misbehave(logtotest.WrongNonce)
+	if page := newBrowser(t).signIn(app.url+"/profile?tab=2", logtotest.DefaultUser()); page.status != 400 || page.body != "go to /sign-in?return_to=%2Fprofile%3Ftab%3D2" {
+		t.Errorf("a failed sign-in: %d %s", page.status, page.body)
 	}
 }
 

@@ -86,6 +86,57 @@ func TestASignOutWritesNoActivity(t *testing.T) {
 	}
 }
 
+func TestASignOutReadsTheStoreOnce(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	var loads atomic.Int64
+	store.set(func() { store.beforeLoad = func() { loads.Add(1) } })
+	if b.get(app.url + "/sign-out"); loads.Load() != 1 {
+		t.Errorf("%d times", loads.Load())
+	}
+}
+
+// A handler that asks about the session after it has written is no reason to warn.
+func TestASessionIsNotRenewedOnceTheResponseHasBegun(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now := newClock()
+	logto.SetNow(now.Now)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Now, cfg.IdleTimeout = now.Now, 10*time.Minute })
+	app.router.GET("/late", func(c *gin.Context) {
+		c.String(http.StatusOK, "first, ")
+		c.String(http.StatusOK, "%v", app.auth.IsAuthenticated(c))
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	now.advance(2 * time.Minute)
+	page := b.get(app.url + "/late")
+	if page.body != "first, true" || strings.Contains(app.log.String(), "WARN") {
+		t.Errorf("%s, log: %s", page.body, app.log)
+	}
+}
+
+// A store that fails is heard of once per request, also where nobody sees an error.
+func TestAStoreFailureIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	app.router.GET("/asked", func(c *gin.Context) { c.JSON(http.StatusOK, app.auth.IsAuthenticated(c)) })
+	app.router.GET("/asked-twice", app.auth.Optional(), func(c *gin.Context) { c.JSON(http.StatusOK, app.auth.IsAuthenticated(c)) })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	store.set(func() { store.down = errors.New("the database is gone") })
+	for i, path := range []string{"/profile", "/", "/asked", "/asked-twice"} {
+		b.get(app.url + path)
+		if count := strings.Count(app.log.String(), "the database is gone"); count != i+1 {
+			t.Errorf("after %s the log says it %d times: %s", path, count, app.log)
+		}
+	}
+}
+
 // Visitors decide how long the parameters of a callback are.
 func TestLongCallbacksAreNotKeptInMemory(t *testing.T) {
 	app := newApplication(t, logtotest.NewServer(t), nil)

@@ -25,6 +25,7 @@ package logtogin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -80,7 +81,7 @@ func New(cfg Config) (*Auth, error) {
 	if s.base == nil {
 		return a, nil
 	}
-	if err := s.checkRoutes(); err != nil {
+	if err := s.checkSignInReady(); err != nil {
 		return nil, err
 	}
 	if a.store, err = newStore(s); err != nil {
@@ -122,13 +123,17 @@ func (a *Auth) Ready(ctx context.Context) error {
 }
 
 // Close ends what is under way in the background and waits for it. Requests
-// that need Logto fail afterwards. The error says that Config.Store has not
-// answered calls within Config.StoreTimeout. Close does not close the Store.
+// that need Logto fail afterwards. The error is ErrStoreUnavailable if Config.Store
+// has not answered calls within Config.StoreTimeout; nothing need be done about it.
+// Close does not close the Store.
 func (a *Auth) Close() error {
 	a.keys.current.Close()
 	a.provider.close()
 	if a.store == nil {
 		return nil
 	}
-	return a.store.sessions.Close()
+	if err := a.store.sessions.Close(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	return nil
 }

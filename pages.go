@@ -113,10 +113,11 @@ func adviceFor(err error) string {
 		return "The service is temporarily unavailable. Please try again in a moment."
 	case errors.As(err, &refusal):
 		return refusal.Message
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted):
+		return "This application is not set up correctly. Please tell its operator."
 	case errors.Is(err, ErrSignInRefused):
 		return "Something in this application went wrong. Please try again later."
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted),
-		errors.As(err, &refused) && refused.Code == "invalid_client":
+	case errors.As(err, &refused) && refused.Code == "invalid_client":
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.As(err, &refused):
 		return "The sign-in service refused the request."

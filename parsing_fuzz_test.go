@@ -30,7 +30,7 @@ func FuzzReturnPath(f *testing.F) {
 	}
 	base := &url.URL{Scheme: "https", Host: "app.example.com"}
 	f.Fuzz(func(t *testing.T, given string) {
-		if !isReturnPath(given) {
+		if !isSafePath(given) {
 			return
 		}
 		if given[0] != '/' || len(given) > maxReturnPath {
@@ -205,7 +205,7 @@ func FuzzRecords(f *testing.F) {
 	at := time.Unix(1_800_000_000, 0)
 	f.Add((&attempt{state: "s", nonce: "n", verifier: "v", startedAt: at, redirectURI: "https://app.example.com/callback", returnTo: "/x", maxAge: time.Minute}).encode())
 	f.Add((&session{
-		id: "i", startedAt: at, activeAt: at, expires: at.Add(time.Hour), begunAt: at, subject: "u", sessionID: "sid", idToken: "eyJ9.eyJ9.AA", refreshToken: "r",
+		id: "i", startedAt: at, activeAt: at, expires: at.Add(time.Hour), begunAt: at, subject: "u", logtoSessionID: "sid", idToken: "eyJ9.eyJ9.AA", refreshToken: "r",
 		accessTokens: []accessToken{{resource: "r", organization: "o", token: "t", scope: "a b", expires: at}},
 	}).encode())
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})

@@ -34,12 +34,12 @@ type session struct {
 	expires   time.Time // absolute
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
-	begunAt      time.Time
-	subject      string
-	sessionID    string // Logto's sid, "" if it gives none
-	idToken      string
-	refreshToken string
-	accessTokens []accessToken
+	begunAt        time.Time
+	subject        string
+	logtoSessionID string // sid, "" if Logto gives none
+	idToken        string
+	refreshToken   string
+	accessTokens   []accessToken
 
 	// Not part of the record: where it was found, and whether it is sealed by a
 	// secret other than the first.
@@ -120,7 +120,7 @@ func (s *session) encode() []byte {
 	w.time(s.expires)
 	w.time(s.begunAt)
 	w.string(s.subject)
-	w.string(s.sessionID)
+	w.string(s.logtoSessionID)
 	w.token(s.idToken)
 	w.string(s.refreshToken)
 	w.number(uint64(len(s.accessTokens)))
@@ -137,15 +137,15 @@ func (s *session) encode() []byte {
 func decodeSession(record []byte) (*session, error) {
 	r := newRecordReader(record, sessionFormat)
 	s := &session{
-		id:           r.string(),
-		startedAt:    r.time(),
-		activeAt:     r.time(),
-		expires:      r.time(),
-		begunAt:      r.time(),
-		subject:      r.string(),
-		sessionID:    r.string(),
-		idToken:      r.token(),
-		refreshToken: r.string(),
+		id:             r.string(),
+		startedAt:      r.time(),
+		activeAt:       r.time(),
+		expires:        r.time(),
+		begunAt:        r.time(),
+		subject:        r.string(),
+		logtoSessionID: r.string(),
+		idToken:        r.token(),
+		refreshToken:   r.string(),
 	}
 	for count := r.number(); count > 0 && !r.failed; count-- {
 		s.accessTokens = append(s.accessTokens, accessToken{

@@ -21,14 +21,14 @@ const retryAfter = 5
 func (a *Auth) refuse(c *gin.Context, err error) {
 	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		if isNavigation(c.Request) {
-			redirect(c, a.signInPath(c.Request.URL.RequestURI()))
+			redirect(c, a.signInPath(a.wantedPage(c.Request)))
 			return
 		}
 		if isHTMX(c.Request.Header) {
-			c.Header("HX-Redirect", a.signInPath(a.htmxPage(c.Request)))
+			c.Header("HX-Redirect", a.signInPath(a.wantedPage(c.Request)))
 		}
 	}
-	a.answerError(c, err, "", isNavigation(c.Request))
+	a.answerError(c, err, a.wantedPage(c.Request), isNavigation(c.Request))
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -50,7 +50,7 @@ func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bo
 	if status == http.StatusServiceUnavailable {
 		c.Header("Retry-After", strconv.Itoa(retryAfter))
 	}
-	if a.settings.OnError != nil && a.answeredByHook(c, status, err) {
+	if a.settings.OnError != nil && a.answeredByHook(c, status, err, answering{returnTo, asPage}) {
 		return
 	}
 	if asPage {
@@ -74,19 +74,24 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
-// hookKey is set while Config.OnError of an Auth runs, which must not be asked
-// about its own failures.
-type hookKey struct{ a *Auth }
+// answering is known while Config.OnError of an Auth runs, which must not be
+// asked about its own failures.
+type answering struct {
+	returnTo string
+	asPage   bool
+}
 
-func (a *Auth) answeredByHook(c *gin.Context, status int, err error) bool {
-	if _, isNested := c.Get(hookKey{a}); isNested {
+type answeringKey struct{ a *Auth }
+
+func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answering) bool {
+	if _, isNested := c.Get(answeringKey{a}); isNested {
 		return false
 	}
-	c.Set(hookKey{a}, true)
+	c.Set(answeringKey{a}, how)
 	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
 	defer func() {
 		c.Writer = writer.ResponseWriter
-		c.Delete(hookKey{a})
+		c.Delete(answeringKey{a})
 	}()
 	c.Writer = writer
 	c.Status(status)
@@ -123,6 +128,46 @@ func (a *Auth) logError(c *gin.Context, status int, err error) {
 	default:
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err)
 	}
+}
+
+// WantsPage reports whether people are going to read the answer: a browser is
+// about to show it, so that a page or a redirect makes sense. A program wants JSON
+// or a bare status. In Config.OnError it is what the answer of this package would
+// have been.
+func (a *Auth) WantsPage(c *gin.Context) bool {
+	if how, ok := a.answering(c); ok {
+		return how.asPage
+	}
+	return isNavigation(c.Request)
+}
+
+// SignInPath is the path of the sign-in route, as browsers see it, which leads back
+// to the page that the browser is on, for a link or a button. In Config.OnError
+// it leads to where the user had wanted to go. It is "" if there is no sign-in
+// route.
+func (a *Auth) SignInPath(c *gin.Context) string {
+	if how, ok := a.answering(c); ok {
+		return a.signInPath(how.returnTo)
+	}
+	return a.signInPath(a.wantedPage(c.Request))
+}
+
+func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
+	value, _ := c.Get(answeringKey{a})
+	how, ok = value.(answering)
+	return how, ok
+}
+
+// wantedPage is the path of the page that the request is for, or that it belongs
+// to, or "" if that is not known.
+func (a *Auth) wantedPage(r *http.Request) string {
+	switch {
+	case isHTMX(r.Header):
+		return a.htmxPage(r)
+	case isNavigation(r):
+		return r.URL.RequestURI()
+	}
+	return ""
 }
 
 // htmxPage is the path of the page that an htmx request belongs to.

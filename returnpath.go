@@ -10,11 +10,11 @@ import (
 // longer one is dropped, and the sign-in ends on the default page.
 const maxReturnPath = 600
 
-// isReturnPath reports whether target is a path of this application, with or
+// isSafePath reports whether target is a path of this application, with or
 // without query and fragment, that no browser and no proxy takes for anything
 // else. It is as strict as it can afford to be: what is refused only costs the
 // user a click.
-func isReturnPath(target string) bool {
+func isSafePath(target string) bool {
 	if target == "" || len(target) > maxReturnPath || target[0] != '/' {
 		return false
 	}

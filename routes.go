@@ -25,38 +25,26 @@ import (
 // cannot take back a route: those that were added before the one in the error
 // stay, so an application should not start after it.
 func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
-	if err := a.settings.checkRoutes(); err != nil {
+	if err := a.settings.checkSignInReady(); err != nil {
 		return err
 	}
 	if a.registered {
 		return &ConfigError{"Paths", "have been registered already; an Auth has one set of routes"}
 	}
-	group, ok := router.(interface{ BasePath() string })
-	if !ok {
-		return &ConfigError{"Paths", "cannot be registered on a router that does not tell its BasePath; use a *gin.Engine or a *gin.RouterGroup"}
-	}
-	mount := strings.TrimRight(group.BasePath(), "/")
-	if strings.ContainsAny(mount, ":*") {
-		return &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
+	if a.mount, err = a.mountOf(router); err != nil {
+		return err
 	}
 	paths := a.settings.routePaths
-	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
-		return &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
-	}
-	if path := a.settings.Cookies.Path; !strings.HasPrefix(a.settings.base.Path+mount+paths.Callback+"/", strings.TrimRight(path, "/")+"/") {
-		return &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it", path, a.settings.base.Path+mount+paths.Callback)}
-	}
-	a.mount = mount
 	for _, route := range []struct {
 		path    string
 		own     *string
 		methods []string
 		handler gin.HandlerFunc
 	}{
-		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.handleSignIn(SignInOptions{})},
-		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.handleSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
-		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.handleCallback},
-		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.handleSignOut},
+		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.serveSignIn(SignInOptions{})},
+		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.serveSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
+		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.serveCallback},
+		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.serveSignOut},
 	} {
 		if route.path == "" {
 			continue
@@ -66,10 +54,31 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 				return err
 			}
 		}
-		*route.own = mount + route.path
+		*route.own = a.mount + route.path
 	}
 	a.registered = true
 	return a.checkDestinations()
+}
+
+// mountOf returns the path below which the routes come to lie, if they can do
+// their work there.
+func (a *Auth) mountOf(router gin.IRouter) (mount string, err error) {
+	group, ok := router.(interface{ BasePath() string })
+	if !ok {
+		return "", &ConfigError{"Paths", "cannot be registered on a router that does not tell its BasePath; use a *gin.Engine or a *gin.RouterGroup"}
+	}
+	mount = strings.TrimRight(group.BasePath(), "/")
+	if strings.ContainsAny(mount, ":*") {
+		return "", &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
+	}
+	paths := a.settings.routePaths
+	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
+		return "", &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
+	}
+	if path := a.settings.Cookies.Path; !strings.HasPrefix(a.settings.base.Path+mount+paths.Callback+"/", strings.TrimRight(path, "/")+"/") {
+		return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it", path, a.settings.base.Path+mount+paths.Callback)}
+	}
+	return mount, nil
 }
 
 // checkDestinations makes sure that no configured destination is one of our own
@@ -80,7 +89,7 @@ func (a *Auth) checkDestinations() error {
 		"AfterSignOut":            a.settings.AfterSignOut,
 		"SignInDefaults.ReturnTo": a.settings.SignInDefaults.ReturnTo,
 	} {
-		if isReturnPath(path) && !a.mayReturnTo(path) {
+		if isSafePath(path) && !a.mayReturnTo(path) {
 			return &ConfigError{field, fmt.Sprintf("is %q, which is a route of sign-in or sign-out itself; give a page of the application", path)}
 		}
 	}
@@ -98,9 +107,9 @@ func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) 
 	return nil
 }
 
-func (a *Auth) handleSignIn(opts SignInOptions) gin.HandlerFunc {
+func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !a.admit(c) {
+		if !a.isWanted(c) {
 			return
 		}
 		opts := opts
@@ -109,7 +118,7 @@ func (a *Auth) handleSignIn(opts SignInOptions) gin.HandlerFunc {
 	}
 }
 
-func (a *Auth) handleCallback(c *gin.Context) {
+func (a *Auth) serveCallback(c *gin.Context) {
 	result, returnTo, err := a.finishCallback(c)
 	if err != nil {
 		a.showError(c, err, returnTo)
@@ -118,8 +127,8 @@ func (a *Auth) handleCallback(c *gin.Context) {
 	redirect(c, result.ReturnTo)
 }
 
-func (a *Auth) handleSignOut(c *gin.Context) {
-	if !a.admit(c) {
+func (a *Auth) serveSignOut(c *gin.Context) {
+	if !a.isWanted(c) {
 		return
 	}
 	if c.Request.Method == http.MethodPost {
@@ -134,9 +143,9 @@ func (a *Auth) handleSignOut(c *gin.Context) {
 	a.SignOut(c, SignOutOptions{})
 }
 
-// admit reports whether the user wants what the request asks for. If it is an
+// isWanted reports whether the user wants what the request asks for. If it is an
 // image, a script or a prefetch that asks, it answers such that nothing happens.
-func (a *Auth) admit(c *gin.Context) bool {
+func (a *Auth) isWanted(c *gin.Context) bool {
 	header := c.Request.Header
 	mode, dest := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
 	switch {
@@ -213,7 +222,7 @@ func isZeroQuality(params string) bool {
 // mayReturnTo reports whether target is a path of this application other than
 // our own routes, on which a user who comes back would go in circles.
 func (a *Auth) mayReturnTo(target string) bool {
-	if !isReturnPath(target) {
+	if !isSafePath(target) {
 		return false
 	}
 	path := strings.TrimRight(pathOf(target), "/")

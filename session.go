@@ -15,8 +15,19 @@ import (
 // call to Logto. Which page the request comes from is not checked: Guard is what
 // protects against requests of other sites.
 func (a *Auth) IsAuthenticated(c *gin.Context) bool {
-	_, err := a.current(c)
+	_, err := a.currentOrVisitor(c)
 	return err == nil
+}
+
+// currentOrVisitor is current for a caller that takes an error for a visitor, so
+// that nobody else tells the operator of it.
+func (a *Auth) currentOrVisitor(c *gin.Context) (*session, error) {
+	_, isKnown := a.kept(c)
+	record, err := a.current(c)
+	if err != nil && !isKnown {
+		a.logError(c, StatusCode(err), err)
+	}
+	return record, err
 }
 
 // Claims returns the claims of the session's ID token, without a call to
@@ -45,11 +56,12 @@ func (a *Auth) IDToken(c *gin.Context) (string, error) {
 // requestKey is where a request keeps the session of an Auth.
 type requestKey struct{ a *Auth }
 
-type loaded struct {
+// requestSession is what a request knows of its session.
+type requestSession struct {
 	session *session
 	err     error
-	// created says that the request itself has brought the session about.
-	created bool
+	// isNew says that the request itself has brought the session about.
+	isNew bool
 }
 
 // current returns the session of the request, which is read once, and marks the
@@ -58,7 +70,11 @@ func (a *Auth) current(c *gin.Context) (*session, error) {
 	if kept, ok := a.kept(c); ok {
 		return kept.session, kept.err
 	}
-	record, err := a.load(c)
+	var record *session
+	err := ErrNotSignedIn
+	if a.store != nil {
+		record, err = a.store.loadSession(c.Request)
+	}
 	if err == nil && a.store.isDue(record) && !c.Writer.Written() {
 		record, err = a.renew(c, record)
 	}
@@ -68,43 +84,21 @@ func (a *Auth) current(c *gin.Context) (*session, error) {
 			forbidStoring(c)
 		}
 	}
-	c.Set(requestKey{a}, loaded{session: record, err: err})
+	c.Set(requestKey{a}, requestSession{session: record, err: err})
 	return record, err
 }
 
 // kept returns what the request knows already of its session.
-func (a *Auth) kept(c *gin.Context) (found loaded, ok bool) {
+func (a *Auth) kept(c *gin.Context) (found requestSession, ok bool) {
 	kept, ok := c.Get(requestKey{a})
 	if !ok {
-		return loaded{}, false
+		return requestSession{}, false
 	}
-	found = kept.(loaded)
+	found = kept.(requestSession)
 	if found.err == nil && a.store.hasEnded(found.session.id) {
-		return loaded{err: ErrNotSignedIn}, true
+		return requestSession{err: ErrNotSignedIn}, true
 	}
 	return found, true
-}
-
-func (a *Auth) load(c *gin.Context) (*session, error) {
-	if a.store == nil {
-		return nil, ErrNotSignedIn
-	}
-	record, err := a.store.loadSession(c.Request)
-	// Of a client that has left, the operator need not hear.
-	if ctx := c.Request.Context(); err != nil && !errors.Is(err, ErrNotSignedIn) && ctx.Err() == nil {
-		a.settings.Logger.ErrorContext(ctx, "logtogin: cannot read the session", "error", err)
-	}
-	return record, err
-}
-
-// leaving returns the session that a sign-out is about to end, which is not
-// written once more.
-func (a *Auth) leaving(c *gin.Context) *session {
-	if kept, ok := a.kept(c); ok {
-		return kept.session
-	}
-	record, _ := a.load(c)
-	return record
 }
 
 // renew writes the session. That it cannot be written does not make it worse
@@ -123,13 +117,13 @@ func (a *Auth) renew(c *gin.Context, record *session) (*session, error) {
 
 // remember makes a session the request's that the request has brought about.
 func (a *Auth) remember(c *gin.Context, record *session) {
-	c.Set(requestKey{a}, loaded{session: record, created: true})
+	c.Set(requestKey{a}, requestSession{session: record, isNew: true})
 }
 
 // createdHere returns the session that the request has brought about, or nil.
 func (a *Auth) createdHere(c *gin.Context) *session {
 	kept, _ := c.Get(requestKey{a})
-	if found, ok := kept.(loaded); ok && found.created {
+	if found, ok := kept.(requestSession); ok && found.isNew {
 		return found.session
 	}
 	return nil

@@ -195,7 +195,7 @@ func (s *settings) checkSignIn() error {
 	if err := s.SignInDefaults.check(); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
 	}
-	if to := s.SignInDefaults.ReturnTo; to != "" && !isReturnPath(to) {
+	if to := s.SignInDefaults.ReturnTo; to != "" && !isSafePath(to) {
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
 	}
 	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
@@ -206,7 +206,7 @@ func (s *settings) checkSignIn() error {
 	if s.AfterSignIn == "" {
 		s.AfterSignIn = "/"
 	}
-	if !isReturnPath(s.AfterSignIn) {
+	if !isSafePath(s.AfterSignIn) {
 		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
 	}
 	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
@@ -261,7 +261,7 @@ func (s *settings) checkPaths() error {
 		default:
 			*field.path = field.given
 		}
-		if !isReturnPath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
+		if !isSafePath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
 			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain path that begins with "/", or "-" to leave the route out`, field.given)}
 		}
 		if other, ok := taken[*field.path]; ok {
@@ -303,7 +303,7 @@ func (s *settings) checkTimes() error {
 func (s *settings) checkCookies() error {
 	secure := s.base != nil && s.base.Scheme == "https"
 	cookies := &s.Cookies
-	if cookies.Path != "" && (!isReturnPath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
+	if cookies.Path != "" && (!isSafePath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
 		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
 	}
 	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
@@ -346,8 +346,8 @@ func isParentDomain(domain, host string) bool {
 	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
 
-// checkRoutes finds what sign-in needs and a pure API does without.
-func (s *settings) checkRoutes() error {
+// checkSignInReady finds what sign-in needs and a pure API does without.
+func (s *settings) checkSignInReady() error {
 	switch {
 	case s.AppID == "":
 		return &ConfigError{"AppID", "is empty; copy the App ID from the application's page in the Logto Console"}

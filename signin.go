@@ -227,7 +227,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 // The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
 // *ConfigError without Config.BaseURL, and that of the request's context.
 func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
-	if err := a.settings.checkRoutes(); err != nil {
+	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
 	opts = opts.withDefaults(a.settings.SignInDefaults)
@@ -287,7 +287,7 @@ func (a *Auth) authorizationURL(m *metadata, record *attempt, opts SignInOptions
 // application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
 // for the sake of the callback's parameters.
 func isCallbackPath(path string) bool {
-	return isReturnPath(path) && !strings.ContainsAny(path, "?#")
+	return isSafePath(path) && !strings.ContainsAny(path, "?#")
 }
 
 // redirectURI resolves a per-call redirect URI, or returns the callback

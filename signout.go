@@ -60,12 +60,11 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 // ErrStoreUnavailable, with which the user should try again, because the session
 // may live on, and *ConfigError without Config.BaseURL.
 func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
-	if err := a.settings.checkRoutes(); err != nil {
+	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	record := a.leaving(c)
 	ended, err := a.store.endSession(c, a.createdHere(c))
 	ctx, cancel := politely(c)
 	defer cancel()
@@ -98,8 +97,8 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 		}
 	}
 	address := withQuery(m.endSessionEndpoint, params)
-	if opts.IDTokenHint && record != nil {
-		params.Set("id_token_hint", record.idToken)
+	if opts.IDTokenHint && len(ended) > 0 {
+		params.Set("id_token_hint", ended[0].idToken)
 		if hinted := withQuery(m.endSessionEndpoint, params); len(hinted) <= maxHintedAddress {
 			address = hinted
 		}
@@ -124,7 +123,7 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 // isPostLogoutPath reports whether this path of the application can be
 // registered at Logto.
 func isPostLogoutPath(given string) bool {
-	return isReturnPath(given) && !strings.Contains(given, "#")
+	return isSafePath(given) && !strings.Contains(given, "#")
 }
 
 // isPostLogoutURL reports whether the URL can be registered at Logto.

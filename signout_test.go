@@ -45,6 +45,9 @@ func TestWhoMaySignOut(t *testing.T) {
 			if ended != test.ends {
 				t.Errorf("ended: %v", ended)
 			}
+			if test.status == http.StatusForbidden && strings.Contains(page.body, "/sign-in") {
+				t.Errorf("what another site has sent is no reason to sign in: %s", page.body)
+			}
 			if test.status == http.StatusOK {
 				if page.header.Get("Referrer-Policy") != "same-origin" || strings.Contains(page.header.Get("Content-Security-Policy"), "form-action") ||
 					!strings.Contains(page.body, `<form method="post" action="/sign-out">`) {

@@ -180,7 +180,7 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 			st.end(old)
 			replaced = append(replaced, old)
 		}
-		if err := st.remove(c, entry, http.Header{}); err != nil {
+		if err := st.removeRecord(c, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
@@ -210,7 +210,7 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	}
 	// A sign-out that came in between must not have been in vain.
 	if st.hasEnded(record.id) {
-		return nil, errors.Join(ErrNotSignedIn, st.remove(c, record.entry, c.Writer.Header()))
+		return nil, errors.Join(ErrNotSignedIn, st.remove(c, record.entry))
 	}
 	forbidStoring(c)
 	st.keepWithinBudget(c)
@@ -238,14 +238,14 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 			ended = append(ended, found)
 		}
 	}
-	header, started := c.Writer.Header(), c.Writer.Written()
-	if started {
-		err, header = ErrResponseStarted, http.Header{} // the records must go all the same
+	remove := st.remove
+	if c.Writer.Written() {
+		err, remove = ErrResponseStarted, st.removeRecord // the records must go all the same
 	} else {
 		forbidStoring(c)
 	}
 	for _, entry := range entries {
-		if failure := st.remove(c, entry, header); failure != nil {
+		if failure := remove(c, entry); failure != nil {
 			err = errors.Join(err, unwritable(failure))
 		}
 	}
@@ -264,7 +264,17 @@ func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*any
 	return entries, nil
 }
 
-func (st *store) remove(c *gin.Context, entry *anystore.Entry, header http.Header) error {
+// remove deletes an entry from the store and the browser.
+func (st *store) remove(c *gin.Context, entry *anystore.Entry) error {
+	return st.delete(c, entry, c.Writer.Header())
+}
+
+// removeRecord deletes an entry from the store; what the browser has stays.
+func (st *store) removeRecord(c *gin.Context, entry *anystore.Entry) error {
+	return st.delete(c, entry, http.Header{})
+}
+
+func (st *store) delete(c *gin.Context, entry *anystore.Entry, header http.Header) error {
 	ctx := context.WithoutCancel(c.Request.Context())
 	return st.sessions.Delete(ctx, c.Request, header, entry, st.attributes(time.Time{}))
 }
@@ -292,12 +302,12 @@ func (st *store) attributes(expires time.Time) sessions.Options {
 }
 
 func unreadable(err error) error {
-	return fmt.Errorf("%w: the session cannot be read: %w", ErrStoreUnavailable, err)
+	return fmt.Errorf("%w: cannot read: %w", ErrStoreUnavailable, err)
 }
 
 func unwritable(err error) error {
 	if errors.Is(err, anystore.ErrTooLong) {
 		return fmt.Errorf("%w: %w", ErrSessionTooLarge, err)
 	}
-	return fmt.Errorf("%w: the session cannot be written: %w", ErrStoreUnavailable, err)
+	return fmt.Errorf("%w: cannot write: %w", ErrStoreUnavailable, err)
 }

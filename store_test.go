@@ -570,6 +570,41 @@ func TestASessionBesideManyAttemptsStaysSmall(t *testing.T) {
 	}
 }
 
+// The attempt that a callback finishes leaves room for the session, so that the
+// other tabs' sign-ins need not go.
+func TestAFinishedAttemptMakesRoomForTheSession(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	data := 0
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom_data"] = strings.Repeat("d", data) })
+	app := newApplication(t, logto, nil)
+	start := func(tabs int) *browser {
+		b := newBrowser(t)
+		b.stopAt(logto.Endpoint())
+		for range tabs {
+			b.get(app.url + "/sign-in?return_to=/" + strings.Repeat("a", 590))
+		}
+		b.keepGoing()
+		return b
+	}
+	// How much is left of the budget when the last of six tabs has signed in.
+	b := start(5)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	left := 8<<10 - cookieBytes(b.ours(app))
+	data = (left - 250) * 3 / 4 // base64, and a second cookie's name
+	b = start(5)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	size, count := cookieBytes(b.ours(app)), 0
+	for _, cookie := range b.ours(app) {
+		if strings.Contains(cookie.Name, "_attempt_") {
+			count++
+		}
+	}
+	if size > 8<<10 || size < 7_700 || count != 5 {
+		t.Errorf("%d bytes, %d attempts", size, count)
+	}
+}
+
 func TestWhatAStoreHasNoRoomFor(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

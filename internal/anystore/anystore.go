@@ -39,10 +39,10 @@ const (
 var (
 	// ErrUnavailable says that a store failed or did not answer in time. It
 	// says nothing about whether there is a session.
-	ErrUnavailable = errors.New("anystore: the store is unavailable")
+	ErrUnavailable = errors.New("the store failed")
 
 	// ErrTooLong says that a value does not fit into the store.
-	ErrTooLong = errors.New("anystore: the value is too long")
+	ErrTooLong = errors.New("too long for the store")
 )
 
 // Store keeps strings in another store. It is safe for concurrent use.
@@ -87,7 +87,7 @@ func (s *Store) Close() error {
 		case s.running <- struct{}{}:
 			taken++
 		case <-deadline:
-			return fmt.Errorf("%w: calls are still under way", ErrUnavailable)
+			return fmt.Errorf("%w: it has not answered calls within %v", ErrUnavailable, s.timeout)
 		}
 	}
 	return nil
@@ -263,7 +263,8 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 	case err == nil:
 		return lines, nil
 	case isTooLong(err):
-		return nil, fmt.Errorf("%w: %s", ErrTooLong, s.remedy())
+		value, _ := session.Values[s.key].(string)
+		return nil, fmt.Errorf("%w: %d bytes; %s", ErrTooLong, len(value), s.remedy())
 	}
 	return nil, unavailable(err)
 }
@@ -384,7 +385,7 @@ func (s *Store) remedy() string {
 	case *cookiestore.Store:
 		return "cookies have no more room"
 	case interface{ SetMaxLength(int) }:
-		return "raise its limit with SetMaxLength"
+		return "raise its limit with SetMaxLength, for the redis store on what redis.GetRedisStore returns"
 	case interface{ MaxLength(int) }:
 		return "raise its limit with MaxLength"
 	}

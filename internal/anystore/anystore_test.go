@@ -2,6 +2,7 @@ package anystore_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -265,6 +267,60 @@ func TestASecondSaveReplacesTheFirst(t *testing.T) {
 	}
 	if got := names(); got != "theme:0 s_attempt_0:60 s:-1 " {
 		t.Errorf("set: %s", got)
+	}
+}
+
+// A store that insists on an ID of its own is asked twice, the second time about a
+// session that is there.
+func TestAStoreWithIDsOfItsOwnKeepsOneRecord(t *testing.T) {
+	t.Parallel()
+	var saved []string
+	store := anystore.New(&scripted{save: func(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
+		if session.IsNew {
+			session.ID = "own"
+		}
+		saved = append(saved, fmt.Sprintf("%v new=%v cookie=%q", session.Values[key], session.IsNew, r.Header.Get("Cookie")))
+		http.SetCookie(w, sessions.NewCookie(session.Name(), session.ID, session.Options))
+		return nil
+	}}, key, time.Minute)
+	r, header := request("s=old"), http.Header{}
+	entry, err := store.Create(r.Context(), r, header, "s", "asked-for", sessions.Options{}, func(id string) string { return "value of " + id })
+	if err != nil || entry.ID() != "own" || entry.Value != "value of own" || len(header["Set-Cookie"]) != 1 {
+		t.Errorf("%+v %v %v", entry, err, header)
+	}
+	if want := []string{`value of asked-for new=true cookie=""`, `value of own new=false cookie="s=own"`}; !slices.Equal(saved, want) {
+		t.Errorf("%q", saved)
+	}
+}
+
+func TestAClientThatHasLeftCostsTheStoreNothing(t *testing.T) {
+	t.Parallel()
+	asked := false
+	store := anystore.New(&scripted{load: func(*http.Request, *sessions.Session) error { asked = true; return nil }}, key, time.Minute)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	for range 100 {
+		if _, err := values(t, store, request("s=x").WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil || asked {
+		t.Errorf("%v, asked: %v", err, asked)
+	}
+}
+
+func TestAStoreSeesWhereARequestComesFrom(t *testing.T) {
+	t.Parallel()
+	var seen *http.Request
+	store := anystore.New(&scripted{load: func(r *http.Request, _ *sessions.Session) error { seen = r; return nil }}, key, time.Minute)
+	r := request("s=x", "other=y")
+	r.TLS, r.RemoteAddr = &tls.ConnectionState{}, "192.0.2.7:1"
+	if _, err := values(t, store, r); err != nil {
+		t.Fatal(err)
+	}
+	if seen.TLS != r.TLS || seen.RemoteAddr != r.RemoteAddr || seen.RequestURI != r.RequestURI || seen.Host != r.Host || seen.Method != r.Method ||
+		*seen.URL != *r.URL || len(seen.Header) != 1 || seen.Header.Get("Cookie") != "s=x" {
+		t.Errorf("%+v", seen)
 	}
 }
 
