@@ -35,3 +35,13 @@ func TestAdminPage(t *testing.T) {
 		t.Fatal(response, err)
 	}
 }
+
+func TestSignInIsRefused(t *testing.T) {
+	logto := logtotest.NewServer(t)
+	router := newRouter(logto.Config("https://app.example.com"))
+	logto.Misbehave(logtotest.AccessDenied) // or Down, WrongNonce, HugeBody, Cancelled, …
+	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/admin")
+	if err != nil || response.StatusCode != http.StatusBadRequest {
+		t.Fatal(response, err)
+	}
+}

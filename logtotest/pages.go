@@ -65,6 +65,10 @@ func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *intera
 func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
 	current := s.pageInteraction(w, r)
 	if user, ok := s.user(func(u User) bool { return u.ID == testUser(r) }); current != nil && ok {
+		if user.IsSuspended {
+			showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, user.Username))
+			return
+		}
 		s.completeInteraction(w, current, user)
 	} else if current != nil {
 		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
@@ -88,12 +92,15 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if user.IsSuspended {
-		page := formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
-		showPage(w, http.StatusForbidden, "sign-in.html", page)
+		showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, username))
 		return
 	}
 	s.completeInteraction(w, current, user)
 	s.sendInteractionWebhook("PostSignIn", current, user)
+}
+
+func suspendedPage(r *http.Request, username string) formPage {
+	return formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
 }
 
 func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User) {

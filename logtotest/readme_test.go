@@ -17,11 +17,13 @@ func TestTheExampleIsTheReadmes(t *testing.T) {
 		return string(raw)
 	}
 	source := read("example_test.go")
-	example := source[strings.Index(source, "func TestAdminPage"):]
-	if !strings.Contains(read("../README.md"), "```go\n"+example+"```") {
-		t.Errorf("the README does not show this:\n%s", example)
-	}
-	if lines := strings.Count(example, "\n"); lines >= 15 {
-		t.Errorf("%d lines", lines)
+	for _, example := range strings.Split(source, "\n\nfunc Test")[1:] {
+		example = "func Test" + strings.TrimRight(example, "\n") + "\n"
+		if !strings.Contains(read("../README.md"), "```go\n"+example+"```") {
+			t.Errorf("the README does not show this:\n%s", example)
+		}
+		if lines := strings.Count(example, "\n"); lines >= 15 {
+			t.Errorf("%d lines", lines)
+		}
 	}
 }

@@ -2,10 +2,12 @@ package logtotest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,13 +59,16 @@ func read(t *testing.T, client *http.Client, address string) (status int, body s
 func TestSignInNeedsNoSockets(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ base, mount, path string }{
-		"on https":                        {"https://app.example.com", "/", ""},
-		"on localhost":                    {"http://localhost:8080", "/", ""},
-		"behind a path":                   {"https://example.com/app", "/", ""},
-		"in a group":                      {"https://app.example.com", "/auth", "/auth/sign-in"},
-		"from a guarded page":             {"https://app.example.com", "/", "/profile"},
-		"from a guarded page in a group":  {"https://app.example.com", "/auth", "/profile"},
-		"from the registration's address": {"https://app.example.com", "/", "/sign-up"},
+		"on https":                          {"https://app.example.com", "/", ""},
+		"on localhost":                      {"http://localhost:8080", "/", ""},
+		"behind a path":                     {"https://example.com/app", "/", ""},
+		"in a group":                        {"https://app.example.com", "/auth", "/auth/sign-in"},
+		"behind a path and in a group":      {"https://example.com/app", "/auth", "/auth/sign-in"},
+		"from a guarded page":               {"https://app.example.com", "/", "/profile"},
+		"from a guarded page behind a path": {"https://example.com/app", "/", "/profile?tab=2"},
+		"from a guarded page in both":       {"https://example.com/app", "/auth", "/profile"},
+		"by the whole address":              {"https://example.com/app", "/auth", "https://example.com/app/profile"},
+		"from the registration's address":   {"https://app.example.com", "/", "/sign-up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,21 +81,116 @@ func TestSignInNeedsNoSockets(t *testing.T) {
 			} else {
 				client = logto.SignInAt(t, router, test.path, logtotest.DefaultUser())
 			}
-			path := strings.TrimPrefix(test.base, "https://example.com") + "/profile"
-			if !strings.HasPrefix(path, "/") {
-				path = "/profile"
-			}
-			status, body := read(t, client, path)
-			if status != http.StatusOK || !strings.Contains(body, `"username":"alice"`) {
-				t.Errorf("%d %s", status, body)
-			}
-			if status, _ := read(t, client, test.base+"/profile"); status != http.StatusOK {
-				t.Errorf("by the whole address: %d", status)
+			for _, address := range []string{"/profile", test.base + "/profile"} {
+				status, body := read(t, client, address)
+				if status != http.StatusOK || !strings.Contains(body, `"username":"alice"`) {
+					t.Errorf("%s: %d %s", address, status, body)
+				}
 			}
 			if calls := logto.Calls(); calls.Token != 1 {
 				t.Errorf("%+v", calls)
 			}
 		})
+	}
+}
+
+// Two applications in one test: where a client belongs shows when it first signs in,
+// or by a whole address.
+func TestSeveralApplicationsInOneTest(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	one, _ := newApp(t, logto.Config("https://one.example.com"), "/")
+	two, _ := newApp(t, logto.Config("https://two.example.com/app"), "/")
+	for name, test := range map[string]struct {
+		handler http.Handler
+		path    string
+	}{
+		"by the first sign-in":     {one, "/profile"},
+		"by the whole address":     {two, "https://two.example.com/app/profile"},
+		"by the sign-in's address": {two, "/sign-in"},
+	} {
+		client := logto.SignInAt(t, test.handler, test.path, logtotest.DefaultUser())
+		if status, body := read(t, client, "/profile"); status != http.StatusOK || !strings.Contains(body, `"username":"alice"`) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+}
+
+// What a test of one's own error pages sees.
+func TestABrowserSeesWhatGoesWrong(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	cfg := logto.Config("https://example.com/app")
+	cfg.OnError = func(c *gin.Context, err error) { c.String(logtogin.StatusCode(err), "own page: %v", err) }
+	cfg.OnSignedIn = func(_ *gin.Context, result *logtogin.SignInResult) error {
+		if result.Claims.Username == "mallory" {
+			return &logtogin.RefusalError{Message: "not you"}
+		}
+		return nil
+	}
+	router, _ := newApp(t, cfg, "/")
+	for name, test := range map[string]struct {
+		faults []logtotest.Fault
+		user   logtotest.User
+		status int
+		shows  string
+	}{
+		"all is well":             {nil, logtotest.DefaultUser(), 200, `"username":"alice"`},
+		"the application refuses": {nil, logtotest.User{Username: "mallory"}, 403, "own page: logtogin: the application refused"},
+		"the user is suspended":   {nil, logtotest.User{Username: "sam", IsSuspended: true}, 403, "suspended"},
+		"Logto refuses":           {[]logtotest.Fault{logtotest.AccessDenied}, logtotest.DefaultUser(), 400, "own page: logtogin: refused by Logto"},
+		"the user gives up":       {[]logtotest.Fault{logtotest.Cancelled}, logtotest.DefaultUser(), 400, "own page: logtogin: sign-in was cancelled"},
+		"the nonce is wrong":      {[]logtotest.Fault{logtotest.WrongNonce}, logtotest.DefaultUser(), 400, "own page: logtogin: token not acceptable"},
+	} {
+		logto.Misbehave(test.faults...)
+		status, body := read(t, logto.Browser(t, router, test.user), "/profile")
+		if status != test.status || !strings.Contains(body, test.shows) {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+}
+
+// It stands in for the test in which a sign-in fails.
+type failingTest struct {
+	testing.TB
+	message string
+}
+
+func (f *failingTest) Fatalf(format string, args ...any) {
+	f.message = fmt.Sprintf(format, args...)
+	panic(f)
+}
+
+func TestSignInFailsTheTestIfItFails(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	cfg := logto.Config("https://app.example.com")
+	cfg.OnSignedIn = func(*gin.Context, *logtogin.SignInResult) error { return &logtogin.RefusalError{Message: "not you"} }
+	refusing, _ := newApp(t, cfg, "/")
+	moved := logto.Config("https://app.example.com")
+	moved.BaseURL = "https://nowhere.invalid"
+	elsewhere, _ := newApp(t, moved, "/")
+	for name, test := range map[string]struct {
+		handler http.Handler
+		path    string
+		says    string
+	}{
+		"the application refuses":         {refusing, "/sign-in", "with 403"},
+		"there is no such page":           {refusing, "/nothing", "with 404"},
+		"Config was told another address": {elsewhere, "/sign-in", "redirect_uri did not match"},
+	} {
+		failing := &failingTest{TB: t}
+		func() {
+			defer func() {
+				if reason := recover(); reason != nil && reason != any(failing) {
+					panic(reason)
+				}
+			}()
+			logto.SignInAt(failing, test.handler, test.path, logtotest.DefaultUser())
+		}()
+		if !strings.Contains(failing.message, test.says) {
+			t.Errorf("%s: %q", name, failing.message)
+		}
 	}
 }
 
@@ -226,13 +326,16 @@ func TestWebhooksAreSentAndSigned(t *testing.T) {
 func TestBackchannelLogoutReachesEveryApplicationOfTheSession(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)
+	var mu sync.Mutex // the logout tokens are sent in parallel
 	told := map[string]map[string]any{}
 	gin.SetMode(gin.ReleaseMode)
 	received := gin.New()
 	for _, app := range []string{"first", "second", "third"} {
 		received.POST("/"+app, func(c *gin.Context) {
 			_, claims := decodeToken(t, c.PostForm("logout_token"))
+			mu.Lock()
 			told[app] = claims
+			mu.Unlock()
 			if app == "second" {
 				c.Status(http.StatusBadRequest)
 			}

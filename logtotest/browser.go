@@ -1,0 +1,243 @@
+package logtotest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// SignIn signs a user in to an application and returns a client with the
+// session's cookies, for requests to the application by their path:
+//
+//	client := logto.SignIn(t, router, logtotest.DefaultUser())
+//	response, err := client.Get("/profile")
+//
+// The handler is the application's router; there is no need for a listener. Its
+// sign-in route is /sign-in; SignInAt is for another one. A user of whom nothing
+// but the ID or the username is given is the one that the server knows; any other
+// is added, or takes the place of the one with that ID or username.
+//
+// The test fails at once if the sign-in does. Afterwards nobody fills in Logto's
+// pages: a client that has signed out, or whose session has ended, gets to see
+// Logto's sign-in page. Browser is for tests of what goes wrong. The client is
+// otherwise like Browser's.
+func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Client {
+	tb.Helper()
+	return s.SignInAt(tb, handler, "/sign-in", user)
+}
+
+// SignInAt is SignIn for a sign-in route or a guarded page of another path.
+func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user User) *http.Client {
+	tb.Helper()
+	client := s.Browser(tb, handler, user)
+	b := client.Transport.(*testBrowser)
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, path, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		tb.Fatalf("logtotest: signing in at %s: %v", path, err)
+	}
+	defer response.Body.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.callback == 0 || b.callback >= http.StatusBadRequest {
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 2_000))
+		tb.Fatalf("logtotest: signing in at %s ended at %s with %d (Browser lets a test see this page): %s",
+			path, response.Request.URL, response.StatusCode, body)
+	}
+	b.userID = ""
+	return client
+}
+
+// Browser returns a client that behaves as the browser of a user who has not
+// signed in yet: it keeps cookies, follows redirects, and when Logto asks who it
+// is, the user signs in and consents. So it can see what becomes of a sign-in that
+// goes wrong:
+//
+//	logto.Misbehave(logtotest.AccessDenied)
+//	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/profile")
+//
+// Requests name paths of the application, without the path of its BaseURL if it has
+// one, or absolute addresses. They are navigations: the header Accept asks for
+// text/html unless it is set to something else. Where the application is, Config
+// has been told. If Config has been called for several base URLs, the client goes
+// by the first sign-in, or the first request names the whole address. The client is
+// safe for concurrent use once it has signed in.
+func (s *Server) Browser(tb testing.TB, handler http.Handler, user User) *http.Client {
+	tb.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b := &testBrowser{server: s, jar: jar, handler: handler, userID: s.userForTest(user).ID}
+	if base := s.onlyBase(); base != nil {
+		b.settle(base)
+	}
+	return &http.Client{Transport: b, Jar: b}
+}
+
+// testBrowser is as much of a browser as a sign-in needs.
+type testBrowser struct {
+	server  *Server
+	jar     *cookiejar.Jar
+	handler http.Handler
+
+	mu       sync.Mutex
+	base     *url.URL // of the application, nil as long as it is not known
+	userID   string   // who fills in the pages of the server
+	callback int      // the status with which the callback was answered
+}
+
+// unknown stands for the address of an application that has not told where it
+// is.
+const unknown = "application.invalid"
+
+func (b *testBrowser) settle(base *url.URL) {
+	b.base = base
+	b.server.Serve(base.String(), b.handler)
+}
+
+// Cookies and SetCookies make paths into addresses of the application.
+func (b *testBrowser) Cookies(u *url.URL) []*http.Cookie { return b.jar.Cookies(b.absolute(u)) }
+
+func (b *testBrowser) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	b.jar.SetCookies(b.absolute(u), cookies)
+}
+
+// absolute is the address for a path of the application.
+func (b *testBrowser) absolute(u *url.URL) *url.URL {
+	if u.Host != "" {
+		return u
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	address := *u
+	if b.base == nil {
+		address.Scheme, address.Host = "http", unknown
+		return &address
+	}
+	address.Scheme, address.Host = b.base.Scheme, b.base.Host
+	address.Path = b.base.Path + u.Path
+	if u.RawPath != "" {
+		address.RawPath = b.base.EscapedPath() + u.RawPath
+	}
+	return &address
+}
+
+func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
+	navigating := request.Clone(request.Context())
+	if navigating.Header.Get("Accept") == "" {
+		navigating.Header.Set("Accept", "text/html,application/json,*/*;q=0.8")
+	}
+	navigating.URL = b.absolute(request.URL)
+	b.mu.Lock()
+	if b.base == nil && navigating.URL.Host != unknown && !b.server.isOwn(navigating.URL) {
+		b.settle(b.server.baseOf(navigating.URL))
+	}
+	isKnown, userID := b.base != nil, b.userID
+	b.mu.Unlock()
+
+	var response *http.Response
+	var err error
+	switch {
+	case !isKnown && navigating.URL.Host == unknown:
+		unplaced := &transport{server: b.server, network: b.server.outgoing.network}
+		if response, err = unplaced.serve(b.handler, navigating); err == nil {
+			err = b.learn(response)
+		}
+	case userID != "" && b.server.isOwn(navigating.URL):
+		response, err = b.server.outgoing.RoundTrip(navigating.WithContext(context.WithValue(navigating.Context(), testUserKey{}, userID)))
+	default:
+		response, err = b.server.outgoing.RoundTrip(navigating)
+	}
+	if err != nil {
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		if b.server.outgoing.handlerFor(navigating.URL) == nil {
+			err = fmt.Errorf("logtotest: %s://%s is neither the server nor the application, whose base URL is that of Config: %w", navigating.URL.Scheme, navigating.URL.Host, err)
+		}
+		return nil, err
+	}
+	if query := navigating.URL.Query(); query.Has("state") && (query.Has("code") || query.Has("error")) {
+		b.mu.Lock()
+		b.callback = response.StatusCode
+		b.mu.Unlock()
+	}
+	// As the browser sees it, which the client, knowing the path only, cannot tell.
+	if location, err := navigating.URL.Parse(response.Header.Get("Location")); err == nil && response.Header.Get("Location") != "" {
+		response.Header.Set("Location", location.String())
+	}
+	response.Request = request
+	return response, nil
+}
+
+// learn finds out where the application is by its first authorization request. The
+// cookies that came with it wait until then.
+func (b *testBrowser) learn(response *http.Response) error {
+	authorization, err := url.Parse(response.Header.Get("Location"))
+	if err != nil || !b.server.isOwn(authorization) {
+		return nil // perhaps on the way to the sign-in route
+	}
+	redirectURI := authorization.Query().Get("redirect_uri")
+	callback, err := url.Parse(redirectURI)
+	if err != nil || callback.Host == "" {
+		return fmt.Errorf("logtotest: the application asks to come back to %q", redirectURI)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.settle(b.server.baseOf(callback))
+	b.jar.SetCookies(b.base, response.Cookies())
+	return nil
+}
+
+// isOwn reports whether an address is one of the server itself.
+func (s *Server) isOwn(u *url.URL) bool { return u.Scheme+"://"+u.Host == s.Endpoint() }
+
+// onlyBase is the base URL that Config was given, if it was only one.
+func (s *Server) onlyBase() *url.URL {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, base := range s.baseURLs {
+		if base != s.baseURLs[0] {
+			return nil
+		}
+	}
+	if len(s.baseURLs) == 0 {
+		return nil
+	}
+	base, err := url.Parse(s.baseURLs[0])
+	if err != nil || base.Host == "" {
+		return nil
+	}
+	return base
+}
+
+// baseOf is the base URL that Config was given for an address, or else its origin.
+func (s *Server) baseOf(address *url.URL) *url.URL {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, base := range s.baseURLs {
+		if parsed, err := url.Parse(base); err == nil && (address.String() == base || strings.HasPrefix(address.String(), base+"/")) {
+			return parsed
+		}
+	}
+	return &url.URL{Scheme: address.Scheme, Host: address.Host}
+}
+
+// testUserKey is where a request of a test says who the user is, so that no form
+// needs to be filled in.
+type testUserKey struct{}
+
+func testUser(r *http.Request) string {
+	id, _ := r.Context().Value(testUserKey{}).(string)
+	return id
+}
