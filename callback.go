@@ -223,11 +223,13 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 		activeAt:       now,
 		expires:        now.Add(a.settings.SessionLifetime),
 		begunAt:        claims.IssuedAt,
+		confirmedAt:    now,
+		idTokenExpires: claims.Expiry,
 		subject:        claims.Subject,
 		logtoSessionID: claims.SessionID,
 		idToken:        got.idToken,
 		refreshToken:   got.refreshToken,
-		accessTokens:   []accessToken{{token: got.accessToken, scope: got.scope, expires: got.expires}},
+		accessTokens:   []accessToken{got.accessTokenFor(tokenTarget{})},
 	}
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.
@@ -255,6 +257,7 @@ func (a *Auth) beginSession(c *gin.Context, record *session, its *outcome) error
 	if err := a.askApplication(c, record, its); err != nil {
 		return err
 	}
+	record = a.createdHere(c) // it may have been refreshed meanwhile
 	replaced, err := a.store.createSession(c, record)
 	if err != nil {
 		return err

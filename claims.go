@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -285,6 +286,43 @@ func newUserClaims(set jsonObject) UserClaims {
 		u.CustomData = data
 	}
 	return u
+}
+
+// AccessTokenClaims are the claims of an access token that is a JWT (RFC 9068). The
+// fields are what Logto documents; Get and Has know the others, for example those that
+// a custom token script adds.
+type AccessTokenClaims struct {
+	jsonObject
+
+	Subject        string // sub; the client id in a token of a machine
+	ClientID       string // client_id
+	Issuer         string // iss
+	Audience       []string
+	Scopes         []string // scope
+	OrganizationID string   // organization_id; in tokens for a resource within an organization
+	IssuedAt       time.Time
+	Expiry         time.Time
+	ID             string // jti
+}
+
+func newAccessTokenClaims(raw []byte) (*AccessTokenClaims, error) {
+	set, err := parseObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	claims := &AccessTokenClaims{
+		jsonObject:     set,
+		Subject:        text(&set, "sub"),
+		ClientID:       text(&set, "client_id"),
+		Issuer:         text(&set, "iss"),
+		Scopes:         strings.Fields(text(&set, "scope")),
+		OrganizationID: text(&set, "organization_id"),
+		ID:             text(&set, "jti"),
+	}
+	claims.Audience, _ = audienceOf(&set)
+	claims.IssuedAt, _ = secondsOf(&set, "iat")
+	claims.Expiry, _ = secondsOf(&set, "exp")
+	return claims, nil
 }
 
 func newClaims(raw []byte) (*Claims, error) {

@@ -115,6 +115,26 @@ type Config struct {
 	// of it. Requests that a page makes by itself count as well.
 	IdleTimeout time.Duration
 
+	// RevalidateAfter is how long the claims of a session are good: the next
+	// request through Guard or Optional after that time refreshes the session,
+	// one call, so that new roles and organizations reach the application, and a
+	// user who was removed or suspended is signed out. The default, 0, is the life
+	// of the ID token, by default an hour; a negative value means never. It is 10 s
+	// at least.
+	RevalidateAfter time.Duration
+
+	// MaxStale is for how long beyond RevalidateAfter a session goes on while Logto
+	// cannot be reached. Requests are answered 503 after that, until Logto is back.
+	// The default, 0, is for as long as the session lasts.
+	MaxStale time.Duration
+
+	// SharedState is what several instances of the application know together, so
+	// that a session is refreshed by one of them and a sign-out is known to all; see
+	// package redisstate. The default, nil, is enough for a single instance, and, with
+	// Logto's 3 seconds of grace for a refresh token that was replaced, seldom
+	// noticed without.
+	SharedState SharedState
+
 	// OnSignedIn is called in the callback, when Logto has confirmed the user
 	// and before there is a session. Claims, UserInfo and the like know the
 	// user already. A RefusalError ends the sign-in, and its message is shown;

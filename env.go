@@ -14,6 +14,7 @@ import (
 //	LOGTO_PREVIOUS_APP_SECRETS, LOGTO_TRUSTED_ORIGINS   separated by spaces
 //	LOGTO_PROMPT, LOGTO_AFTER_SIGN_IN, LOGTO_AFTER_SIGN_OUT
 //	LOGTO_SESSION_LIFETIME, LOGTO_IDLE_TIMEOUT,
+//	LOGTO_REVALIDATE_AFTER, LOGTO_MAX_STALE,
 //	LOGTO_STORE_TIMEOUT, LOGTO_CLOCK_SKEW               as "336h", "60s"
 //
 // Each stands for the field of Config with that name; one that is unset or
@@ -41,6 +42,8 @@ func ConfigFromEnv() (Config, error) {
 	}{
 		{"SessionLifetime", "LOGTO_SESSION_LIFETIME", &cfg.SessionLifetime},
 		{"IdleTimeout", "LOGTO_IDLE_TIMEOUT", &cfg.IdleTimeout},
+		{"RevalidateAfter", "LOGTO_REVALIDATE_AFTER", &cfg.RevalidateAfter},
+		{"MaxStale", "LOGTO_MAX_STALE", &cfg.MaxStale},
 		{"StoreTimeout", "LOGTO_STORE_TIMEOUT", &cfg.StoreTimeout},
 		{"ClockSkew", "LOGTO_CLOCK_SKEW", &cfg.ClockSkew},
 	} {

@@ -41,9 +41,11 @@ var (
 	// and Config.AppID with the Logto Console, and the clocks.
 	ErrInvalidToken = errors.New("logtogin: token not acceptable")
 
-	// ErrTokenExpired: the access token of the session has expired. Let the
-	// user sign in again.
-	ErrTokenExpired = errors.New("logtogin: the access token has expired")
+	// ErrTokenExpired: the session has no access token of this kind that is still
+	// valid, and no refresh token to get one with. Let the user sign in again; if
+	// it happens to everybody, ask for PromptConsent, without which Logto issues
+	// no refresh token.
+	ErrTokenExpired = errors.New("logtogin: no valid access token, and no refresh token to get one with")
 
 	// ErrSessionTooLarge: what must be kept of the sign-in does not fit into
 	// the cookies of one browser or into Config.Store, whose limit the text says
@@ -160,6 +162,10 @@ func StatusCode(err error) int {
 		return http.StatusBadRequest
 	}
 }
+
+// errAnotherUser is an ErrInvalidToken after which nothing of the session can be
+// trusted any more.
+var errAnotherUser = fmt.Errorf("%w: sub is another user", ErrInvalidToken)
 
 // tokenError is an ErrInvalidToken with the check that failed.
 func tokenError(format string, args ...any) error {

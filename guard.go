@@ -17,6 +17,9 @@ import (
 // Without a sign-in route, because RegisterRoutes was not called or
 // Paths.SignIn is "-", a page navigation is answered 401, too.
 //
+// A session that Logto has not confirmed for Config.RevalidateAfter is refreshed
+// first, one call to Logto; all other requests cost none.
+//
 // Every guarded response may not be stored by caches. Guard panics if
 // Config.BaseURL is empty, without which there are no sessions.
 func (a *Auth) Guard() gin.HandlerFunc {
@@ -27,7 +30,12 @@ func (a *Auth) Guard() gin.HandlerFunc {
 			a.refuse(c, ErrCrossOrigin)
 			return
 		}
-		claims, err := a.Claims(c)
+		record, err := a.revalidated(c)
+		if err != nil {
+			a.refuse(c, err)
+			return
+		}
+		claims, err := record.claims()
 		if err != nil {
 			a.refuse(c, err)
 			return
@@ -39,8 +47,8 @@ func (a *Auth) Guard() gin.HandlerFunc {
 
 // Optional leaves the *Claims of a signed-in user under ClaimsKey and lets
 // everybody through. A request with an unsafe method from another origin counts
-// as a visitor's. What a signed-in user gets may not be stored by caches. If
-// the session cannot be read the request goes on as a visitor's, and Claims
+// as a visitor's. What a signed-in user gets may not be stored by caches. Sessions are
+// refreshed as by Guard. If the session cannot be read the request goes on as a visitor's, and Claims
 // returns the error. Optional panics if Config.BaseURL is empty, without which
 // there are no sessions.
 func (a *Auth) Optional() gin.HandlerFunc {
@@ -50,7 +58,7 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		// What a guard of another Auth has left is not this one's.
 		c.Delete(ClaimsKey)
 		if !a.isCrossOrigin(c.Request) {
-			if record, err := a.currentOrVisitor(c); err == nil {
+			if record, err := a.orVisitor(c, a.revalidated); err == nil {
 				if claims, err := record.claims(); err == nil {
 					c.Set(ClaimsKey, claims)
 				}

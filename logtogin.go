@@ -48,6 +48,8 @@ type Auth struct {
 	store    *store
 	origins  *http.CrossOriginProtection
 
+	refresher *refresher
+
 	// outcomes and spent remember attempts by their state: what became of
 	// them, for a short time, and that they were used up, for as long as their
 	// cookie could come again.
@@ -71,11 +73,12 @@ func New(cfg Config) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{
-		settings: s,
-		provider: newProvider(s),
-		origins:  http.NewCrossOriginProtection(),
-		outcomes: cache.New[string, *outcome](maxOutcomes, s.Now),
-		spent:    cache.New[string, struct{}](maxSpent, s.Now),
+		settings:  s,
+		provider:  newProvider(s),
+		origins:   http.NewCrossOriginProtection(),
+		refresher: newRefresher(s.Now),
+		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
+		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 	}
 	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
 	if s.base == nil {
@@ -127,6 +130,7 @@ func (a *Auth) Ready(ctx context.Context) error {
 // has not answered calls within Config.StoreTimeout; nothing need be done about it.
 // Close does not close the Store.
 func (a *Auth) Close() error {
+	a.refresher.close()
 	a.keys.current.Close()
 	a.provider.close()
 	if a.store == nil {

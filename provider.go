@@ -9,10 +9,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/logtogin/logtogin/internal/remote"
 )
@@ -33,6 +35,9 @@ const (
 	discoveryKeepFor    = 30 * 24 * time.Hour
 
 	maxBody = 1 << 20
+
+	// maxRetryAfter bounds how long Logto can ask to be left alone.
+	maxRetryAfter = time.Minute
 )
 
 // provider makes the calls to Logto.
@@ -161,14 +166,22 @@ func (p *provider) fetchKeys(ctx context.Context) ([]byte, error) {
 type tokens struct {
 	accessToken  string
 	expires      time.Time
+	renewAt      time.Time
 	scope        string
 	refreshToken string
 	idToken      string
 }
 
-// defaultTokenLife is assumed of an access token that comes without a word on
-// when it expires; x/oauth2 would take it for eternal.
-const defaultTokenLife = 5 * time.Minute
+const (
+	// defaultTokenLife is assumed of an access token that comes without a word on
+	// when it expires.
+	defaultTokenLife = 5 * time.Minute
+	maxTokenLife     = 10 * 365 * 24 * time.Hour
+
+	// maxTokenMargin is how long before its expiry an access token is no longer
+	// handed out if there can be another; a tenth of its life if that is less.
+	maxTokenMargin = 30 * time.Second
+)
 
 // exchange redeems an authorization code (RFC 6749, section 4.1.3, and
 // RFC 7636, section 4.5).
@@ -183,31 +196,86 @@ func (p *provider) exchange(ctx context.Context, code, verifier, redirectURI str
 	if err != nil {
 		return nil, tokenEndpointError(err)
 	}
+	return readTokens(token, asked)
+}
+
+// refresh asks for new tokens (RFC 6749, section 6), with the resource (RFC 8707)
+// and the organization that the access token is for, if they are not empty. It goes
+// by x/oauth2's clientcredentials, whose TokenSource cannot send these.
+func (p *provider) refresh(ctx context.Context, refreshToken string, target tokenTarget) (*tokens, error) {
+	m, err := p.endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	params := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}}
+	if target.resource != "" {
+		params.Set("resource", target.resource)
+	}
+	if target.organization != "" {
+		params.Set("organization_id", target.organization)
+	}
+	config := clientcredentials.Config{
+		ClientID: p.appID, ClientSecret: p.appSecret,
+		TokenURL: m.tokenEndpoint, AuthStyle: p.authStyle(), EndpointParams: params,
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
+	asked := p.now()
+	token, err := config.Token(ctx)
+	if err != nil {
+		return nil, tokenEndpointError(err)
+	}
+	return readTokens(token, asked)
+}
+
+// readTokens reads the answer to a request that was made at this time. The
+// arithmetic of x/oauth2 takes a token without expires_in for eternal.
+func readTokens(token *oauth2.Token, asked time.Time) (*tokens, error) {
 	if !strings.EqualFold(token.TokenType, "Bearer") {
 		return nil, tokenError("the token endpoint issued a token of a type other than Bearer")
 	}
 	got := &tokens{accessToken: token.AccessToken, refreshToken: token.RefreshToken}
 	got.idToken, _ = token.Extra("id_token").(string)
 	got.scope, _ = token.Extra("scope").(string)
-	life := time.Duration(token.ExpiresIn) * time.Second
-	if life <= 0 {
-		life = defaultTokenLife
-	}
+	life := lifeOf(token)
 	got.expires = asked.Add(life)
+	got.renewAt = got.expires.Add(-min(maxTokenMargin, life/10))
 	return got, nil
 }
 
-// oauth2Config names how the client authenticates: left to find out,
-// x/oauth2 would send the code a second time after any error.
-func (p *provider) oauth2Config(m *metadata, redirectURI string) *oauth2.Config {
-	style := oauth2.AuthStyleInHeader
-	if p.appSecret == "" {
-		style = oauth2.AuthStyleInParams
+// lifeOf is expires_in, in which x/oauth2 also takes a string.
+func lifeOf(token *oauth2.Token) time.Duration {
+	var seconds float64
+	switch value := token.Extra("expires_in").(type) {
+	case float64:
+		seconds = value
+	case int64: // of an answer that is a form
+		seconds = float64(value)
+	case string:
+		seconds, _ = strconv.ParseFloat(value, 64)
 	}
+	if !(seconds >= 1 && seconds <= maxTokenLife.Seconds()) {
+		if seconds > 1 {
+			return maxTokenLife
+		}
+		return defaultTokenLife
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// authStyle is how the client authenticates. Left to find out, x/oauth2 would send
+// a code or a refresh token a second time after any error.
+func (p *provider) authStyle() oauth2.AuthStyle {
+	if p.appSecret == "" {
+		return oauth2.AuthStyleInParams
+	}
+	return oauth2.AuthStyleInHeader
+}
+
+func (p *provider) oauth2Config(m *metadata, redirectURI string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     p.appID,
 		ClientSecret: p.appSecret,
-		Endpoint:     oauth2.Endpoint{AuthURL: m.authorizationEndpoint, TokenURL: m.tokenEndpoint, AuthStyle: style},
+		Endpoint:     oauth2.Endpoint{AuthURL: m.authorizationEndpoint, TokenURL: m.tokenEndpoint, AuthStyle: p.authStyle()},
 		RedirectURL:  redirectURI,
 	}
 }
@@ -265,11 +333,34 @@ func (p *provider) get(ctx context.Context, address string) ([]byte, error) {
 
 // answerError is an answer with a status other than 200.
 type answerError struct {
-	status int
-	body   []byte
+	status     int
+	body       []byte
+	retryAfter time.Duration
 }
 
 func (e *answerError) Error() string { return fmt.Sprintf("status %d", e.status) }
+
+// statusIn is the HTTP status of the answer that an error tells of, or 0.
+func statusIn(err error) int {
+	var refused *ProviderError
+	var answer *answerError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Status
+	case errors.As(err, &answer):
+		return answer.status
+	}
+	return 0
+}
+
+// retryAfterIn is for how long Logto has asked to be left alone, or 0.
+func retryAfterIn(err error) time.Duration {
+	var answer *answerError
+	if errors.As(err, &answer) {
+		return answer.retryAfter
+	}
+	return 0
+}
 
 // do returns the body of an answer with status 200.
 func (p *provider) do(request *http.Request) ([]byte, error) {
@@ -285,7 +376,7 @@ func (p *provider) do(request *http.Request) ([]byte, error) {
 	case len(body) > maxBody:
 		return nil, errors.New("the answer is longer than 1 MiB")
 	case response.StatusCode != http.StatusOK:
-		return nil, &answerError{response.StatusCode, body}
+		return nil, &answerError{response.StatusCode, body, retryAfterOf(response)}
 	}
 	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
 		return nil, errors.New("the answer is not JSON")
@@ -322,7 +413,7 @@ func providerAnswer(what string, err error) error {
 		return nil
 	}
 	var answer *answerError
-	if errors.As(err, &answer) && answer.status >= 400 && answer.status < 500 {
+	if errors.As(err, &answer) && answer.status >= 400 && answer.status < 500 && answer.status != http.StatusTooManyRequests {
 		var body struct {
 			Code        string `json:"error"`
 			Description string `json:"error_description"`
@@ -341,14 +432,26 @@ func tokenEndpointError(err error) error {
 	if !errors.As(err, &refused) {
 		return unavailable("the token endpoint", describe(err))
 	}
-	status := 0
+	answer := &answerError{}
 	if refused.Response != nil {
-		status = refused.Response.StatusCode
+		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterOf(refused.Response)
 	}
-	if refused.ErrorCode != "" && status < 500 {
-		return &ProviderError{Code: refused.ErrorCode, Description: refused.ErrorDescription, Status: status}
+	switch {
+	case refused.ErrorCode == "", answer.status >= 500, answer.status == http.StatusTooManyRequests,
+		refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
+		return unavailable("the token endpoint", answer)
 	}
-	return unavailable("the token endpoint", &answerError{status: status})
+	return &ProviderError{Code: refused.ErrorCode, Description: refused.ErrorDescription, Status: answer.status}
+}
+
+// retryAfterOf reads the header Retry-After in seconds (RFC 9110, section 10.2.3),
+// up to what is believed.
+func retryAfterOf(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(min(seconds, 3600))*time.Second, maxRetryAfter)
 }
 
 // describe keeps of an error of x/oauth2 only what cannot hold a body.

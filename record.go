@@ -25,16 +25,23 @@ type attempt struct {
 	maxAge      time.Duration
 }
 
-// session says who a user is and how to get more.
+// session says who a user is and how to get more. One that others can see is never
+// changed; a refresh makes the next version of it.
 type session struct {
 	// id is also the key of the session in a store that has keys.
-	id        string
+	id string
+	// version counts the refreshes. A browser can come back with an older one, and
+	// several instances can make the next one at the same time.
+	version   uint64
 	startedAt time.Time
 	activeAt  time.Time // when the user was last known to be active
 	expires   time.Time // absolute
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
-	begunAt        time.Time
+	begunAt time.Time
+	// confirmedAt is when Logto last said that the user is still there.
+	confirmedAt    time.Time
+	idTokenExpires time.Time
 	subject        string
 	logtoSessionID string // sid, "" if Logto gives none
 	idToken        string
@@ -47,11 +54,11 @@ type session struct {
 	isOutdated bool
 }
 
-// dropAccessToken gives up the access token that is worth the least: the one
-// that expires first. It reports whether there was one.
-func (s *session) dropAccessToken() bool {
+// withoutAccessToken is the session without the access token that is worth the
+// least: the one that expires first. ok is false if there is none.
+func (s *session) withoutAccessToken() (smaller *session, ok bool) {
 	if len(s.accessTokens) == 0 {
-		return false
+		return s, false
 	}
 	first := 0
 	for i, token := range s.accessTokens {
@@ -59,8 +66,9 @@ func (s *session) dropAccessToken() bool {
 			first = i
 		}
 	}
-	s.accessTokens = slices.Delete(s.accessTokens, first, first+1)
-	return true
+	without := *s
+	without.accessTokens = slices.Delete(slices.Clone(s.accessTokens), first, first+1)
+	return &without, true
 }
 
 // accessToken is a token and what it is for. Access tokens are a cache: losing
@@ -71,13 +79,14 @@ type accessToken struct {
 	token        string
 	scope        string
 	expires      time.Time
+	renewAt      time.Time // a little earlier, so that nobody gets one that is about to expire
 }
 
 // The first byte of a record tells its format. A record of another format
 // counts as none.
 const (
 	attemptFormat byte = 1
-	sessionFormat byte = 1
+	sessionFormat byte = 2
 )
 
 // maxRecordSeconds bounds times and durations: a time.Duration ends after 292
@@ -115,10 +124,13 @@ func decodeAttempt(record []byte) (*attempt, error) {
 func (s *session) encode() []byte {
 	w := recordWriter{sessionFormat}
 	w.string(s.id)
+	w.number(s.version)
 	w.time(s.startedAt)
 	w.time(s.activeAt)
 	w.time(s.expires)
 	w.time(s.begunAt)
+	w.time(s.confirmedAt)
+	w.time(s.idTokenExpires)
 	w.string(s.subject)
 	w.string(s.logtoSessionID)
 	w.token(s.idToken)
@@ -130,6 +142,7 @@ func (s *session) encode() []byte {
 		w.token(token.token)
 		w.string(token.scope)
 		w.time(token.expires)
+		w.time(token.renewAt)
 	}
 	return w
 }
@@ -138,10 +151,13 @@ func decodeSession(record []byte) (*session, error) {
 	r := newRecordReader(record, sessionFormat)
 	s := &session{
 		id:             r.string(),
+		version:        r.number(),
 		startedAt:      r.time(),
 		activeAt:       r.time(),
 		expires:        r.time(),
 		begunAt:        r.time(),
+		confirmedAt:    r.time(),
+		idTokenExpires: r.time(),
 		subject:        r.string(),
 		logtoSessionID: r.string(),
 		idToken:        r.token(),
@@ -154,6 +170,7 @@ func decodeSession(record []byte) (*session, error) {
 			token:        r.token(),
 			scope:        r.string(),
 			expires:      r.time(),
+			renewAt:      r.time(),
 		})
 	}
 	return s, r.end()

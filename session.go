@@ -3,6 +3,7 @@ package logtogin
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -15,15 +16,15 @@ import (
 // call to Logto. Which page the request comes from is not checked: Guard is what
 // protects against requests of other sites.
 func (a *Auth) IsAuthenticated(c *gin.Context) bool {
-	_, err := a.currentOrVisitor(c)
+	_, err := a.orVisitor(c, a.current)
 	return err == nil
 }
 
-// currentOrVisitor is current for a caller that takes an error for a visitor, so
-// that nobody else tells the operator of it.
-func (a *Auth) currentOrVisitor(c *gin.Context) (*session, error) {
+// orVisitor gets the session for a caller that takes an error for a visitor, so that
+// nobody else tells the operator of it.
+func (a *Auth) orVisitor(c *gin.Context, get func(*gin.Context) (*session, error)) (*session, error) {
 	_, isKnown := a.kept(c)
-	record, err := a.current(c)
+	record, err := get(c)
 	if err != nil && !isKnown {
 		a.logError(c, StatusCode(err), err)
 	}
@@ -99,6 +100,90 @@ func (a *Auth) kept(c *gin.Context) (found requestSession, ok bool) {
 		return requestSession{err: ErrNotSignedIn}, true
 	}
 	return found, true
+}
+
+// revalidated is current for requests that must know of changes at Logto: a session
+// that Logto has not confirmed for long is refreshed. While that is not possible the
+// session goes on, for as long as Config.MaxStale says.
+func (a *Auth) revalidated(c *gin.Context) (*session, error) {
+	record, err := a.current(c)
+	if err != nil || !a.isStale(record) {
+		return record, err
+	}
+	renewed, err := a.refreshFor(c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
+	switch {
+	case err == nil:
+		return renewed, nil
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrStoreUnavailable), a.isTooStale(record):
+		return nil, err
+	}
+	return record, nil
+}
+
+// staleAt is when the session has to be confirmed by Logto.
+func (a *Auth) staleAt(record *session) time.Time {
+	at := record.idTokenExpires
+	if after := a.settings.RevalidateAfter; after > 0 {
+		at = record.confirmedAt.Add(after)
+	}
+	if earliest := record.confirmedAt.Add(minRevalidation); at.Before(earliest) {
+		return earliest
+	}
+	return at
+}
+
+func (a *Auth) isStale(record *session) bool {
+	return a.settings.RevalidateAfter >= 0 && record.refreshToken != "" && !a.settings.Now().Before(a.staleAt(record))
+}
+
+func (a *Auth) isTooStale(record *session) bool {
+	return a.settings.MaxStale > 0 && !a.settings.Now().Before(a.staleAt(record).Add(a.settings.MaxStale))
+}
+
+// refreshFor refreshes the session of a request, which goes on with the newest
+// version.
+func (a *Auth) refreshFor(c *gin.Context, record *session, need need) (*session, error) {
+	newest, err := a.refresh(c.Request.Context(), c.Request, record, need)
+	if errors.Is(err, ErrNotSignedIn) {
+		a.forget(c, record)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.adopt(c, record, newest)
+}
+
+// adopt makes a newer version of a session the request's, and gives it to the browser
+// if it lies in cookies. If that comes too late, or fails, the version is remembered,
+// and a later request adopts it. The error is ErrNotSignedIn if the session has ended
+// meanwhile.
+func (a *Auth) adopt(c *gin.Context, record, newest *session) (*session, error) {
+	own := *newest
+	own.entry = record.entry
+	known, _ := a.kept(c)
+	c.Set(requestKey{a}, requestSession{session: &own, isNew: known.isNew})
+	if own.version == record.version || own.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
+		return &own, nil
+	}
+	switch _, err := a.store.writeSession(c, &own); {
+	case errors.Is(err, ErrNotSignedIn):
+		return nil, ErrNotSignedIn
+	case err != nil:
+		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: a refreshed session could not be written; it is remembered", "error", err)
+	}
+	return &own, nil
+}
+
+// forget makes the request one of a visitor, and the browser forget a session that has
+// ended.
+func (a *Auth) forget(c *gin.Context, record *session) {
+	c.Set(requestKey{a}, requestSession{err: ErrNotSignedIn})
+	if record.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
+		return
+	}
+	if err := a.store.remove(c, record.entry); err != nil {
+		a.settings.Logger.ErrorContext(c.Request.Context(), "logtogin: the cookies of a session that has ended could not be deleted", "error", err)
+	}
 }
 
 // renew writes the session. That it cannot be written does not make it worse

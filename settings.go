@@ -15,6 +15,7 @@ const (
 	maxSessionLifetime     = 400 * 24 * time.Hour // what browsers allow a cookie, RFC 6265bis 5.5
 	maxStoredLifetime      = 30 * 24 * time.Hour  // securecookie's default MaxAge
 	minIdleTimeout         = 10 * time.Second
+	minRevalidation        = 10 * time.Second
 	defaultStoreTimeout    = 3 * time.Second
 	maxStoreTimeout        = time.Minute
 	defaultClockSkew       = 60 * time.Second
@@ -284,6 +285,12 @@ func (s *settings) checkTimes() error {
 	}
 	if s.IdleTimeout != 0 && s.IdleTimeout < minIdleTimeout {
 		return &ConfigError{"IdleTimeout", fmt.Sprintf("is %v; give %v or more, or 0 for none", s.IdleTimeout, minIdleTimeout)}
+	}
+	if s.RevalidateAfter > 0 && s.RevalidateAfter < minRevalidation {
+		return &ConfigError{"RevalidateAfter", fmt.Sprintf("is %v; give %v or more, 0 for the life of the ID token, or a negative value for never", s.RevalidateAfter, minRevalidation)}
+	}
+	if s.MaxStale < 0 {
+		return &ConfigError{"MaxStale", fmt.Sprintf("is %v; give 0 or more", s.MaxStale)}
 	}
 	if s.StoreTimeout == 0 {
 		s.StoreTimeout = defaultStoreTimeout

@@ -48,6 +48,8 @@ type store struct {
 	// ended by themselves: a cookie kept from before is then worth nothing.
 	ended *cache.Cache[string, struct{}]
 
+	memory *memory // of what refreshes have yielded
+
 	s *settings
 }
 
@@ -80,6 +82,11 @@ func newStore(s *settings) (*store, error) {
 	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
 		return nil, err
 	}
+	resultSealer, err := seal.New(s.secrets, st.purpose("refreshed session"))
+	if err != nil {
+		return nil, err
+	}
+	st.memory = newMemory(s, resultSealer, hex.EncodeToString(sum[:8]))
 	st.attempts = anystore.InCookies(cookiestore.New(valueKey, maxAttempt), valueKey)
 	if s.Store == nil {
 		st.sessions = anystore.InCookies(cookiestore.New(valueKey, cookieBudget-maxAttempt), valueKey)
@@ -166,9 +173,11 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 	}
 	for {
 		record.entry, err = st.sessions.Create(ctx, c.Request, c.Writer.Header(), st.sessionName, record.id, st.attributes(record.expires), sealed)
-		if !errors.Is(err, anystore.ErrTooLong) || !record.dropAccessToken() {
+		smaller, ok := record.withoutAccessToken()
+		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			break
 		}
+		*record = *smaller
 	}
 	if err != nil {
 		return nil, unwritable(err)
@@ -177,10 +186,10 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 	st.keepWithinBudget(c)
 	for _, entry := range entries {
 		if old, ok := st.openSession(entry); ok {
-			st.end(old)
-			replaced = append(replaced, old)
+			st.end(ctx, old)
+			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
 		}
-		if err := st.removeRecord(c, entry); err != nil {
+		if err := st.removeRecord(ctx, c.Request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
@@ -194,19 +203,21 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	if c.Writer.Written() {
 		return nil, ErrResponseStarted
 	}
-	if st.sessions.Remembers() {
-		var err error
-		if record, err = st.loadSession(c.Request); err != nil || !st.isDue(record) {
-			return record, err
-		}
+	stored, err := st.reloadSession(c.Request.Context(), c.Request, record)
+	if err != nil || !st.isDue(stored) {
+		return stored, err
 	}
-	renewed := *record
-	renewed.activeAt, renewed.isOutdated = st.s.Now(), false
-	sealed := st.sessionSealer.Seal(renewed.encode(), st.sessionName)
-	err := st.sessions.Update(c.Request.Context(), c.Request, c.Writer.Header(), record.entry, st.attributes(record.expires), sealed,
-		func() bool { return st.hasEnded(record.id) })
+	return st.writeSession(c, st.memory.newestHere(stored))
+}
+
+// writeSession writes a session into the store or the cookies of the response, which
+// must not have been started. Access tokens that find no room are left out. The error
+// is ErrNotSignedIn if it has ended meanwhile.
+func (st *store) writeSession(c *gin.Context, record *session) (*session, error) {
+	ctx := c.Request.Context()
+	written, err := st.update(ctx, c.Request, c.Writer.Header(), record)
 	if err != nil {
-		return nil, unwritable(err)
+		return nil, err
 	}
 	// A sign-out that came in between must not have been in vain.
 	if st.hasEnded(record.id) {
@@ -214,19 +225,65 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	}
 	forbidStoring(c)
 	st.keepWithinBudget(c)
-	return &renewed, nil
+	return written, nil
+}
+
+// writeRecord writes a session that lies in a store, without a response. The error is
+// ErrNotSignedIn if it is no longer there.
+func (st *store) writeRecord(ctx context.Context, r *http.Request, record *session) error {
+	if !st.sessions.Remembers() || record.entry == nil {
+		return nil
+	}
+	if _, err := st.reloadSession(ctx, r, record); err != nil {
+		return err
+	}
+	_, err := st.update(ctx, r, http.Header{}, record)
+	return err
+}
+
+func (st *store) update(ctx context.Context, r *http.Request, header http.Header, record *session) (*session, error) {
+	written := *record
+	written.activeAt, written.isOutdated = st.s.Now(), false
+	for {
+		sealed := st.sessionSealer.Seal(written.encode(), st.sessionName)
+		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
+			func() bool { return st.hasEnded(record.id) })
+		smaller, ok := written.withoutAccessToken()
+		if !errors.Is(err, anystore.ErrTooLong) || !ok {
+			return &written, unwritable(err)
+		}
+		written = *smaller
+	}
+}
+
+// reloadSession reads a session that lies in a store once more. What lies in cookies is
+// as it was. The error is ErrNotSignedIn if it has gone, or ErrStoreUnavailable.
+func (st *store) reloadSession(ctx context.Context, r *http.Request, record *session) (*session, error) {
+	if !st.sessions.Remembers() || record.entry == nil {
+		return record, nil
+	}
+	entry, err := st.sessions.Reload(ctx, r, record.entry)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	stored, ok := st.openSession(entry)
+	if !ok || stored.id != record.id {
+		return nil, ErrNotSignedIn
+	}
+	return stored, nil
 }
 
 // endSession ends the sessions that the browser has, and the one that this very
 // response has given it, if any. It removes them from the store and the
 // browser, and returns them.
 func (st *store) endSession(c *gin.Context, created *session) (ended []*session, err error) {
-	entries, err := st.entriesOf(context.WithoutCancel(c.Request.Context()), c.Request)
+	ctx := context.WithoutCancel(c.Request.Context())
+	entries, err := st.entriesOf(ctx, c.Request)
 	if err != nil {
 		return nil, err
 	}
 	if created != nil {
-		st.end(created)
+		st.end(ctx, created)
 		ended = append(ended, created)
 		if created.entry != nil { // it is not yet saved while the application is asked
 			entries = append(entries, created.entry)
@@ -234,18 +291,20 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 	}
 	for _, entry := range entries {
 		if found, ok := st.openSession(entry); ok {
-			st.end(found)
-			ended = append(ended, found)
+			st.end(ctx, found)
+			// Its refresh token may have been replaced since.
+			ended = append(ended, st.memory.newestAnywhere(ctx, found))
 		}
 	}
-	remove := st.remove
+	remove := func(entry *anystore.Entry) error { return st.remove(c, entry) }
 	if c.Writer.Written() {
-		err, remove = ErrResponseStarted, st.removeRecord // the records must go all the same
+		err = ErrResponseStarted // the records must go all the same
+		remove = func(entry *anystore.Entry) error { return st.removeRecord(ctx, c.Request, entry) }
 	} else {
 		forbidStoring(c)
 	}
 	for _, entry := range entries {
-		if failure := remove(c, entry); failure != nil {
+		if failure := remove(entry); failure != nil {
 			err = errors.Join(err, unwritable(failure))
 		}
 	}
@@ -266,24 +325,24 @@ func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*any
 
 // remove deletes an entry from the store and the browser.
 func (st *store) remove(c *gin.Context, entry *anystore.Entry) error {
-	return st.delete(c, entry, c.Writer.Header())
-}
-
-// removeRecord deletes an entry from the store; what the browser has stays.
-func (st *store) removeRecord(c *gin.Context, entry *anystore.Entry) error {
-	return st.delete(c, entry, http.Header{})
-}
-
-func (st *store) delete(c *gin.Context, entry *anystore.Entry, header http.Header) error {
 	ctx := context.WithoutCancel(c.Request.Context())
-	return st.sessions.Delete(ctx, c.Request, header, entry, st.attributes(time.Time{}))
+	return st.sessions.Delete(ctx, c.Request, c.Writer.Header(), entry, st.attributes(time.Time{}))
+}
+
+// removeRecord deletes an entry from a store; what the browser has stays.
+func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anystore.Entry) error {
+	if !st.sessions.Remembers() || entry == nil {
+		return nil
+	}
+	return st.sessions.Delete(ctx, r, http.Header{}, entry, st.attributes(time.Time{}))
 }
 
 // end makes every copy of the session's cookie worthless.
-func (st *store) end(record *session) {
+func (st *store) end(ctx context.Context, record *session) {
 	if st.ended.Put(record.id, struct{}{}, record.expires) {
 		st.s.Logger.Warn("logtogin: the memory of ended sessions is full; one that had not expired was dropped", "limit", maxEnded)
 	}
+	st.memory.end(ctx, record)
 }
 
 func (st *store) hasEnded(id string) bool {
@@ -306,6 +365,9 @@ func unreadable(err error) error {
 }
 
 func unwritable(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, anystore.ErrTooLong) {
 		return fmt.Errorf("%w: %w", ErrSessionTooLarge, err)
 	}

@@ -2,40 +2,244 @@ package logtogin
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
 
-// UserInfo asks Logto for the claims of the user as they are now, one call.
-// They are checked to be about the session's user. The errors are
-// ErrNotSignedIn, ErrStoreUnavailable, ErrTokenExpired if the access token of
-// the session has expired, *ProviderError, ErrInvalidToken and
-// ErrProviderUnavailable.
+// Access tokens of the session's user, and the user info that one of them is for.
+
+// AccessToken is a token with which this application can call an API on behalf of the
+// user.
+type AccessToken struct {
+	// Value goes into the header Authorization, after "Bearer ". It is a secret.
+	Value string
+	// Expiry is when the token expires.
+	Expiry time.Time
+	// Scopes are the permissions that Logto has granted, which can be fewer than
+	// were asked for.
+	Scopes []string
+	// Claims are those of a token that is a JWT; nil for the opaque one, which is
+	// for Logto itself. They came from Logto but their signature was not verified:
+	// that is the business of the API.
+	Claims *AccessTokenClaims
+}
+
+// TokenOption says what an access token is for.
+type TokenOption func(*tokenTarget) error
+
+// Resource asks for a token for an API resource, one of Config.Resources (RFC 8707).
+func Resource(indicator string) TokenOption {
+	return func(target *tokenTarget) error { return targetOnce(&target.resource, "Resource", indicator) }
+}
+
+// Organization asks for a token for an organization, or, together with Resource, for
+// an API resource within it. Config.Scopes must have "urn:logto:scope:organizations",
+// and the organization's permissions that are wanted.
+func Organization(id string) TokenOption {
+	return func(target *tokenTarget) error { return targetOnce(&target.organization, "Organization", id) }
+}
+
+func targetOnce(field *string, option, value string) error {
+	if value == "" || *field != "" {
+		return fmt.Errorf("%w: %s must be given once, and not be empty", ErrInvalidOptions, option)
+	}
+	*field = value
+	return nil
+}
+
+// targetOf checks what can be known without asking Logto.
+func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
+	for _, option := range opts {
+		if err := option(&target); err != nil {
+			return tokenTarget{}, err
+		}
+	}
+	switch {
+	case target.resource != "" && !slices.Contains(a.settings.Resources, target.resource):
+		return tokenTarget{}, fmt.Errorf("%w: the resource %q is not in Config.Resources, as which it would have to be asked for at the sign-in", ErrInvalidOptions, target.resource)
+	case target.organization != "" && !slices.Contains(a.settings.scopes, scopeOrganizations):
+		return tokenTarget{}, fmt.Errorf("%w: a token for an organization needs the scope %q in Config.Scopes", ErrInvalidOptions, scopeOrganizations)
+	}
+	return target, nil
+}
+
+// AccessToken returns an access token of the user that is valid for some time yet: 30
+// seconds, or a tenth of its life if that is less. Without an option it is the opaque
+// token for Logto's own APIs. It comes from the session, or from Logto by one call,
+// which requests of the same session share. Call it before the response is written, so
+// that the token can be kept in the session.
+//
+// The errors are ErrNotSignedIn, also if Logto does not renew the session, which has
+// then ended; ErrTokenExpired without a refresh token; ErrInvalidOptions; *ProviderError
+// if Logto refuses this token, for example "access_denied" for an organization that the
+// user is not a member of; ErrInvalidToken; ErrProviderUnavailable, which ends no
+// session; ErrStoreUnavailable; and that of the request's context.
+func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, error) {
+	target, err := a.targetOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	record, err := a.current(c)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.accessToken(c, record, target)
+	if err != nil {
+		return nil, err
+	}
+	return found.public(), nil
+}
+
+// accessToken is AccessToken for a session and a target that were checked.
+func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
+	found, ok := record.accessToken(target)
+	if ok && a.settings.Now().Before(found.renewAt) {
+		return found, nil
+	}
+	renewed, err := a.refreshFor(c, record, a.needOf(target))
+	switch {
+	case err == nil:
+		found, _ = renewed.accessToken(target)
+	case ok && a.canGoOnWith(found, err):
+	default:
+		return accessToken{}, err
+	}
+	return found, nil
+}
+
+// needOf is a token that is good for some time.
+func (a *Auth) needOf(target tokenTarget) need {
+	return need{target, func(record *session) bool {
+		found, ok := record.accessToken(target)
+		return ok && a.settings.Now().Before(found.renewAt)
+	}}
+}
+
+// canGoOnWith reports whether a token will do that there could be no other for.
+func (a *Auth) canGoOnWith(found accessToken, err error) bool {
+	var refused *ProviderError
+	isOurs := errors.Is(err, ErrProviderUnavailable) || (errors.As(err, &refused) && isOperators(refused)) || errors.Is(err, ErrTokenExpired)
+	return isOurs && a.settings.Now().Before(found.expires)
+}
+
+// ClearAccessTokens drops the access tokens of the session, so that the next one comes
+// from Logto, for example after the user's permissions have changed. Call it before the
+// response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable and
+// ErrResponseStarted.
+func (a *Auth) ClearAccessTokens(c *gin.Context) error {
+	record, err := a.current(c)
+	if err != nil {
+		return err
+	}
+	if c.Writer.Written() {
+		return ErrResponseStarted
+	}
+	ctx := context.WithoutCancel(c.Request.Context())
+	newest, err := a.newest(ctx, c.Request, record)
+	if err != nil {
+		return err
+	}
+	cleared := *newest
+	cleared.version++
+	cleared.accessTokens = nil
+	a.store.memory.replace(ctx, newest, &cleared)
+	cleared.entry = record.entry
+	known, _ := a.kept(c)
+	c.Set(requestKey{a}, requestSession{session: &cleared, isNew: known.isNew})
+	if record.entry == nil { // it is not yet saved while Config.OnSignedIn runs
+		return nil
+	}
+	_, err = a.store.writeSession(c, &cleared)
+	return err
+}
+
+// UserInfo asks Logto for the claims of the user as they are now, one call, and one
+// before it if the access token has expired. They are checked to be about the
+// session's user. The errors are those of AccessToken; ErrNotSignedIn also means that
+// the user has been removed, with which the session has ended.
 func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	record, err := a.current(c)
 	if err != nil {
 		return nil, err
 	}
-	token, ok := record.accessToken("", "")
-	if !ok || !a.settings.Now().Before(token.expires) {
-		return nil, ErrTokenExpired
+	token, err := a.accessToken(c, record, tokenTarget{})
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), requestTimeout)
-	defer cancel()
-	body, err := a.provider.userInfo(ctx, token.token)
+	body, err := a.askUserInfo(c, token)
+	if statusIn(err) == http.StatusUnauthorized {
+		// Logto has withdrawn the token before its time.
+		if token, err = a.anotherAccessToken(c, record, token); err != nil {
+			return nil, err
+		}
+		body, err = a.askUserInfo(c, token)
+	}
+	var refused *ProviderError
+	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
+		err = a.endRefused(context.WithoutCancel(c.Request.Context()), c.Request, record)
+		a.forget(c, record)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return checkUserInfo(body, record.subject)
 }
 
-// accessToken returns the session's token for a resource and an organization;
-// both empty mean the opaque one for Logto itself.
-func (s *session) accessToken(resource, organization string) (accessToken, bool) {
+func (a *Auth) askUserInfo(c *gin.Context, token accessToken) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), requestTimeout)
+	defer cancel()
+	return a.provider.userInfo(ctx, token.token)
+}
+
+// anotherAccessToken asks Logto for a token in the place of one that was refused.
+func (a *Auth) anotherAccessToken(c *gin.Context, record *session, refused accessToken) (accessToken, error) {
+	target := refused.target()
+	renewed, err := a.refreshFor(c, record, a.needOfAnother(refused))
+	if err != nil {
+		return accessToken{}, err
+	}
+	found, _ := renewed.accessToken(target)
+	return found, nil
+}
+
+func (a *Auth) needOfAnother(refused accessToken) need {
+	target := refused.target()
+	return need{target, func(record *session) bool {
+		found, ok := record.accessToken(target)
+		return ok && found.token != refused.token && a.settings.Now().Before(found.expires)
+	}}
+}
+
+// accessToken returns the session's token for a target.
+func (s *session) accessToken(target tokenTarget) (accessToken, bool) {
 	for _, token := range s.accessTokens {
-		if token.resource == resource && token.organization == organization {
+		if token.target() == target {
 			return token, true
 		}
 	}
 	return accessToken{}, false
+}
+
+func (t accessToken) target() tokenTarget { return tokenTarget{t.resource, t.organization} }
+
+func (t accessToken) public() *AccessToken {
+	token := &AccessToken{Value: t.token, Expiry: t.expires, Scopes: strings.Fields(t.scope)}
+	if payload, err := payloadOf(t.token); err == nil {
+		token.Claims, _ = newAccessTokenClaims(payload)
+	}
+	return token
+}
+
+// accessTokenFor is the access token of an answer, with what it was asked for.
+func (t *tokens) accessTokenFor(target tokenTarget) accessToken {
+	return accessToken{
+		resource: target.resource, organization: target.organization,
+		token: t.accessToken, scope: t.scope, expires: t.expires, renewAt: t.renewAt,
+	}
 }

@@ -87,7 +87,8 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 // idTokenExpectation is what an ID token must say to be believed.
 type idTokenExpectation struct {
 	issuer, appID string
-	nonce         string
+	nonce         string        // of the attempt that the token answers
+	original      *Claims       // of the ID token that a refreshed one takes the place of; instead of nonce
 	accessToken   string        // that came with it; for at_hash
 	maxAge        time.Duration // that was asked for; 0 for none
 	freshness     time.Duration // how old the token may be
@@ -134,12 +135,38 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 	if err := want.checkTimes(claims); err != nil {
 		return err
 	}
-	nonce, _, _ := optionalString(&claims.jsonObject, "nonce")
-	if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
-		return tokenError("nonce is not that of the sign-in attempt")
+	if err := want.checkSameSignIn(claims); err != nil {
+		return err
 	}
 	if hash, present, ok := optionalString(&claims.jsonObject, "at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
 		return tokenError("at_hash is not that of the access token")
+	}
+	return nil
+}
+
+// checkSameSignIn makes sure that the token belongs to the sign-in attempt, or that a
+// refreshed one belongs to the same sign-in as the one before (OpenID Connect Core,
+// section 12.2).
+func (want *idTokenExpectation) checkSameSignIn(claims *Claims) error {
+	nonce, present, ok := optionalString(&claims.jsonObject, "nonce")
+	if want.original == nil {
+		if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
+			return tokenError("nonce is not that of the sign-in attempt")
+		}
+		return nil
+	}
+	if claims.Subject != want.original.Subject {
+		return errAnotherUser
+	}
+	before, after := slices.Sorted(slices.Values(want.original.Audience)), slices.Sorted(slices.Values(claims.Audience))
+	if !slices.Equal(before, after) {
+		return tokenError("aud is not that of the ID token before")
+	}
+	if original, _, _ := optionalString(&want.original.jsonObject, "nonce"); !ok || (present && nonce != original) {
+		return tokenError("nonce is not that of the ID token before")
+	}
+	if claims.Has("auth_time") && want.original.Has("auth_time") && !claims.AuthTime.Equal(want.original.AuthTime) {
+		return tokenError("auth_time is not that of the ID token before")
 	}
 	return nil
 }

@@ -173,6 +173,11 @@ func (s *Store) load(ctx context.Context, r *http.Request, name, header string) 
 	return entry, nil
 }
 
+// Reload asks the store once more for an entry.
+func (s *Store) Reload(ctx context.Context, r *http.Request, entry *Entry) (*Entry, error) {
+	return s.load(ctx, r, entry.session.Name(), entry.cookie)
+}
+
 // Create saves a new session and puts its cookies into the header. The store is
 // asked to use the given ID. value makes what is saved under an ID; it is called
 // again if the store uses another one.

@@ -61,6 +61,16 @@ func (c *Cache[K, V]) GetOrPut(key K, value V, expires time.Time) (actual V, fou
 	return value, false
 }
 
+// Delete forgets a key.
+func (c *Cache[K, V]) Delete(key K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		heap.Remove(&c.order, e.index)
+		delete(c.entries, key)
+	}
+}
+
 // Len returns the number of entries, expired ones that still lie about
 // included.
 func (c *Cache[K, V]) Len() int {

@@ -1,0 +1,174 @@
+package logtogin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// apiTimeout bounds a call of HTTPClient.
+const apiTimeout = 30 * time.Second
+
+// HTTPClient returns a client whose requests carry an access token of the user (RFC
+// 6750, section 2.1), as AccessToken returns it for these options. It belongs to the
+// session and not to the request: it may be used after the handler has returned, by
+// several goroutines, until the user signs out. Make one for each request that is
+// handled.
+//
+// The token goes to one origin only, that of the client's first request, so that
+// neither a redirect nor a mistake can carry it elsewhere; requests to other origins go
+// without. A request that has a header Authorization keeps it. If the answer is 401 and
+// blames the token (RFC 6750, section 3.1), the client asks Logto for another one, once,
+// and sends the request again, provided that its body can be sent again (see
+// http.Request.GetBody).
+//
+// Without a valid token its requests fail with the errors of AccessToken, which
+// errors.Is finds. It goes by the transport of Config.HTTPClient, and its Timeout is 30 s;
+// both may be changed before it is used.
+func (a *Auth) HTTPClient(c *gin.Context, opts ...TokenOption) *http.Client {
+	transport := &bearerTransport{auth: a, request: c.Request.Clone(context.WithoutCancel(c.Request.Context()))}
+	transport.target, transport.err = a.targetOf(opts)
+	if transport.err == nil {
+		transport.session, transport.err = a.current(c)
+	}
+	if transport.err == nil {
+		// While the response can still carry what a refresh yields.
+		if _, err := a.accessToken(c, transport.session, transport.target); err == nil {
+			transport.session, transport.err = a.current(c)
+		}
+	}
+	return &http.Client{Transport: transport, Timeout: apiTimeout}
+}
+
+// bearerTransport adds an access token to requests.
+type bearerTransport struct {
+	auth    *Auth
+	target  tokenTarget
+	request *http.Request // with the cookies of the session, for a store that asks for them
+	err     error         // with which every request fails
+
+	mu      sync.Mutex
+	session *session
+	origin  string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *bearerTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	base := cmp.Or(t.auth.provider.client.Transport, http.DefaultTransport)
+	if !t.isOwn(request) {
+		return base.RoundTrip(request)
+	}
+	token, err := t.token(request.Context(), t.auth.needOf(t.target))
+	if err != nil {
+		closeBody(request)
+		return nil, err
+	}
+	response, err := base.RoundTrip(withToken(request, token))
+	if err != nil || !blamesToken(response) {
+		return response, err
+	}
+	again, ok := repeated(request)
+	if !ok {
+		return response, nil
+	}
+	another, err := t.token(request.Context(), t.auth.needOfAnother(token))
+	if err != nil {
+		closeBody(again)
+		return response, nil // what the API has said tells more
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+	_ = response.Body.Close()
+	return base.RoundTrip(withToken(again, another))
+}
+
+// isOwn reports whether the request is one to which the token belongs.
+func (t *bearerTransport) isOwn(request *http.Request) bool {
+	if request.Header.Get("Authorization") != "" {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	origin := request.URL.Scheme + "://" + strings.ToLower(request.URL.Host)
+	if t.origin == "" {
+		t.origin = origin
+	}
+	return t.origin == origin
+}
+
+// token returns the token that meets the need.
+func (t *bearerTransport) token(ctx context.Context, need need) (accessToken, error) {
+	if t.err != nil {
+		return accessToken{}, t.err
+	}
+	t.mu.Lock()
+	record := t.session
+	t.mu.Unlock()
+	found, ok := record.accessToken(t.target)
+	newest, err := t.auth.refresh(ctx, t.request, record, need)
+	if err != nil {
+		if ok && need.target == t.target && t.auth.canGoOnWith(found, err) && !t.auth.store.hasEnded(record.id) {
+			return found, nil
+		}
+		return accessToken{}, err
+	}
+	t.mu.Lock()
+	if newest.version > t.session.version {
+		t.session = newest
+	}
+	t.mu.Unlock()
+	found, ok = newest.accessToken(t.target)
+	if !ok {
+		return accessToken{}, fmt.Errorf("%w: the access token was dropped meanwhile", ErrProviderUnavailable)
+	}
+	return found, nil
+}
+
+func withToken(request *http.Request, token accessToken) *http.Request {
+	own := request.Clone(request.Context())
+	own.Header.Set("Authorization", "Bearer "+token.token)
+	return own
+}
+
+// blamesToken reports whether an API refuses the token itself.
+func blamesToken(response *http.Response) bool {
+	if response.StatusCode != http.StatusUnauthorized {
+		return false
+	}
+	challenges := response.Header.Values("WWW-Authenticate")
+	for _, challenge := range challenges {
+		if strings.Contains(challenge, "invalid_token") {
+			return true
+		}
+	}
+	return len(challenges) == 0
+}
+
+// repeated is the request once more, if its body can be had again.
+func repeated(request *http.Request) (again *http.Request, ok bool) {
+	again = request.Clone(request.Context())
+	switch {
+	case request.Body == nil || request.Body == http.NoBody:
+		return again, true
+	case request.GetBody == nil:
+		return nil, false
+	}
+	body, err := request.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	again.Body = body
+	return again, true
+}
+
+func closeBody(request *http.Request) {
+	if request.Body != nil {
+		_ = request.Body.Close()
+	}
+}

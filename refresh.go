@@ -1,0 +1,359 @@
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/cache"
+)
+
+// Refreshing a session: once, however many requests, instances and browsers need it.
+
+const (
+	// After a failure of Logto a session waits for this long, twice as long after
+	// each further one, before Logto is asked again on its behalf.
+	minBackOff = 250 * time.Millisecond
+	maxBackOff = 2 * time.Second
+
+	maxFailures = 16 << 10
+)
+
+// tokenTarget is what an access token is for: an API resource, an organization, a
+// resource within an organization, or, if both are empty, Logto itself.
+type tokenTarget struct{ resource, organization string }
+
+// refresher runs at most one refresh of a session at a time. No refresh depends on the
+// request that happened to need it first.
+type refresher struct {
+	owner   context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu        sync.Mutex
+	flights   map[string]*flight // by session ID
+	isClosing bool
+
+	failures *cache.Cache[string, failure]
+}
+
+// flight is a refresh that is under way. session and err may be read once done is
+// closed.
+type flight struct {
+	target  tokenTarget
+	came    uint64 // the version that the request had which began it
+	done    chan struct{}
+	session *session
+	err     error
+}
+
+// failure is an outage of Logto as a session has met it.
+type failure struct {
+	err   error
+	count int
+	until time.Time
+}
+
+// everyone is the session ID under which an outage is noted that no single session can
+// have caused.
+const everyone = ""
+
+func newRefresher(now func() time.Time) *refresher {
+	owner, cancel := context.WithCancel(context.Background())
+	return &refresher{
+		owner: owner, cancel: cancel,
+		flights:  map[string]*flight{},
+		failures: cache.New[string, failure](maxFailures, now),
+	}
+}
+
+// close ends refreshes that are under way and waits for them.
+func (f *refresher) close() {
+	f.mu.Lock()
+	f.isClosing = true
+	f.mu.Unlock()
+	f.cancel()
+	f.running.Wait()
+}
+
+// need is what a request wants of a session.
+type need struct {
+	target tokenTarget
+	// isMet reports whether a version of the session, that of the request or a newer
+	// one, is good enough.
+	isMet func(*session) bool
+}
+
+// refresh returns the newest version of a session, in which the need is met. It asks
+// Logto if no version that is known will do; requests of one session with the same
+// target share a call, others wait for their turn. ctx ends the waiting and not the
+// refresh, whose result is remembered.
+//
+// The errors are ErrNotSignedIn if the session has ended, ErrTokenExpired without a
+// refresh token, *ProviderError, ErrInvalidToken, ErrProviderUnavailable,
+// ErrStoreUnavailable, and that of ctx.
+func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
+	for {
+		newest := a.store.memory.newestHere(record)
+		if a.store.isOver(newest) {
+			return nil, ErrNotSignedIn
+		}
+		if need.isMet(newest) {
+			return newest, nil
+		}
+		if newest.refreshToken == "" {
+			return nil, ErrTokenExpired
+		}
+		under := a.startRefresh(r, record, need)
+		select {
+		case <-under.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if under.target == need.target || errors.Is(under.err, ErrNotSignedIn) {
+			a.leadOn(ctx, record, under)
+			return under.session, under.err
+		}
+	}
+}
+
+// leadOn makes sure that an older version finds its way for as long as the refresh token
+// in it is no good any more.
+func (a *Auth) leadOn(ctx context.Context, record *session, under *flight) {
+	if under.err == nil && record.version != under.came && record.refreshToken != under.session.refreshToken {
+		a.store.memory.replace(ctx, record, under.session)
+	}
+}
+
+// startRefresh returns the refresh of the session that is under way, or begins one.
+func (a *Auth) startRefresh(r *http.Request, record *session, need need) *flight {
+	f := a.refresher
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if under := f.flights[record.id]; under != nil {
+		return under
+	}
+	under := &flight{target: need.target, came: record.version, done: make(chan struct{})}
+	if f.isClosing {
+		under.err = fmt.Errorf("%w: Close has been called", ErrProviderUnavailable)
+		close(under.done)
+		return under
+	}
+	f.flights[record.id] = under
+	// What is needed of the request must outlive it.
+	r = r.Clone(f.owner)
+	f.running.Go(func() {
+		defer func() {
+			// The goroutine is nobody's request, so a panic in it, for example of
+			// Config.HTTPClient, would end the application.
+			if reason := recover(); reason != nil {
+				under.session, under.err = nil, fmt.Errorf("%w: panic: %v", ErrProviderUnavailable, reason)
+			}
+			f.mu.Lock()
+			delete(f.flights, record.id)
+			f.mu.Unlock()
+			close(under.done)
+		}()
+		under.session, under.err = a.runRefresh(f.owner, r, record, need)
+	})
+	return under
+}
+
+// runRefresh asks Logto, unless somebody else has.
+func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
+	memory := a.store.memory
+	unlock := memory.shared.lock(ctx, memory.sessionKey(record.id)+":lock", func() bool {
+		return !need.isMet(memory.newestAnywhere(ctx, record))
+	})
+	defer unlock()
+	newest, err := a.newest(ctx, r, record)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if newest.version > record.version && need.isMet(newest) {
+			return newest, nil
+		}
+		next, err := a.askForTokens(ctx, newest, need.target)
+		if err == nil {
+			if memory.remember(ctx, record, newest, next) {
+				return a.keep(ctx, r, newest, next)
+			}
+		} else if !isRefused(err, need.target) {
+			return nil, err
+		}
+		// Somebody else may have used the refresh token: then theirs is the result.
+		known := newest.version
+		if newest, err = a.newest(ctx, r, newest); err != nil {
+			return nil, err
+		}
+		if newest.version == known {
+			return nil, a.endRefused(ctx, r, newest)
+		}
+	}
+}
+
+// newest is the newest version of the session that this instance, the others or the
+// store know of.
+func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*session, error) {
+	newest := a.store.memory.newestAnywhere(ctx, record)
+	if a.store.hasEnded(record.id) || a.store.memory.hasEnded(ctx, record.id) {
+		return nil, ErrNotSignedIn
+	}
+	stored, err := a.store.reloadSession(ctx, r, newest)
+	if err != nil {
+		return nil, err
+	}
+	if stored.version > newest.version {
+		return stored, nil
+	}
+	return newest, nil
+}
+
+// askForTokens makes the next version of a session from an answer of Logto's.
+func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTarget) (*session, error) {
+	if err := a.backingOff(record.id); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	got, err := a.provider.refresh(ctx, record.refreshToken, target)
+	var next *session
+	if err == nil {
+		next, err = a.nextVersion(ctx, record, got, target)
+	}
+	a.noteOutcome(ctx, record.id, err)
+	return next, err
+}
+
+// nextVersion is the session with what a refresh has yielded. An answer without a
+// refresh token or an ID token leaves those that are there.
+func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, target tokenTarget) (*session, error) {
+	now := a.settings.Now()
+	next := *record
+	next.version++
+	next.confirmedAt, next.activeAt = now, now
+	if got.refreshToken != "" {
+		next.refreshToken = got.refreshToken
+	}
+	if got.idToken != "" {
+		original, err := record.claims()
+		if err != nil {
+			return nil, err
+		}
+		claims, err := verifyIDToken(ctx, a.keys, got.idToken, idTokenExpectation{
+			issuer:      a.settings.issuer,
+			appID:       a.settings.AppID,
+			original:    original,
+			accessToken: got.accessToken,
+			freshness:   attemptLifetime,
+			now:         now,
+			skew:        a.settings.ClockSkew,
+		})
+		if err != nil {
+			return nil, err
+		}
+		next.idToken, next.idTokenExpires = got.idToken, claims.Expiry
+	}
+	next.accessTokens = append([]accessToken{got.accessTokenFor(target)},
+		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
+			return token.target() == target || !now.Before(token.expires)
+		})...)
+	return &next, nil
+}
+
+// keep writes the next version into a store that remembers. A sign-out that came in
+// between wins.
+func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session) (*session, error) {
+	err := a.store.writeRecord(ctx, r, next)
+	if err != nil && !errors.Is(err, ErrNotSignedIn) {
+		a.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
+	}
+	if errors.Is(err, ErrNotSignedIn) || a.store.hasEnded(next.id) || a.store.memory.hasEnded(ctx, next.id) {
+		if err := a.store.removeRecord(ctx, r, next.entry); err != nil {
+			a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
+		}
+		if next.refreshToken != before.refreshToken {
+			a.revoke(ctx, []*session{next})
+		}
+		return nil, ErrNotSignedIn
+	}
+	return next, nil
+}
+
+// isRefused reports whether Logto has said that the session is over: the refresh token
+// is no good any more, or the user may no longer use this application at all. With a
+// resource or an organization, access_denied is about that.
+func isRefused(err error, target tokenTarget) bool {
+	var refused *ProviderError
+	if errors.As(err, &refused) {
+		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == tokenTarget{})
+	}
+	return errors.Is(err, errAnotherUser)
+}
+
+// endRefused ends a session that Logto does not renew.
+func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session) error {
+	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it", "sub", record.subject)
+	a.store.end(ctx, record)
+	if err := a.store.removeRecord(ctx, r, record.entry); err != nil {
+		a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
+	}
+	return ErrNotSignedIn
+}
+
+// backingOff returns the last failure as long as Logto is left alone because of it.
+func (a *Auth) backingOff(id string) error {
+	for _, whose := range []string{id, everyone} {
+		if last, ok := a.refresher.failures.Get(whose); ok && a.settings.Now().Before(last.until) {
+			return last.err
+		}
+	}
+	return nil
+}
+
+// noteOutcome begins or ends backing off, and tells the operator of what is the
+// operator's to mend.
+func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
+	var refused *ProviderError
+	switch {
+	case err == nil, errors.As(err, &refused) && !isOperators(refused):
+		a.refresher.failures.Delete(id)
+		a.refresher.failures.Delete(everyone)
+		return
+	case isRefused(err, tokenTarget{}), a.refresher.owner.Err() != nil:
+		return
+	}
+	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
+	var answer *answerError
+	isAnswered := errors.As(err, &answer) || !errors.Is(err, ErrProviderUnavailable)
+	a.backOff(id, err)
+	if !isAnswered || (answer != nil && answer.status == http.StatusTooManyRequests) {
+		a.backOff(everyone, err)
+	}
+}
+
+func (a *Auth) backOff(whose string, err error) {
+	now := a.settings.Now()
+	last, _ := a.refresher.failures.Get(whose)
+	pause := min(minBackOff<<min(last.count, 10), maxBackOff)
+	if asked := retryAfterIn(err); asked > pause {
+		pause = asked
+	}
+	a.refresher.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
+}
+
+// isOperators reports whether a refusal is about the application and not about the
+// session: what it is registered as, or its secret, which Logto calls an invalid
+// request when it has expired.
+func isOperators(refused *ProviderError) bool {
+	switch refused.Code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
+		return true
+	}
+	return false
+}

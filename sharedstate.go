@@ -1,0 +1,146 @@
+package logtogin
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// SharedState is a memory that the instances of an application have in common; see
+// Config.SharedState. Package redisstate keeps it in Redis. What it is given to keep
+// is sealed or says nothing, and its keys are hashes where they name a session.
+//
+// It may forget: then a session is refreshed twice, which Logto forgives for 3
+// seconds, and another instance does not learn of a sign-out. It must not invent. All
+// methods are called concurrently, with a context that ends after half a second, and
+// their errors are logged and otherwise ignored.
+type SharedState interface {
+	// Get returns the value of a key. ok is false if it has none, or if the
+	// lifetime of the one it had is over.
+	Get(ctx context.Context, key string) (value string, ok bool, err error)
+
+	// Set gives a key a value for the lifetime, in the place of any other.
+	Set(ctx context.Context, key, value string, lifetime time.Duration) error
+
+	// SetIfAbsent is Set for a key that has no value, and reports whether that
+	// was so. Of several calls at the same moment, one succeeds.
+	SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error)
+
+	// TryLock takes the lock of this name, if nobody has it, until unlock is
+	// called or the lifetime is over. ok is false if somebody has it; it does not
+	// wait. A lock is only to save calls: two holders at a time do no harm.
+	TryLock(ctx context.Context, name string, lifetime time.Duration) (unlock func(context.Context) error, ok bool, err error)
+}
+
+const (
+	// stateTimeout bounds a call to the shared state, and statePause is for how long
+	// it is left alone after a failure: a request that meets a frozen one is delayed
+	// by little more than stateTimeout in all.
+	stateTimeout = 500 * time.Millisecond
+	statePause   = time.Second
+
+	// lockLifetime is longer than what is done under a lock may take, and lockPatience
+	// is how long somebody waits for another instance that has it.
+	lockLifetime = 15 * time.Second
+	lockPatience = 5 * time.Second
+)
+
+// boundedState is a SharedState that never delays anybody for long. Without one, or
+// while it is down, it knows nothing.
+type boundedState struct {
+	state  SharedState // may be nil
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	isDown bool
+	retry  time.Time
+}
+
+func (b *boundedState) get(ctx context.Context, key string) (value string, ok bool) {
+	b.call(ctx, func(ctx context.Context) (err error) {
+		value, ok, err = b.state.Get(ctx, key)
+		return err
+	})
+	return value, ok
+}
+
+func (b *boundedState) set(ctx context.Context, key, value string, lifetime time.Duration) {
+	b.call(ctx, func(ctx context.Context) error { return b.state.Set(ctx, key, value, lifetime) })
+}
+
+// setIfAbsent also reports true if nobody can tell.
+func (b *boundedState) setIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) bool {
+	set := true
+	b.call(ctx, func(ctx context.Context) error {
+		done, err := b.state.SetIfAbsent(ctx, key, value, lifetime)
+		if err == nil {
+			set = done
+		}
+		return err
+	})
+	return set
+}
+
+// lock waits for the lock, but not for long, and not if isNeeded says that what was to
+// be done under it has been done meanwhile. Whoever does not get it goes on without.
+func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bool) (unlock func()) {
+	patience, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	nothing := func() {}
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		var release func(context.Context) error
+		taken := false
+		works := b.call(patience, func(ctx context.Context) (err error) {
+			release, taken, err = b.state.TryLock(ctx, name, lockLifetime)
+			return err
+		})
+		switch {
+		case taken:
+			return func() { b.call(context.WithoutCancel(ctx), release) }
+		case !works, !isNeeded():
+			return nothing
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-patience.Done():
+			timer.Stop()
+			return nothing
+		}
+	}
+}
+
+// call reports whether f was called and succeeded. The first failure is logged, and
+// the recovery.
+func (b *boundedState) call(ctx context.Context, f func(context.Context) error) bool {
+	if b.state == nil || ctx.Err() != nil {
+		return false
+	}
+	b.mu.Lock()
+	isPaused := b.isDown && time.Now().Before(b.retry)
+	b.mu.Unlock()
+	if isPaused {
+		return false
+	}
+	bounded, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	err := f(bounded)
+	if err != nil && ctx.Err() != nil {
+		return false // the caller has given up; that says nothing about the state
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wasDown := b.isDown
+	b.isDown = err != nil
+	switch {
+	case err != nil:
+		b.retry = time.Now().Add(statePause)
+		if !wasDown {
+			b.logger.ErrorContext(ctx, "logtogin: the shared state does not work; each instance goes on by itself", "error", err)
+		}
+	case wasDown:
+		b.logger.InfoContext(ctx, "logtogin: the shared state works again")
+	}
+	return err == nil
+}
