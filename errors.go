@@ -148,7 +148,8 @@ func StatusCode(err error) int {
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrCrossOrigin), errors.As(err, &refusal):
+	case errors.Is(err, ErrCrossOrigin), errors.As(err, &refusal),
+		errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		return http.StatusForbidden
 	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
 		return http.StatusInternalServerError

@@ -27,17 +27,17 @@ func (a *Auth) Guard() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		forbidStoring(c)
 		if a.isCrossOrigin(c.Request) {
-			a.refuse(c, ErrCrossOrigin)
+			a.Refuse(c, ErrCrossOrigin)
 			return
 		}
 		record, err := a.revalidated(c)
 		if err != nil {
-			a.refuse(c, err)
+			a.Refuse(c, err)
 			return
 		}
 		claims, err := record.claims()
 		if err != nil {
-			a.refuse(c, err)
+			a.Refuse(c, err)
 			return
 		}
 		c.Set(ClaimsKey, claims)

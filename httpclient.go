@@ -3,7 +3,6 @@ package logtogin
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -52,11 +51,11 @@ type bearerTransport struct {
 	auth    *Auth
 	target  tokenTarget
 	request *http.Request // with the cookies of the session, for a store that asks for them
+	session *session      // as the browser has it, from which there is a way to the newest version
 	err     error         // with which every request fails
 
-	mu      sync.Mutex
-	session *session
-	origin  string
+	mu     sync.Mutex
+	origin string
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -107,25 +106,13 @@ func (t *bearerTransport) token(ctx context.Context, need need) (accessToken, er
 	if t.err != nil {
 		return accessToken{}, t.err
 	}
-	t.mu.Lock()
-	record := t.session
-	t.mu.Unlock()
-	found, ok := record.accessToken(t.target)
-	newest, err := t.auth.refresh(ctx, t.request, record, need)
+	newest, err := t.auth.refresh(ctx, t.request, t.session, need)
 	if err != nil {
-		if ok && need.target == t.target && t.auth.canGoOnWith(found, err) && !t.auth.store.hasEnded(record.id) {
-			return found, nil
-		}
+		newest = t.auth.store.memory.newestHere(t.session)
+	}
+	found, ok := newest.accessToken(t.target)
+	if err != nil && !(ok && t.auth.canGoOnWith(found, err)) {
 		return accessToken{}, err
-	}
-	t.mu.Lock()
-	if newest.version > t.session.version {
-		t.session = newest
-	}
-	t.mu.Unlock()
-	found, ok = newest.accessToken(t.target)
-	if !ok {
-		return accessToken{}, fmt.Errorf("%w: the access token was dropped meanwhile", ErrProviderUnavailable)
 	}
 	return found, nil
 }

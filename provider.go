@@ -237,7 +237,7 @@ func readTokens(token *oauth2.Token, asked time.Time) (*tokens, error) {
 	got.idToken, _ = token.Extra("id_token").(string)
 	got.scope, _ = token.Extra("scope").(string)
 	life := lifeOf(token)
-	got.expires = asked.Add(life)
+	got.expires = asked.Truncate(time.Second).Add(life)
 	got.renewAt = got.expires.Add(-min(maxTokenMargin, life/10))
 	return got, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -16,9 +17,17 @@ import (
 // seconds.
 const retryAfter = 5
 
-// refuse answers a request that a guard does not let through: by a way to sign
-// in, if that is what is missing.
-func (a *Auth) refuse(c *gin.Context, err error) {
+// Refuse answers a request that cannot be handled because of an error of this package,
+// as Guard would: who has to sign in is led to the sign-in route, if a browser is about
+// to show a page, and all other errors are answered under their StatusCode, by
+// Config.OnError, a page or a problem document. It aborts the request.
+//
+//	token, err := auth.AccessToken(c)
+//	if err != nil {
+//		auth.Refuse(c, err)
+//		return
+//	}
+func (a *Auth) Refuse(c *gin.Context, err error) {
 	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		if isNavigation(c.Request) {
 			redirect(c, a.signInPath(a.wantedPage(c.Request)))
@@ -48,7 +57,7 @@ func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bo
 	}
 	forbidStoring(c)
 	if status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", strconv.Itoa(retryAfter))
+		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(retryAfterIn(err)/time.Second))))
 	}
 	if a.settings.OnError != nil && a.answeredByHook(c, status, err, answering{returnTo, asPage}) {
 		return

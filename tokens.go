@@ -98,16 +98,12 @@ func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, e
 
 // accessToken is AccessToken for a session and a target that were checked.
 func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
-	found, ok := record.accessToken(target)
-	if ok && a.settings.Now().Before(found.renewAt) {
-		return found, nil
-	}
 	renewed, err := a.refreshFor(c, record, a.needOf(target))
-	switch {
-	case err == nil:
-		found, _ = renewed.accessToken(target)
-	case ok && a.canGoOnWith(found, err):
-	default:
+	if err == nil {
+		record = renewed
+	}
+	found, ok := record.accessToken(target)
+	if err != nil && !(ok && a.canGoOnWith(found, err)) {
 		return accessToken{}, err
 	}
 	return found, nil
