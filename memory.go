@@ -109,7 +109,7 @@ func (m *memory) open(id string, version uint64, get func(key string) (string, b
 		return nil
 	}
 	found, err := decodeSession(record)
-	if err != nil || found.id != id {
+	if err != nil {
 		return nil
 	}
 	return found

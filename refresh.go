@@ -21,6 +21,10 @@ const (
 	maxBackOff = 2 * time.Second
 
 	maxFailures = 16 << 10
+
+	// maxResultPause is the last of the pauses in which the result of another
+	// instance is waited for.
+	maxResultPause = 400 * time.Millisecond
 )
 
 // tokenTarget is what an access token is for: an API resource, an organization, a
@@ -188,13 +192,36 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 		}
 		// Somebody else may have used the refresh token: then theirs is the result.
 		known := newest.version
-		if newest, err = a.newest(ctx, r, newest); err != nil {
+		if newest, err = a.newestOfOthers(ctx, r, newest); err != nil {
 			return nil, err
 		}
 		if newest.version == known {
 			return nil, a.endRefused(ctx, r, newest)
 		}
 	}
+}
+
+// newestOfOthers is newest for a refresh that somebody else may have made at the same
+// moment, whose result then is about to be there.
+func (a *Auth) newestOfOthers(ctx context.Context, r *http.Request, record *session) (*session, error) {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		newest, err := a.newest(ctx, r, record)
+		if err != nil || newest.version > record.version || pause > maxResultPause || !a.hasOthers() {
+			return newest, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return newest, nil
+		}
+	}
+}
+
+// hasOthers reports whether there is a place where another instance's result can be.
+func (a *Auth) hasOthers() bool {
+	return a.store.memory.shared.state != nil || a.store.sessions.Remembers()
 }
 
 // newest is the newest version of the session that this instance, the others or the

@@ -3,7 +3,9 @@ package logtogin_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -186,7 +188,28 @@ func TestARequestThatIsGivenUpLosesNothing(t *testing.T) {
 	})
 }
 
-// Nothing brings a session back that ends while it is refreshed.
+// holdRefresh lets Logto make new tokens and keeps its answer back until it is
+// released. held tells when that is so.
+func holdRefresh(logto *logtotest.Server) (held chan struct{}, release func()) {
+	held = make(chan struct{})
+	goOn := make(chan struct{})
+	var once sync.Once
+	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		once.Do(func() {
+			close(held)
+			<-goOn
+		})
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
+	return held, func() { close(goOn) }
+}
+
+// Nothing brings a session back that ends while it is refreshed, and what Logto has
+// issued for it is revoked.
 func TestASignOutDuringARefreshWins(t *testing.T) {
 	t.Parallel()
 	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
@@ -194,24 +217,112 @@ func TestASignOutDuringARefreshWins(t *testing.T) {
 		app := start(change)
 		b := signInAndExpire(app, now)
 		cookies := b.ours(app)
-		asked, answer := make(chan struct{}), make(chan struct{})
-		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			close(asked)
-			<-answer
-			next.ServeHTTP(w, r)
-		})
+		held, release := holdRefresh(logto)
 		refreshed := make(chan page)
 		go func() { refreshed <- send(t, http.MethodGet, app.url+"/token", cookies, nil) }()
-		<-asked
+		<-held
+		logto.ResetCalls()
 		b.get(app.url + "/sign-out")
-		close(answer)
+		release()
 		if page := <-refreshed; page.status != http.StatusUnauthorized || len(setCookies(page)) > 0 {
 			t.Errorf("%d %s, sets %v", page.status, page.body, setCookies(page))
 		}
 		if signedInWith(t, app, cookies...) || (app.inStore() && len(app.store.values(t)) > 0) {
 			t.Error("the session is back")
 		}
+		if calls := logto.Calls(); calls.Revocation != 2 {
+			t.Errorf("%+v", calls)
+		}
 	})
+}
+
+// The instance that signs out shares nothing with the one that refreshes but the store,
+// or nothing but the shared state.
+func TestASignOutElsewhereDuringARefreshWins(t *testing.T) {
+	t.Parallel()
+	for name, share := range map[string]func(*logtogin.Config){
+		"a store": func(store *serverStore) func(*logtogin.Config) {
+			return func(cfg *logtogin.Config) { cfg.Store = store }
+		}(newServerStore()),
+		"a shared state": func(state *commonState) func(*logtogin.Config) {
+			return func(cfg *logtogin.Config) { cfg.SharedState = state }
+		}(newCommonState()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs, rotating(logto), share)
+			app := newApplication(t, logto, change)
+			app.tokenRoutes()
+			other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+			b := signInAndExpire(app, now)
+			cookies := b.ours(app)
+			held, release := holdRefresh(logto)
+			refreshed := make(chan page)
+			go func() { refreshed <- send(t, http.MethodGet, app.url+"/token", cookies, nil) }()
+			<-held
+			send(t, http.MethodGet, other.url+"/sign-out", cookies, nil)
+			release()
+			if page := <-refreshed; page.status != http.StatusUnauthorized || len(setCookies(page)) > 0 {
+				t.Errorf("%d %s, sets %v", page.status, page.body, setCookies(page))
+			}
+			if app.inStore() && len(app.store.values(t)) > 0 {
+				t.Error("the record is back")
+			}
+		})
+	}
+}
+
+// The cookies of the browser are older than the newest refresh token.
+func TestASignOutRevokesTheNewestRefreshToken(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, rotating(logto))
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	b := signInAndExpire(app, now)
+	before := b.ours(app)
+	b.token(app, nil)
+	first := refreshes(logto)[0].Form.Get("refresh_token")
+	send(t, http.MethodGet, app.url+"/sign-out", before, nil)
+	for _, call := range logto.Record() {
+		if call.Endpoint == logtotest.Revocation && call.Form.Get("token") == first {
+			t.Error("the one that was replaced")
+		}
+	}
+	if calls := logto.Calls(); calls.Revocation != 1 {
+		t.Errorf("%+v", calls)
+	}
+}
+
+// What one session has met of an outage spares the others the time-out.
+func TestAnOutageIsMetOnce(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t, logtotest.User{ID: "bob000000000", Username: "bob", Password: "bob-password"})
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	one, other := newBrowser(t), newBrowser(t)
+	one.signIn(app.url+"/profile", alice())
+	other.signIn(app.url+"/profile", logtotest.User{Username: "bob", Password: "bob-password"})
+	now.advance(61 * time.Minute)
+	one.get(app.url + "/") // the metadata and keys are renewed
+	var calls atomic.Int64
+	logto.Intercept(logtotest.Token, func(http.ResponseWriter, *http.Request, http.Handler) {
+		calls.Add(1)
+		panic(http.ErrAbortHandler) // the connection breaks
+	})
+	now.advance(61 * time.Minute)
+	for range 3 {
+		for _, b := range []*browser{one, other} {
+			if page := b.get(app.url + "/profile"); page.status != http.StatusOK {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		}
+	}
+	if calls.Load() != 1 {
+		t.Errorf("%d calls", calls.Load())
+	}
 }
 
 // What Logto's refusals mean. C73 is in the integration module, with two instances.
@@ -398,8 +509,9 @@ func TestRefreshedIDTokens(t *testing.T) {
 		"oidcc-client-test-refresh-token-invalid-sub":    {func(token *logtotest.JWT) { token.Claims["sub"] = "somebody" }, 401, false},
 		"for another application":                        {func(token *logtotest.JWT) { token.Claims["aud"] = "another" }, 400, true},
 		"for one application more": {func(token *logtotest.JWT) {
-			token.Claims["aud"] = []any{token.Claims["aud"], "another"}
-			token.Claims["azp"] = token.Claims["client_id"]
+			aud := token.Claims["aud"]
+			token.Claims["aud"] = []any{aud, "another"}
+			token.Claims["azp"] = aud
 		}, 400, true},
 		"with another nonce":       {func(token *logtotest.JWT) { token.Claims["nonce"] = "another" }, 400, true},
 		"expired":                  {func(token *logtotest.JWT) { token.Claims["exp"] = 1 }, 400, true},
@@ -595,8 +707,8 @@ func TestUserInfoGoesByAFreshToken(t *testing.T) {
 		logto.Behave()
 		logto.DeleteUser(aliceID)
 		cookies := b.ours(app)
-		if page := send(t, http.MethodGet, app.url+"/user-info", cookies, nil); page.status == http.StatusOK || signedInWith(t, app, cookies...) {
-			t.Errorf("the user was deleted: %d", page.status)
+		if page := b.get(app.url + "/user-info"); page.status == http.StatusOK || signedInWith(t, app, cookies...) || (!app.inStore() && len(b.ours(app)) > 0) {
+			t.Errorf("the user was deleted: %d, the browser has %v", page.status, b.ours(app))
 		}
 	})
 }

@@ -1,0 +1,85 @@
+// Package redisstate keeps the shared state of several instances of an application in
+// Redis:
+//
+//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+//	auth, err := logtogin.Register(router, logtogin.Config{
+//		// …
+//		SharedState: redisstate.New(client),
+//	})
+//
+// It needs Redis 2.6.12 or newer, or one of its relatives, and little of it: what it
+// keeps are sealed sessions of a few kilobytes, most of them for ten minutes. If Redis
+// forgets them or is down, the application goes on.
+package redisstate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bsm/redislock"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/logtogin/logtogin"
+)
+
+// State is a logtogin.SharedState in Redis. It is safe for concurrent use.
+type State struct {
+	client redis.UniversalClient
+	locks  *redislock.Client
+}
+
+var _ logtogin.SharedState = (*State)(nil)
+
+// New returns the state that is kept by this client, which may be one of a single
+// server, of Sentinel or of a Cluster. All keys begin with "logtogin:" and a hash of
+// issuer and app ID, so that applications can share a server. The client stays the
+// caller's to close, after the Auth.
+//
+// Calls are bounded by half a second each, so the client's own time-outs and retries
+// need no change.
+func New(client redis.UniversalClient) *State {
+	return &State{client: client, locks: redislock.New(client)}
+}
+
+// Get implements logtogin.SharedState.
+func (s *State) Get(ctx context.Context, key string) (value string, ok bool, err error) {
+	value, err = s.client.Get(ctx, key).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", false, nil
+	}
+	return value, err == nil, err
+}
+
+// Set implements logtogin.SharedState.
+func (s *State) Set(ctx context.Context, key, value string, lifetime time.Duration) error {
+	return s.client.Set(ctx, key, value, atLeastAMillisecond(lifetime)).Err()
+}
+
+// SetIfAbsent implements logtogin.SharedState.
+func (s *State) SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error) {
+	return s.client.SetNX(ctx, key, value, atLeastAMillisecond(lifetime)).Result()
+}
+
+// TryLock implements logtogin.SharedState.
+func (s *State) TryLock(ctx context.Context, name string, lifetime time.Duration) (unlock func(context.Context) error, ok bool, err error) {
+	lock, err := s.locks.Obtain(ctx, name, atLeastAMillisecond(lifetime), nil)
+	switch {
+	case errors.Is(err, redislock.ErrNotObtained):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	return func(ctx context.Context) error {
+		err := lock.Release(ctx)
+		if errors.Is(err, redislock.ErrLockNotHeld) { // it has expired
+			return nil
+		}
+		return err
+	}, true, nil
+}
+
+// atLeastAMillisecond keeps a lifetime from meaning "for ever" to Redis.
+func atLeastAMillisecond(lifetime time.Duration) time.Duration {
+	return max(lifetime, time.Millisecond)
+}

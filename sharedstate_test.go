@@ -1,0 +1,302 @@
+package logtogin_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// commonState is a SharedState in the memory of the test, and can be told to fail.
+type commonState struct {
+	mu        sync.Mutex
+	values    map[string]string
+	locks     map[string]bool
+	calls     int
+	lifetimes map[string]time.Duration
+
+	down   error // what every call answers
+	frozen bool  // whether every call waits until its context ends
+	noLock bool  // whether everybody gets every lock
+}
+
+func newCommonState() *commonState {
+	return &commonState{values: map[string]string{}, locks: map[string]bool{}, lifetimes: map[string]time.Duration{}}
+}
+
+func (s *commonState) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *commonState) call(ctx context.Context, f func()) error {
+	s.mu.Lock()
+	s.calls++
+	down, frozen := s.down, s.frozen
+	s.mu.Unlock()
+	if frozen {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if down == nil {
+		s.set(f)
+	}
+	return down
+}
+
+func (s *commonState) Get(ctx context.Context, key string) (value string, ok bool, err error) {
+	err = s.call(ctx, func() { value, ok = s.values[key] })
+	return value, ok, err
+}
+
+func (s *commonState) Set(ctx context.Context, key, value string, lifetime time.Duration) error {
+	return s.call(ctx, func() {
+		s.values[key], s.lifetimes[key] = value, lifetime
+	})
+}
+
+func (s *commonState) SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error) {
+	err = s.call(ctx, func() {
+		if _, taken := s.values[key]; !taken {
+			s.values[key], s.lifetimes[key], set = value, lifetime, true
+		}
+	})
+	return set, err
+}
+
+func (s *commonState) TryLock(ctx context.Context, name string, _ time.Duration) (unlock func(context.Context) error, ok bool, err error) {
+	err = s.call(ctx, func() {
+		if ok = s.noLock || !s.locks[name]; ok {
+			s.locks[name] = true
+		}
+	})
+	return func(ctx context.Context) error { return s.call(ctx, func() { delete(s.locks, name) }) }, ok, err
+}
+
+// instances are two applications behind one address, at a Logto that replaces the
+// refresh token each time and that forgives no second use.
+func instances(t *testing.T, logto *logtotest.Server, state *commonState, change func(*logtogin.Config)) [2]*application {
+	t.Helper()
+	var apps [2]*application
+	public := rotating(logto)
+	for i := range apps {
+		apps[i] = newApplication(t, logto, func(cfg *logtogin.Config) {
+			forAPIs(cfg)
+			public(cfg)
+			change(cfg)
+			cfg.SharedState = state
+			if i > 0 {
+				cfg.BaseURL = apps[0].url
+			}
+		})
+		apps[i].tokenRoutes()
+	}
+	used := map[string]bool{}
+	var mu sync.Mutex
+	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		if token := r.PostForm.Get("refresh_token"); token != "" {
+			mu.Lock()
+			wasUsed := used[token]
+			used[token] = true
+			mu.Unlock()
+			if wasUsed {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+	return apps
+}
+
+// C72, C73.
+func TestInstancesShareARefresh(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		prepare func(*commonState)
+		calls   int // at most
+	}{
+		"with a lock":                    {func(*commonState) {}, 1},
+		"without: the remembered counts": {func(state *commonState) { state.noLock = true }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto)
+			state := newCommonState()
+			test.prepare(state)
+			apps := instances(t, logto, state, change)
+			b := signInAndExpire(apps[0], now)
+			cookies := b.ours(apps[0])
+			logto.ResetCalls()
+			var good atomic.Int64
+			atOnce(40, func(i int) {
+				page := send(t, http.MethodGet, apps[i%2].url+"/token", cookies, nil)
+				if page.status == http.StatusOK {
+					good.Add(1)
+				} else {
+					t.Errorf("%d %s", page.status, page.body)
+				}
+			})
+			if calls := len(refreshes(logto)); calls > test.calls || good.Load() != 40 {
+				t.Errorf("%d refreshes, %d good answers", calls, good.Load())
+			}
+			for i, app := range apps {
+				if !signedInWith(t, app, cookies...) {
+					t.Errorf("instance %d has signed the user out", i)
+				}
+			}
+		})
+	}
+}
+
+func TestASignOutIsKnownToARefreshElsewhere(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto)
+	apps := instances(t, logto, newCommonState(), change)
+	b := signInAndExpire(apps[0], now)
+	cookies := b.ours(apps[0])
+	b.get(apps[0].url + "/sign-out")
+	if page := send(t, http.MethodGet, apps[1].url+"/token", cookies, nil); page.status != http.StatusUnauthorized {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}
+
+// Nobody is signed out because the shared state does not work, and the operator hears
+// of it once.
+func TestASharedStateThatFails(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(*commonState){
+		"down":   func(state *commonState) { state.down = errors.New("connection refused") },
+		"frozen": func(state *commonState) { state.frozen = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto)
+			state := newCommonState()
+			apps := instances(t, logto, state, change)
+			b := signInAndExpire(apps[0], now)
+			state.set(func() { fail(state); state.calls = 0 })
+			if token, shown := b.token(apps[0], nil); shown.status != http.StatusOK || token.Value == "" {
+				t.Errorf("%d %s", shown.status, shown.body)
+			}
+			// One call of half a second at the most, and then a pause.
+			if state.calls != 1 || strings.Count(apps[0].log.String(), "the shared state does not work") != 1 {
+				t.Errorf("%d calls, log: %s", state.calls, apps[0].log)
+			}
+			if page := b.get(apps[0].url + "/profile"); page.status != http.StatusOK {
+				t.Errorf("%d", page.status)
+			}
+		})
+	}
+}
+
+// Whoever can write to the shared state must not make one user another, and whoever can
+// read it learns nothing.
+func TestWhatTheSharedStateSees(t *testing.T) {
+	t.Parallel()
+	bob := logtotest.User{ID: "bob000000000", Username: "bob", Password: "bob-password"}
+	logto := withAPIs(t, bob)
+	now, change := withClock(logto)
+	state := newCommonState()
+	apps := instances(t, logto, state, change)
+	var keys [2][]string
+	var browsers [2]*browser
+	for i, user := range []logtotest.User{alice(), bob} {
+		before := slices.Collect(maps.Keys(state.values))
+		browsers[i] = newBrowser(t)
+		browsers[i].signIn(apps[0].url+"/profile", user)
+		now.advance(61 * time.Minute)
+		cookies := browsers[i].ours(apps[0])
+		browsers[i].get(apps[0].url + "/profile")
+		browsers[i].client.Jar.SetCookies(apps[0].parsed(), cookies) // its newer ones are lost
+		for key, value := range state.values {
+			if !slices.Contains(before, key) {
+				keys[i] = append(keys[i], key)
+			}
+			for _, secret := range []string{aliceID, bob.ID, "eyJ", "alice", logto.AppID()} {
+				if strings.Contains(key, secret) || strings.Contains(value, secret) {
+					t.Errorf("%s is in %s: %s", secret, key, value)
+				}
+			}
+		}
+	}
+	if len(keys[0]) != 1 || len(keys[1]) != 1 {
+		t.Fatalf("%q", keys)
+	}
+	state.set(func() {
+		state.values[keys[0][0]], state.values[keys[1][0]] = state.values[keys[1][0]], state.values[keys[0][0]]
+	})
+	page := send(t, http.MethodGet, apps[1].url+"/profile", browsers[0].ours(apps[0]), nil)
+	if strings.Contains(page.body, "bob") {
+		t.Errorf("%s", page.body)
+	}
+}
+
+func (app *application) parsed() *url.URL {
+	app.t.Helper()
+	u, err := url.Parse(app.url)
+	if err != nil {
+		app.t.Fatal(err)
+	}
+	return u
+}
+
+// A result without which the browser would be lost is kept until it comes with it, and
+// any other for ten minutes.
+func TestHowLongResultsAreKept(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rotates          bool
+		unseen, whenSeen time.Duration
+	}{
+		"another refresh token":  {true, 14*24*time.Hour - 61*time.Minute, 10 * time.Minute},
+		"the same refresh token": {false, 10 * time.Minute, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			if test.rotates {
+				now, change = withClock(logto, forAPIs, rotating(logto))
+			}
+			state := newCommonState()
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+			app.tokenRoutes()
+			b := signInAndExpire(app, now)
+			b.token(app, nil)
+			if len(state.lifetimes) != 1 {
+				t.Fatalf("%v", state.lifetimes)
+			}
+			var first string
+			for key, lifetime := range state.lifetimes {
+				if first = key; lifetime != test.unseen {
+					t.Errorf("unseen: %v", lifetime)
+				}
+			}
+			now.advance(61 * time.Minute)
+			b.token(app, nil)
+			if got := state.lifetimes[first]; got != test.whenSeen {
+				t.Errorf("seen: %v", got)
+			}
+		})
+	}
+}
