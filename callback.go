@@ -77,7 +77,7 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	if err != nil {
 		return nil, returnTo, err
 	}
-	mine, isFirst := a.spend(found.attempt, answer)
+	mine, isFirst := a.spend(c.Request.Context(), found.attempt, answer)
 	if !isFirst {
 		result, err := a.shareOutcome(c, mine, answer)
 		return result, returnTo, err
@@ -92,6 +92,7 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 			mine.cookies = append(mine.cookies, line)
 		}
 	}
+	a.store.memory.tellOutcome(context.WithoutCancel(c.Request.Context()), found.attempt, mine)
 	result, err = a.resultOf(mine)
 	return result, returnTo, err
 }

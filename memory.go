@@ -46,14 +46,15 @@ func newMemory(s *settings, sealer *seal.Sealer, application string) *memory {
 	}
 }
 
-func (m *memory) sessionKey(id string) string {
+// keyFor begins a key of the shared state. What it is about cannot be read from it.
+func (m *memory) keyFor(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return m.prefix + hex.EncodeToString(sum[:16])
 }
 
 // resultKey is where the version that follows this one is.
 func (m *memory) resultKey(id string, version uint64) string {
-	return m.sessionKey(id) + ":" + strconv.FormatUint(version, 10)
+	return m.keyFor(id) + ":" + strconv.FormatUint(version, 10)
 }
 
 // newestHere is the newest version of a session that this instance knows of.
@@ -171,12 +172,56 @@ func (m *memory) seal(version uint64, next *session) (key, sealed string) {
 // end tells the other instances that a session has ended.
 func (m *memory) end(ctx context.Context, record *session) {
 	if lifetime := record.expires.Sub(m.now()); lifetime > 0 {
-		m.shared.set(ctx, m.sessionKey(record.id)+":ended", "1", lifetime)
+		m.shared.set(ctx, m.keyFor(record.id)+":ended", "1", lifetime)
 	}
 }
 
 // hasEnded reports whether another instance has said so.
 func (m *memory) hasEnded(ctx context.Context, id string) bool {
-	_, ended := m.shared.get(ctx, m.sessionKey(id)+":ended")
+	_, ended := m.shared.get(ctx, m.keyFor(id)+":ended")
 	return ended
+}
+
+// spend tells the other instances that an attempt has been used up. It reports whether
+// this instance is the first one.
+func (m *memory) spend(ctx context.Context, started *attempt, lifetime time.Duration) (isFirst bool) {
+	return m.shared.setIfAbsent(ctx, m.keyFor(started.state)+":spent", "1", lifetime)
+}
+
+// outcomeKey is where the outcome of an attempt is, for the very callback that had it.
+func (m *memory) outcomeKey(started *attempt, its *outcome) string {
+	return m.keyFor(started.state+string(its.answer[:])) + ":outcome"
+}
+
+// tellOutcome lets the other instances share the outcome of an attempt.
+func (m *memory) tellOutcome(ctx context.Context, started *attempt, its *outcome) {
+	if m.shared.state == nil {
+		return
+	}
+	key := m.outcomeKey(started, its)
+	m.shared.set(ctx, key, m.sealer.Seal(its.encode(), key), outcomeMemory)
+}
+
+// awaitOutcome fills in the outcome that another instance has had, or is about to have.
+// Without one, it stays as it is.
+func (m *memory) awaitOutcome(ctx context.Context, started *attempt, its *outcome) {
+	patience, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	key := m.outcomeKey(started, its)
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		sealed, ok := m.shared.get(patience, key)
+		if ok {
+			if record, _, err := m.sealer.Open(sealed, key); err == nil {
+				its.decode(record)
+			}
+			return
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-patience.Done():
+			timer.Stop()
+			return
+		}
+	}
 }

@@ -32,13 +32,18 @@ type outcome struct {
 }
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or
-// that of the callback that came first.
-func (a *Auth) spend(started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
+// that of the callback that came first, here or at another instance.
+func (a *Auth) spend(ctx context.Context, started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
 	its = &outcome{answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
 	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
 	}
 	if _, spent := a.spent.GetOrPut(started.state, struct{}{}, started.startedAt.Add(attemptLifetime)); spent {
+		close(its.done)
+		return its, false
+	}
+	if !a.store.memory.spend(ctx, started, attemptLifetime) {
+		a.store.memory.awaitOutcome(ctx, started, its)
 		close(its.done)
 		return its, false
 	}

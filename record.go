@@ -283,3 +283,35 @@ func (r *recordReader) end() error {
 	}
 	return nil
 }
+
+const outcomeFormat byte = 1
+
+// encode keeps of an outcome what another instance needs to answer in the same way. Of
+// one that failed that is only that it is over.
+func (o *outcome) encode() []byte {
+	w := recordWriter{outcomeFormat}
+	if o.err != nil {
+		return w
+	}
+	w.string(string(o.session.encode()))
+	w.string(o.returnTo)
+	w.number(uint64(len(o.cookies)))
+	for _, line := range o.cookies {
+		w.string(line)
+	}
+	return w
+}
+
+// decode fills in an outcome that was a session.
+func (o *outcome) decode(record []byte) {
+	r := newRecordReader(record, outcomeFormat)
+	found, err := decodeSession([]byte(r.string()))
+	returnTo := r.string()
+	var cookies []string
+	for count := r.number(); count > 0 && !r.failed; count-- {
+		cookies = append(cookies, r.string())
+	}
+	if err == nil && r.end() == nil {
+		o.session, o.returnTo, o.cookies, o.err = found, returnTo, cookies, nil
+	}
+}

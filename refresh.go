@@ -170,7 +170,7 @@ func (a *Auth) startRefresh(r *http.Request, record *session, need need) *flight
 // runRefresh asks Logto, unless somebody else has.
 func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
 	memory := a.store.memory
-	unlock := memory.shared.lock(ctx, memory.sessionKey(record.id)+":lock", func() bool {
+	unlock := memory.shared.lock(ctx, memory.keyFor(record.id)+":lock", func() bool {
 		return !need.isMet(memory.newestAnywhere(ctx, record))
 	})
 	defer unlock()
