@@ -126,9 +126,9 @@ func (a *Auth) Ready(ctx context.Context) error {
 }
 
 // Close ends what is under way in the background and waits for it. Requests
-// that need Logto fail afterwards. The error is ErrStoreUnavailable if Config.Store
-// has not answered calls within Config.StoreTimeout; nothing need be done about it.
-// Close does not close the Store.
+// that need Logto fail afterwards. The error says that Config.Store or
+// Config.SharedState has not answered calls in time, which nothing need be done about;
+// that of the Store is an ErrStoreUnavailable. Close closes neither of them.
 func (a *Auth) Close() error {
 	a.refresher.close()
 	a.keys.current.Close()
@@ -136,8 +136,9 @@ func (a *Auth) Close() error {
 	if a.store == nil {
 		return nil
 	}
-	if err := a.store.sessions.Close(); err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	err := a.store.memory.shared.close()
+	if failure := a.store.sessions.Close(); failure != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrStoreUnavailable, failure))
 	}
-	return nil
+	return err
 }

@@ -30,7 +30,7 @@ const (
 // concurrent use.
 type memory struct {
 	results *cache.Cache[string, string]
-	shared  boundedState
+	shared  *boundedState
 	sealer  *seal.Sealer
 	prefix  string // of the keys of this application
 	now     func() time.Time
@@ -39,7 +39,7 @@ type memory struct {
 func newMemory(s *settings, sealer *seal.Sealer, application string) *memory {
 	return &memory{
 		results: cache.New[string, string](maxResults, s.Now),
-		shared:  boundedState{state: s.SharedState, logger: s.Logger},
+		shared:  newBoundedState(s),
 		sealer:  sealer,
 		prefix:  "logtogin:" + application + ":",
 		now:     s.Now,
@@ -205,23 +205,12 @@ func (m *memory) tellOutcome(ctx context.Context, started *attempt, its *outcome
 // awaitOutcome fills in the outcome that another instance has had, or is about to have.
 // Without one, it stays as it is.
 func (m *memory) awaitOutcome(ctx context.Context, started *attempt, its *outcome) {
-	patience, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
 	key := m.outcomeKey(started, its)
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		sealed, ok := m.shared.get(patience, key)
-		if ok {
-			if record, _, err := m.sealer.Open(sealed, key); err == nil {
-				its.decode(record)
-			}
-			return
+	poll(ctx, func(ctx context.Context) bool {
+		sealed, ok := m.shared.get(ctx, key)
+		if record, _, err := m.sealer.Open(sealed, key); ok && err == nil {
+			its.decode(record)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-patience.Done():
-			timer.Stop()
-			return
-		}
-	}
+		return ok
+	})
 }

@@ -2,9 +2,12 @@ package logtogin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/bounded"
 )
 
 // SharedState is a memory that the instances of an application have in common; see
@@ -13,8 +16,8 @@ import (
 //
 // It may forget: then a session is refreshed twice, which Logto forgives for 3
 // seconds, and another instance does not learn of a sign-out. It must not invent. All
-// methods are called concurrently, with a context that ends after half a second, and
-// their errors are logged and otherwise ignored.
+// methods are called concurrently, with a context that ends after half a second, after
+// which nobody waits for them; their errors are logged and otherwise ignored.
 type SharedState interface {
 	// Get returns the value of a key. ok is false if it has none, or if the
 	// lifetime of the one it had is over.
@@ -44,90 +47,114 @@ const (
 	// is how long somebody waits for another instance that has it.
 	lockLifetime = 15 * time.Second
 	lockPatience = 5 * time.Second
+
+	maxStateCalls = 512
 )
 
-// boundedState is a SharedState that never delays anybody for long. Without one, or
-// while it is down, it knows nothing.
+// boundedState is a SharedState that never delays anybody for long, whatever it does
+// with its context. Without one, or while it is down, it knows nothing.
 type boundedState struct {
 	state  SharedState // may be nil
 	logger *slog.Logger
+	// Not every client looks at its context: go-redis does not unless it is told to.
+	calls *bounded.Calls
 
 	mu     sync.Mutex
 	isDown bool
 	retry  time.Time
 }
 
+func newBoundedState(s *settings) *boundedState {
+	return &boundedState{state: s.SharedState, logger: s.Logger, calls: bounded.New(stateTimeout, maxStateCalls)}
+}
+
+// close waits for the calls that are under way, not longer than one may take.
+func (b *boundedState) close() error {
+	if err := b.calls.Close(); err != nil {
+		return fmt.Errorf("logtogin: Config.SharedState: %w", err)
+	}
+	return nil
+}
+
+// stateValue is what a call may return.
+type stateValue struct {
+	text   string
+	ok     bool
+	unlock func(context.Context) error
+}
+
 func (b *boundedState) get(ctx context.Context, key string) (value string, ok bool) {
-	b.call(ctx, func(ctx context.Context) (err error) {
-		value, ok, err = b.state.Get(ctx, key)
-		return err
+	found, _ := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+		v.text, v.ok, err = b.state.Get(ctx, key)
+		return v, err
 	})
-	return value, ok
+	return found.text, found.ok
 }
 
 func (b *boundedState) set(ctx context.Context, key, value string, lifetime time.Duration) {
-	b.call(ctx, func(ctx context.Context) error { return b.state.Set(ctx, key, value, lifetime) })
+	b.call(ctx, func(ctx context.Context) (stateValue, error) {
+		return stateValue{}, b.state.Set(ctx, key, value, lifetime)
+	})
 }
 
 // setIfAbsent also reports true if nobody can tell.
 func (b *boundedState) setIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) bool {
-	set := true
-	b.call(ctx, func(ctx context.Context) error {
-		done, err := b.state.SetIfAbsent(ctx, key, value, lifetime)
-		if err == nil {
-			set = done
-		}
-		return err
+	set, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+		v.ok, err = b.state.SetIfAbsent(ctx, key, value, lifetime)
+		return v, err
 	})
-	return set
+	return set.ok || !works
 }
 
 // lock waits for the lock, but not for long, and not if isNeeded says that what was to
 // be done under it has been done meanwhile. Whoever does not get it goes on without.
 func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bool) (unlock func()) {
-	patience, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	nothing := func() {}
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		var release func(context.Context) error
-		taken := false
-		works := b.call(patience, func(ctx context.Context) (err error) {
-			release, taken, err = b.state.TryLock(ctx, name, lockLifetime)
-			return err
+	taken, works := stateValue{}, false
+	poll(ctx, func(ctx context.Context) bool {
+		taken, works = b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+			v.unlock, v.ok, err = b.state.TryLock(ctx, name, lockLifetime)
+			return v, err
 		})
-		switch {
-		case taken:
-			return func() { b.call(context.WithoutCancel(ctx), release) }
-		case !works, !isNeeded():
-			return nothing
-		}
+		return taken.ok || !works || !isNeeded()
+	})
+	if !taken.ok {
+		return func() {}
+	}
+	return func() {
+		b.call(context.WithoutCancel(ctx), func(ctx context.Context) (stateValue, error) {
+			return stateValue{}, taken.unlock(ctx)
+		})
+	}
+}
+
+// poll asks again and again, for as long as somebody waits for another instance.
+func poll(ctx context.Context, isDone func(context.Context) bool) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for pause := 10 * time.Millisecond; !isDone(ctx); pause = min(2*pause, 200*time.Millisecond) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-patience.Done():
+		case <-ctx.Done():
 			timer.Stop()
-			return nothing
+			return
 		}
 	}
 }
 
-// call reports whether f was called and succeeded. The first failure is logged, and
-// the recovery.
-func (b *boundedState) call(ctx context.Context, f func(context.Context) error) bool {
-	if b.state == nil || ctx.Err() != nil {
-		return false
+// call reports whether f was called and succeeded in time. The first failure is logged,
+// and the recovery.
+func (b *boundedState) call(ctx context.Context, f func(context.Context) (stateValue, error)) (value stateValue, works bool) {
+	if b.state == nil || ctx.Err() != nil || b.isPaused() {
+		return stateValue{}, false
 	}
-	b.mu.Lock()
-	isPaused := b.isDown && time.Now().Before(b.retry)
-	b.mu.Unlock()
-	if isPaused {
-		return false
-	}
-	bounded, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	err := f(bounded)
+	var answer stateValue
+	err := b.calls.Run(ctx, func(ctx context.Context) (err error) {
+		answer, err = f(ctx)
+		return err
+	})
 	if err != nil && ctx.Err() != nil {
-		return false // the caller has given up; that says nothing about the state
+		return stateValue{}, false // the caller has given up; that says nothing about the state
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,8 +166,15 @@ func (b *boundedState) call(ctx context.Context, f func(context.Context) error) 
 		if !wasDown {
 			b.logger.ErrorContext(ctx, "logtogin: the shared state does not work; each instance goes on by itself", "error", err)
 		}
+		return stateValue{}, false
 	case wasDown:
 		b.logger.InfoContext(ctx, "logtogin: the shared state works again")
 	}
-	return err == nil
+	return answer, true
+}
+
+func (b *boundedState) isPaused() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.isDown && time.Now().Before(b.retry)
 }

@@ -25,9 +25,9 @@ type commonState struct {
 	calls     int
 	lifetimes map[string]time.Duration
 
-	down   error // what every call answers
-	frozen bool  // whether every call waits until its context ends
-	noLock bool  // whether everybody gets every lock
+	down   error         // what every call answers
+	frozen chan struct{} // what every call waits for
+	noLock bool          // whether everybody gets every lock
 }
 
 func newCommonState() *commonState {
@@ -45,9 +45,8 @@ func (s *commonState) call(ctx context.Context, f func()) error {
 	s.calls++
 	down, frozen := s.down, s.frozen
 	s.mu.Unlock()
-	if frozen {
-		<-ctx.Done()
-		return ctx.Err()
+	if frozen != nil {
+		<-frozen // whatever the context says
 	}
 	if down == nil {
 		s.set(f)
@@ -185,7 +184,7 @@ func TestASharedStateThatFails(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*commonState){
 		"down":   func(state *commonState) { state.down = errors.New("connection refused") },
-		"frozen": func(state *commonState) { state.frozen = true },
+		"frozen": func(state *commonState) { state.frozen = make(chan struct{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -199,15 +198,37 @@ func TestASharedStateThatFails(t *testing.T) {
 				t.Errorf("%d %s", shown.status, shown.body)
 			}
 			// One call of half a second at the most, and then a pause.
-			if state.calls != 1 || strings.Count(apps[0].log.String(), "the shared state does not work") != 1 {
-				t.Errorf("%d calls, log: %s", state.calls, apps[0].log)
+			calls := 0
+			state.set(func() { calls = state.calls })
+			if calls != 1 || strings.Count(apps[0].log.String(), "the shared state does not work") != 1 {
+				t.Errorf("%d calls, log: %s", calls, apps[0].log)
 			}
 			if page := b.get(apps[0].url + "/profile"); page.status != http.StatusOK {
 				t.Errorf("%d", page.status)
 			}
+			if state.frozen != nil {
+				if err := apps[0].auth.Close(); err == nil || !strings.Contains(err.Error(), "SharedState") {
+					t.Errorf("Close: %v", err)
+				}
+				close(state.frozen)
+			}
 		})
 	}
 }
+
+func TestAPanicOfTheSharedStateIsAFailure(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, func(cfg *logtogin.Config) { cfg.SharedState = panickingState{} })
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	b := signInAndExpire(app, now)
+	if token, shown := b.token(app, nil); shown.status != http.StatusOK || token.Value == "" {
+		t.Errorf("%d %s", shown.status, shown.body)
+	}
+}
+
+type panickingState struct{ logtogin.SharedState }
 
 // Whoever can write to the shared state must not make one user another, and whoever can
 // read it learns nothing.

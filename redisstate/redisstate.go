@@ -36,8 +36,9 @@ var _ logtogin.SharedState = (*State)(nil)
 // issuer and app ID, so that applications can share a server. The client stays the
 // caller's to close, after the Auth.
 //
-// Calls are bounded by half a second each, so the client's own time-outs and retries
-// need no change.
+// No request waits for Redis for more than half a second. The calls themselves end then
+// if the client's options have ContextTimeoutEnabled, and otherwise after its own
+// time-outs and retries, by default some seconds later.
 func New(client redis.UniversalClient) *State {
 	return &State{client: client, locks: redislock.New(client)}
 }

@@ -34,6 +34,31 @@ func Redis(tb testing.TB) *Server {
 	})
 }
 
+// RedisCluster starts a Redis Cluster with one member, which has all the slots.
+func RedisCluster(tb testing.TB) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	server := start(tb, recipe{
+		program: program(tb, "redis-server", "redis-server"),
+		args: func(port string) []string {
+			return []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
+		},
+		dir: dir,
+		ask: says("PING\r\n", "+PONG"),
+		end: syscall.SIGKILL,
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	err := says("CLUSTER ADDSLOTSRANGE 0 16383\r\n", "+OK")(ctx, server.Address())
+	if err == nil {
+		err = until(ctx, func() error { return says("SET ready yes\r\n", "+OK")(ctx, server.Address()) })
+	}
+	if err != nil {
+		tb.Fatalf("servers: the cluster is not ready: %v", err)
+	}
+	return server
+}
+
 // Memcached starts a Memcached, which forgets everything when it is stopped.
 func Memcached(tb testing.TB) *Server {
 	tb.Helper()

@@ -19,6 +19,7 @@ import (
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 
+	"github.com/logtogin/logtogin/internal/bounded"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 )
 
@@ -47,12 +48,9 @@ var (
 
 // Store keeps strings in another store. It is safe for concurrent use.
 type Store struct {
-	inner   ginsessions.Store
-	key     string
-	timeout time.Duration
-	// running has room for the calls that may be under way; nil for a store
-	// that never waits.
-	running chan struct{}
+	inner ginsessions.Store
+	key   string
+	calls *bounded.Calls // nil for a store that never waits
 }
 
 // New returns a Store that keeps its strings in inner under the given key. A
@@ -60,7 +58,7 @@ type Store struct {
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
 func New(inner ginsessions.Store, key string, timeout time.Duration) *Store {
-	return &Store{inner: inner, key: key, timeout: timeout, running: make(chan struct{}, maxRunning)}
+	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning)}
 }
 
 // InCookies returns a Store for a store that keeps values in cookies and so
@@ -71,26 +69,14 @@ func InCookies(inner *cookiestore.Store, key string) *Store {
 
 // Remembers reports whether the server keeps the values, so that they can be
 // read again and deleted.
-func (s *Store) Remembers() bool { return s.running != nil }
+func (s *Store) Remembers() bool { return s.calls != nil }
 
 // Close waits for the calls that are under way, not longer than one may take.
 func (s *Store) Close() error {
-	deadline := time.After(s.timeout)
-	taken := 0
-	defer func() {
-		for range taken {
-			<-s.running
-		}
-	}()
-	for range cap(s.running) {
-		select {
-		case s.running <- struct{}{}:
-			taken++
-		case <-deadline:
-			return fmt.Errorf("%w: it has not answered calls within %v", ErrUnavailable, s.timeout)
-		}
+	if s.calls == nil {
+		return nil
 	}
-	return nil
+	return s.calls.Close()
 }
 
 // Entry is what a store has for one cookie.
@@ -277,35 +263,10 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 // call runs f for as long as a call may take. If it returns an error, f may
 // still be running, and what it writes must not be read.
 func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
-	if s.running == nil {
+	if s.calls == nil {
 		return f(ctx)
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	select {
-	case s.running <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if reason := recover(); reason != nil {
-				done <- fmt.Errorf("the store panics: %v", reason)
-			}
-			<-s.running
-		}()
-		done <- f(ctx)
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.calls.Run(ctx, f)
 }
 
 // requestWith is a request with nothing in its header but these cookies, so that

@@ -1,0 +1,73 @@
+package bounded_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/bounded"
+)
+
+func TestACallThatAnswers(t *testing.T) {
+	t.Parallel()
+	calls := bounded.New(time.Minute, 1)
+	failure := errors.New("no")
+	for range 3 {
+		if err := calls.Run(t.Context(), func(context.Context) error { return failure }); !errors.Is(err, failure) {
+			t.Error(err)
+		}
+		if err := calls.Run(t.Context(), func(context.Context) error { panic("dropped") }); err == nil || !strings.Contains(err.Error(), "dropped") {
+			t.Error(err)
+		}
+	}
+	if err := calls.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	calls := bounded.New(10*time.Millisecond, 2)
+	answer := make(chan struct{})
+	for range 3 { // the third finds no room
+		if err := calls.Run(t.Context(), func(context.Context) error { <-answer; return nil }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	}
+	for range 2 {
+		if err := calls.Close(); !errors.Is(err, bounded.ErrUnderWay) {
+			t.Error(err)
+		}
+	}
+	close(answer)
+	if err := bounded.New(time.Minute, 2).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallerWhoHasLeft(t *testing.T) {
+	t.Parallel()
+	calls := bounded.New(time.Minute, 1)
+	ctx, leave := context.WithCancel(t.Context())
+	started, answer := make(chan struct{}), make(chan struct{})
+	left := make(chan error)
+	go func() {
+		left <- calls.Run(ctx, func(context.Context) error { close(started); <-answer; return nil })
+	}()
+	<-started
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for range 100 {
+		if err := calls.Run(ctx, func(context.Context) error { t.Error("asked"); return nil }); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	close(answer)
+	if err := calls.Close(); err != nil {
+		t.Error(err)
+	}
+}
