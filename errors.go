@@ -140,10 +140,11 @@ func (e *ConfigError) Error() string {
 }
 
 // StatusCode is the HTTP status with which a request that failed so is
-// answered: 401, 403, 500 or 503, or else 400 for a sign-in that did not work.
+// answered: 401 to sign in, 403 for what is not allowed, 503 if something is
+// unavailable, 400 for a sign-in or a token that Logto refuses, and 500 for mistakes of
+// the application and all errors of others.
 func StatusCode(err error) int {
 	var refused *ProviderError
-	var mistake *ConfigError
 	var refusal *RefusalError
 	switch {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
@@ -155,12 +156,11 @@ func StatusCode(err error) int {
 		return http.StatusInternalServerError
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
 		return http.StatusUnauthorized
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrSessionTooLarge),
-		errors.As(err, &mistake),
-		errors.As(err, &refused) && refused.Code == "invalid_client":
-		return http.StatusInternalServerError
-	default:
+	case errors.As(err, &refused) && !isOperators(refused), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
+		errors.Is(err, ErrIssuerMismatch), errors.Is(err, ErrCancelled), errors.Is(err, ErrInvalidToken):
 		return http.StatusBadRequest
+	default:
+		return http.StatusInternalServerError
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -66,13 +67,20 @@ func TestSignUpShowsTheRegistrationFirst(t *testing.T) {
 // The table "Calls to Logto" of the design.
 func TestCallsToLogto(t *testing.T) {
 	t.Parallel()
-	logto := logtotest.NewServer(t)
-	app := newApplication(t, logto, nil)
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	inBackground := false
 	expect := func(what string, want logtotest.Calls) {
 		t.Helper()
 		want.Authorization = logto.Calls().Authorization // the browser's, not ours
 		want.EndSession = logto.Calls().EndSession
-		if got := logto.Calls(); got != want {
+		got := logto.Calls()
+		if inBackground {
+			got.Discovery, got.Keys = 0, 0
+		}
+		if got != want {
 			t.Errorf("%s: calls are %+v, want %+v", what, got, want)
 		}
 		logto.ResetCalls()
@@ -82,18 +90,36 @@ func TestCallsToLogto(t *testing.T) {
 	first := newBrowser(t)
 	form := first.get(app.url + "/sign-in")
 	expect("sign-in redirect, cold", logtotest.Calls{Discovery: 1})
-	first.enter(form, logtotest.DefaultUser())
+	first.enter(form, alice())
 	expect("callback, cold", logtotest.Calls{Token: 1, Keys: 1})
 
 	second := newBrowser(t)
 	form = second.get(app.url + "/sign-in")
 	expect("sign-in redirect, warm", logtotest.Calls{})
-	second.enter(form, logtotest.DefaultUser())
+	second.enter(form, alice())
 	expect("callback, warm", logtotest.Calls{Token: 1})
 	second.get(app.url + "/profile")
 	expect("guarded page", logtotest.Calls{})
 	second.get(app.url + "/user-info")
 	expect("user info", logtotest.Calls{UserInfo: 1})
+	second.token(app, url.Values{"resource": {ordersAPI}})
+	expect("access token, the first for a resource", logtotest.Calls{Token: 1})
+	second.token(app, url.Values{"resource": {ordersAPI}})
+	expect("access token, cached", logtotest.Calls{})
+	// Metadata and keys are renewed now and then, in the background and once for everybody.
+	inBackground = true
+	now.advance(61 * time.Minute)
+	second.token(app, url.Values{"resource": {ordersAPI}})
+	expect("access token, to be refreshed", logtotest.Calls{Token: 1})
+	second.get(app.url + "/profile")
+	expect("guarded page, once the ID token was renewed", logtotest.Calls{})
+	second.get(app.url + "/user-info")
+	expect("user info, token expired", logtotest.Calls{Token: 1, UserInfo: 1})
+	now.advance(61 * time.Minute)
+	for _, calls := range []logtotest.Calls{{Token: 1}, {}, {}} {
+		second.get(app.url + "/profile")
+		expect("guarded page, in each life of an ID token", calls)
+	}
 	second.get(app.url + "/sign-out")
 	expect("sign-out", logtotest.Calls{Revocation: 1})
 	second.get(app.url + "/sign-out")

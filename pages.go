@@ -117,7 +117,7 @@ func adviceFor(err error) string {
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.Is(err, ErrSignInRefused):
 		return "Something in this application went wrong. Please try again later."
-	case errors.As(err, &refused) && refused.Code == "invalid_client":
+	case errors.As(err, &refused) && isOperators(refused):
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.As(err, &refused):
 		return "The sign-in service refused the request."

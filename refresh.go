@@ -376,8 +376,11 @@ func (a *Auth) backOff(whose string, err error) {
 
 // isOperators reports whether a refusal is about the application and not about the
 // session: what it is registered as, or its secret, which Logto calls an invalid
-// request when it has expired.
+// request when it has expired. What comes with a callback, visitors can make up.
 func isOperators(refused *ProviderError) bool {
+	if refused.Status == 0 {
+		return false
+	}
 	switch refused.Code {
 	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
 		return true

@@ -356,7 +356,7 @@ func TestRefusedRefreshes(t *testing.T) {
 		"the user may not use the resource": {oauth(400, "access_denied"), "?resource=" + ordersAPI, 400, "access_denied", true, false},
 		"the user is not a member":          {nil, "?organization=other", 403, "access_denied", true, false},
 		"the client secret is wrong":        {oauth(401, "invalid_client"), "", 500, "invalid_client", true, true},
-		"the client secret has expired":     {refuse(400, `{"error":"invalid_request","error_description":"client secret has expired"}`), "", 400, "client secret has expired", true, true},
+		"the client secret has expired":     {refuse(400, `{"error":"invalid_request","error_description":"client secret has expired"}`), "", 500, "client secret has expired", true, true},
 		"the quota is used up":              {refuse(429, `{"code":"auth.exceed_token_limit","message":"no"}`), "", 503, "unavailable", true, true},
 		"Logto is overloaded":               {refuse(429, `{"error":"slow_down"}`), "", 503, "unavailable", true, true},
 		"Logto fails":                       {refuse(500, `{"message":"no"}`), "", 503, "unavailable", true, true},

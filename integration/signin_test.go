@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 )
 
 // application is a Gin application that signs in at a provider which knows its
-// addresses.
-func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address string, provider *oidcprovider.Provider) {
+// addresses. advance moves the clock of both.
+func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address string, provider *oidcprovider.Provider, advance func(time.Duration)) {
 	t.Helper()
 	gin.SetMode(gin.ReleaseMode)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,8 +39,10 @@ func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address
 		Resources:        []oidcprovider.Resource{{Indicator: "https://api.example.test/", Scopes: []string{"read:things"}}},
 		SigningAlgorithm: algorithm,
 	})
+	var ahead atomic.Int64
 	router := gin.New()
 	auth, err := logtogin.Register(router.Group("/auth"), logtogin.Config{
+		Now:          func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 		Endpoint:     provider.Endpoint(),
 		AppID:        oidcprovider.DefaultClientID,
 		AppSecret:    oidcprovider.DefaultClientSecret,
@@ -66,6 +69,14 @@ func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address
 		}
 		c.JSON(http.StatusOK, info)
 	})
+	router.GET("/token", func(c *gin.Context) {
+		token, err := auth.AccessToken(c, logtogin.Resource("https://api.example.test/"))
+		if err != nil {
+			auth.Refuse(c, err)
+			return
+		}
+		c.JSON(http.StatusOK, token.Claims)
+	})
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
 	server.Start()
 	t.Cleanup(func() {
@@ -74,13 +85,17 @@ func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address
 			t.Error(err)
 		}
 	})
-	return address, provider
+	return address, provider, func(d time.Duration) {
+		t.Helper()
+		provider.Advance(d)
+		ahead.Add(int64(d))
+	}
 }
 
 func TestSignInThroughTheEngineInsideLogto(t *testing.T) {
 	for _, algorithm := range []oidcprovider.SigningAlgorithm{oidcprovider.ES384, oidcprovider.RS256} {
 		t.Run("with keys for "+string(algorithm), func(t *testing.T) {
-			address, provider := application(t, algorithm)
+			address, provider, _ := application(t, algorithm)
 			b := newBrowser(t)
 			provider.ResetCalls()
 
@@ -128,6 +143,51 @@ func TestSignInThroughTheEngineInsideLogto(t *testing.T) {
 			})
 			second.expectCalls(provider, "sign-in and callback, warm", oidcprovider.Calls{Token: 1})
 		})
+	}
+}
+
+// The rest of the table "Calls to Logto" of the design.
+func TestTokensOfTheEngineInsideLogto(t *testing.T) {
+	address, provider, advance := application(t, oidcprovider.ES384)
+	b := newBrowser(t)
+	b.submit(b.get(address+"/profile"), url.Values{
+		"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword},
+	})
+	expect := func(what, path string, want oidcprovider.Calls) {
+		t.Helper()
+		page := b.get(address + path)
+		if page.status != http.StatusOK {
+			t.Errorf("%s: %d %s", what, page.status, page.body)
+		}
+		// Metadata and keys are renewed now and then, in the background.
+		got := provider.Calls()
+		provider.ResetCalls()
+		if got.Discovery, got.Keys = 0, 0; got != want {
+			t.Errorf("%s: calls are %+v, want %+v", what, got, want)
+		}
+	}
+	provider.ResetCalls()
+	expect("access token, the first for a resource", "/token", oidcprovider.Calls{Token: 1})
+	expect("access token, cached", "/token", oidcprovider.Calls{})
+	for range 2 { // once for each life of the tokens
+		advance(61 * time.Minute)
+		expect("access token, to be refreshed", "/token", oidcprovider.Calls{Token: 1})
+		expect("guarded page, once the ID token was renewed", "/profile", oidcprovider.Calls{})
+		expect("user info, token expired", "/user-info", oidcprovider.Calls{Token: 1, UserInfo: 1})
+		expect("user info, token valid", "/user-info", oidcprovider.Calls{UserInfo: 1})
+	}
+	advance(61 * time.Minute)
+	expect("guarded page after the ID token's end", "/profile", oidcprovider.Calls{Token: 1})
+	expect("guarded page", "/profile", oidcprovider.Calls{})
+	if claims := b.get(address + "/token").members(t); claims["aud"] != "https://api.example.test/" || claims["scope"] != "read:things" {
+		t.Errorf("%v", claims)
+	}
+	// Logto replaces the refresh token after 70 % of 14 days.
+	for range 11 {
+		advance(24 * time.Hour)
+		if page := b.get(address + "/profile"); page.status != http.StatusOK || page.url.Path != "/profile" {
+			t.Fatalf("%s: %d", page.url, page.status)
+		}
 	}
 }
 
