@@ -33,6 +33,7 @@ const apiTimeout = 30 * time.Second
 // both may be changed before it is used.
 func (a *Auth) HTTPClient(c *gin.Context, opts ...TokenOption) *http.Client {
 	transport := &bearerTransport{auth: a, request: c.Request.Clone(context.WithoutCancel(c.Request.Context()))}
+	transport.request.Body = http.NoBody
 	transport.target, transport.err = a.targetOf(opts)
 	if transport.err == nil {
 		transport.session, transport.err = a.current(c)

@@ -183,19 +183,24 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 			return newest, nil
 		}
 		next, err := a.askForTokens(ctx, newest, need.target)
-		if err == nil {
-			if memory.remember(ctx, record, newest, next) {
-				return a.keep(ctx, r, newest, next)
-			}
-		} else if !isRefused(err, need.target) {
+		switch {
+		case err == nil && memory.remember(ctx, record, newest, next):
+			return a.keep(ctx, r, newest, next)
+		case err != nil && !isRefused(err, need.target):
 			return nil, err
 		}
-		// Somebody else may have used the refresh token: then theirs is the result.
-		known := newest.version
-		if newest, err = a.newestOfOthers(ctx, r, newest); err != nil {
-			return nil, err
-		}
-		if newest.version == known {
+		// Somebody else has refreshed it, or may have used the refresh token: then theirs
+		// is the result.
+		theirs, failure := a.newestOfOthers(ctx, r, newest)
+		switch {
+		case failure != nil:
+			return nil, failure
+		case theirs.version > newest.version:
+			newest = theirs
+		case err == nil: // it is not to be had
+			memory.replace(ctx, newest, next)
+			return a.keep(ctx, r, newest, next)
+		default:
 			return nil, a.endRefused(ctx, r, newest)
 		}
 	}
@@ -341,6 +346,13 @@ func (a *Auth) backingOff(id string) error {
 		}
 	}
 	return nil
+}
+
+// hasFailed reports whether the last refresh that concerns the session has failed.
+func (a *Auth) hasFailed(id string) bool {
+	_, own := a.refresher.failures.Get(id)
+	_, others := a.refresher.failures.Get(everyone)
+	return own || others
 }
 
 // noteOutcome begins or ends backing off, and tells the operator of what is the

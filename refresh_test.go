@@ -325,6 +325,33 @@ func TestAnOutageIsMetOnce(t *testing.T) {
 	}
 }
 
+// A Logto that does not answer keeps no page waiting for long, and what it says in the
+// end is not lost.
+func TestPagesDoNotWaitForASlowLogto(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto, rotating(logto))
+		app := start(change)
+		b := signInAndExpire(app, now)
+		cookies := b.ours(app)
+		logto.ResetCalls()
+		held, release := holdRefresh(logto)
+		for range 2 {
+			if page := send(t, http.MethodGet, app.url+"/profile", cookies, nil); page.status != http.StatusOK || len(setCookies(page)) > 0 {
+				t.Errorf("while Logto thinks: %d %v", page.status, setCookies(page))
+			}
+		}
+		<-held
+		release()
+		if token, shown := b.token(app, nil); shown.status != http.StatusOK || token.Value == "" || len(refreshes(logto)) != 1 {
+			t.Errorf("afterwards: %d %s, %d refreshes", shown.status, shown.body, len(refreshes(logto)))
+		}
+		if page := b.get(app.url + "/profile"); page.status != http.StatusOK || len(refreshes(logto)) != 1 {
+			t.Errorf("afterwards: %d, %d refreshes", page.status, len(refreshes(logto)))
+		}
+	})
+}
+
 // What Logto's refusals mean. C73 is in the integration module, with two instances.
 func TestRefusedRefreshes(t *testing.T) {
 	t.Parallel()

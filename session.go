@@ -1,7 +1,9 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -110,7 +112,13 @@ func (a *Auth) revalidated(c *gin.Context) (*session, error) {
 	if err != nil || !a.isStale(record) {
 		return record, err
 	}
-	renewed, err := a.refreshFor(c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
+	patience := revalidationPatience
+	if a.hasFailed(record.id) {
+		patience = revalidationPatience / 10
+	}
+	ctx, cancel := context.WithTimeoutCause(c.Request.Context(), patience, errNoAnswerYet)
+	defer cancel()
+	renewed, err := a.refreshFor(ctx, c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
 	switch {
 	case err == nil:
 		return renewed, nil
@@ -119,6 +127,13 @@ func (a *Auth) revalidated(c *gin.Context) (*session, error) {
 	}
 	return record, nil
 }
+
+// revalidationPatience is how long a request waits to learn that its session is as
+// good as it was, if Logto has answered the last time. The refresh itself goes on, and a
+// later request learns of it.
+const revalidationPatience = 2 * time.Second
+
+var errNoAnswerYet = fmt.Errorf("%w: no answer yet", ErrProviderUnavailable)
 
 // staleAt is when the session has to be confirmed by Logto.
 func (a *Auth) staleAt(record *session) time.Time {
@@ -142,8 +157,8 @@ func (a *Auth) isTooStale(record *session) bool {
 
 // refreshFor refreshes the session of a request, which goes on with the newest
 // version.
-func (a *Auth) refreshFor(c *gin.Context, record *session, need need) (*session, error) {
-	newest, err := a.refresh(c.Request.Context(), c.Request, record, need)
+func (a *Auth) refreshFor(ctx context.Context, c *gin.Context, record *session, need need) (*session, error) {
+	newest, err := a.refresh(ctx, c.Request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
 		a.forget(c, record)
 	}

@@ -281,6 +281,28 @@ func (app *application) parsed() *url.URL {
 	return u
 }
 
+// It says that it has a result, and does not give it away: the one that was made counts.
+func TestASharedStateThatForgetsASecondLater(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, rotating(logto), func(cfg *logtogin.Config) { cfg.SharedState = forgetfulState{newCommonState()} })
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	b := signInAndExpire(app, now)
+	for range 2 {
+		if token, shown := b.token(app, nil); shown.status != http.StatusOK || token.Value == "" {
+			t.Errorf("%d %s", shown.status, shown.body)
+		}
+		now.advance(61 * time.Minute)
+	}
+}
+
+type forgetfulState struct{ *commonState }
+
+func (forgetfulState) SetIfAbsent(_ context.Context, key, _ string, _ time.Duration) (bool, error) {
+	return !isResult(key), nil
+}
+
 // isResult reports whether a key is that of a refreshed session.
 func isResult(key string) bool {
 	_, version, _ := strings.Cut(strings.TrimPrefix(key, "logtogin:"), ":")

@@ -98,7 +98,7 @@ func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, e
 
 // accessToken is AccessToken for a session and a target that were checked.
 func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
-	renewed, err := a.refreshFor(c, record, a.needOf(target))
+	renewed, err := a.refreshFor(c.Request.Context(), c, record, a.needOf(target))
 	if err == nil {
 		record = renewed
 	}
@@ -196,7 +196,7 @@ func (a *Auth) askUserInfo(c *gin.Context, token accessToken) ([]byte, error) {
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
 func (a *Auth) anotherAccessToken(c *gin.Context, record *session, refused accessToken) (accessToken, error) {
 	target := refused.target()
-	renewed, err := a.refreshFor(c, record, a.needOfAnother(refused))
+	renewed, err := a.refreshFor(c.Request.Context(), c, record, a.needOfAnother(refused))
 	if err != nil {
 		return accessToken{}, err
 	}

@@ -245,16 +245,25 @@ func TestUserInfoFails(t *testing.T) {
 	b.get(base+"/").mustBe(t, http.StatusOK, base+"/", "Hello, ", "You are still signed in")
 }
 
-func TestUserInfoExpires(t *testing.T) {
+func TestUserInfoAfterHours(t *testing.T) {
 	var later atomic.Int64
-	base, _ := startApp(t, func(cfg *logtogin.Config) {
-		cfg.SessionLifetime = 24 * time.Hour
-		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
-	})
+	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	base, fake := startApp(t, func(cfg *logtogin.Config) { cfg.SessionLifetime, cfg.Now = 24*time.Hour, now })
+	fake.SetNow(now)
 	b := newBrowser(t)
 	b.signIn(base + "/sign-in")
 	later.Store(int64(2 * time.Hour))
-	b.get(base+"/").mustBe(t, http.StatusOK, base+"/", "Hello, ", `<a href="/sign-in">Sign in again</a>`)
+	b.get(base+"/").mustBe(t, http.StatusOK, base+"/", "Hello, ", "Fetched from Logto just now")
+}
+
+func TestAUserWhoWasRemoved(t *testing.T) {
+	base, fake := startApp(t)
+	b := newBrowser(t)
+	profile := b.signIn(base + "/profile")
+	fake.DeleteUser(regexp.MustCompile(`&#34;sub&#34;: &#34;(.*?)&#34;`).FindStringSubmatch(profile.body)[1])
+	if page := b.get(base + "/"); strings.Contains(page.body, "Hello, ") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
 }
 
 func TestSignOut(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"embed"
 	"encoding/json"
-	"errors"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -78,14 +77,15 @@ func showHome(auth *logtogin.Auth) gin.HandlerFunc {
 		}
 		var home struct {
 			Claims, UserInfo string
-			Expired, Failed  bool // why there is no user info
+			Failed           bool
 		}
 		home.Claims = indented(claims)
 		switch info, err := auth.UserInfo(c); {
 		case err == nil:
 			home.UserInfo = indented(info)
-		case errors.Is(err, logtogin.ErrTokenExpired):
-			home.Expired = true
+		case logtogin.StatusCode(err) == http.StatusUnauthorized: // the session has just ended
+			auth.Refuse(c, err)
+			return
 		default:
 			slog.ErrorContext(c.Request.Context(), "cannot fetch user info", "error", err)
 			home.Failed = true
