@@ -112,11 +112,11 @@ func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, ne
 		if newest.refreshToken == "" {
 			return nil, ErrTokenExpired
 		}
-		under := a.startRefresh(r, record, need)
-		select {
-		case <-under.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		under, _ := a.refresher.start(r, record, need.target, func(ctx context.Context, r *http.Request) (*session, error) {
+			return a.runRefresh(ctx, r, record, need)
+		})
+		if err := under.wait(ctx); err != nil {
+			return nil, err
 		}
 		if under.target == need.target || errors.Is(under.err, ErrNotSignedIn) {
 			a.leadOn(ctx, record, under)
@@ -133,22 +133,22 @@ func (a *Auth) leadOn(ctx context.Context, record *session, under *flight) {
 	}
 }
 
-// startRefresh returns the refresh of the session that is under way, or begins one.
-func (a *Auth) startRefresh(r *http.Request, record *session, need need) *flight {
-	f := a.refresher
+// start begins to make the next version of a session in a goroutine of its own, which
+// is given a context and a request that outlive those of the caller. If one is being made
+// already, it returns that.
+func (f *refresher) start(r *http.Request, record *session, target tokenTarget, run func(context.Context, *http.Request) (*session, error)) (under *flight, isMine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if under := f.flights[record.id]; under != nil {
-		return under
+		return under, false
 	}
-	under := &flight{target: need.target, came: record.version, done: make(chan struct{})}
+	under = &flight{target: target, came: record.version, done: make(chan struct{})}
 	if f.isClosing {
 		under.err = fmt.Errorf("%w: Close has been called", ErrProviderUnavailable)
 		close(under.done)
-		return under
+		return under, true
 	}
 	f.flights[record.id] = under
-	// What is needed of the request must outlive it.
 	r = r.Clone(f.owner)
 	f.running.Go(func() {
 		defer func() {
@@ -162,9 +162,51 @@ func (a *Auth) startRefresh(r *http.Request, record *session, need need) *flight
 			f.mu.Unlock()
 			close(under.done)
 		}()
-		under.session, under.err = a.runRefresh(f.owner, r, record, need)
+		under.session, under.err = run(f.owner, r)
 	})
-	return under
+	return under, true
+}
+
+// wait returns the error of the context if that ends first.
+func (under *flight) wait(ctx context.Context) error {
+	select {
+	case <-under.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// clearing is the target of a flight that asks for no token; it is no URI.
+var clearing = tokenTarget{resource: "clear access tokens"}
+
+// clear makes a version of the session without access tokens.
+func (a *Auth) clear(ctx context.Context, r *http.Request, record *session) (*session, error) {
+	for {
+		under, isMine := a.refresher.start(r, record, clearing, func(ctx context.Context, r *http.Request) (*session, error) {
+			return a.runClear(ctx, r, record)
+		})
+		if err := under.wait(ctx); err != nil {
+			return nil, err
+		}
+		if isMine || errors.Is(under.err, ErrNotSignedIn) {
+			return under.session, under.err
+		}
+	}
+}
+
+func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (*session, error) {
+	memory := a.store.memory
+	defer memory.shared.lock(ctx, memory.keyFor(record.id)+":lock", func() bool { return true })()
+	newest, err := a.newest(ctx, r, record)
+	if err != nil {
+		return nil, err
+	}
+	cleared := *newest
+	cleared.version++
+	cleared.accessTokens = nil
+	memory.replace(ctx, newest, &cleared)
+	return a.keep(ctx, r, newest, &cleared)
 }
 
 // runRefresh asks Logto, unless somebody else has.
@@ -179,7 +221,7 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 		return nil, err
 	}
 	for {
-		if newest.version > record.version && need.isMet(newest) {
+		if need.isMet(newest) {
 			return newest, nil
 		}
 		next, err := a.askForTokens(ctx, newest, need.target)

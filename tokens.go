@@ -136,22 +136,14 @@ func (a *Auth) ClearAccessTokens(c *gin.Context) error {
 	if c.Writer.Written() {
 		return ErrResponseStarted
 	}
-	ctx := context.WithoutCancel(c.Request.Context())
-	newest, err := a.newest(ctx, c.Request, record)
+	cleared, err := a.clear(c.Request.Context(), c.Request, record)
+	if errors.Is(err, ErrNotSignedIn) {
+		a.forget(c, record)
+	}
 	if err != nil {
 		return err
 	}
-	cleared := *newest
-	cleared.version++
-	cleared.accessTokens = nil
-	a.store.memory.replace(ctx, newest, &cleared)
-	cleared.entry = record.entry
-	known, _ := a.kept(c)
-	c.Set(requestKey{a}, requestSession{session: &cleared, isNew: known.isNew})
-	if record.entry == nil { // it is not yet saved while Config.OnSignedIn runs
-		return nil
-	}
-	_, err = a.store.writeSession(c, &cleared)
+	_, err = a.adopt(c, record, cleared)
 	return err
 }
 

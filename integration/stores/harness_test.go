@@ -79,6 +79,14 @@ func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Sto
 		}
 		c.String(http.StatusOK, "user info")
 	})
+	router.GET("/token", func(c *gin.Context) {
+		token, err := app.auth.AccessToken(c)
+		if err != nil {
+			c.String(logtogin.StatusCode(err), err.Error())
+			return
+		}
+		c.String(http.StatusOK, token.Value)
+	})
 	if store != nil {
 		addCart(router, store)
 	}

@@ -32,6 +32,7 @@ func lifeOfASession(t *testing.T, b backend) {
 		"what is kept is sealed":                                        whatIsKeptIsSealed,
 		"the application's own session lives beside it":                 theApplicationsSessionLivesBeside,
 		"an access token that is too large is given up, not the user":   aLargeAccessToken,
+		"tokens are refreshed once":                                     tokensAreRefreshedOnce,
 		"an ID token that is too large fails the sign-in with a remedy": aLargeIDToken,
 	}
 	if b.remembers() {
