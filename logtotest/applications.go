@@ -80,7 +80,9 @@ func (s *Server) AddApplication(app Application) Application {
 	app.ID = cmp.Or(app.ID, strings.ToLower(rand.Text()[:21]))
 	app.Type = cmp.Or(app.Type, TraditionalWeb)
 	app.RefreshTokenLifetime = cmp.Or(app.RefreshTokenLifetime, 14*24*time.Hour)
-	if !app.isPublic() && app.Secret == "" {
+	if app.isPublic() {
+		app.Secret = "" // it could not keep one
+	} else if app.Secret == "" {
 		app.Secret = (rand.Text() + rand.Text())[:32]
 	}
 	app.RedirectURIs = slices.Clone(app.RedirectURIs)

@@ -211,6 +211,45 @@ func TestUsersWhoSignInAreAddedIfNeedBe(t *testing.T) {
 	}
 }
 
+// What a test says of a user who is not there would otherwise go unnoticed.
+func TestUsersAreNamedByIDOrUsername(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	alice, ok := logto.User("alice")
+	if byID, found := logto.User(alice.ID); !ok || !found || alice.ID == "" || byID.Username != "alice" {
+		t.Errorf("%+v %v %+v %v", alice, ok, byID, found)
+	}
+	if again := logto.AddUser(logtotest.User{Username: "alice", Name: "Alicia"}); again.ID != alice.ID {
+		t.Errorf("there are two of the name: %s and %s", alice.ID, again.ID)
+	}
+	logto.SuspendUser("alice", true)
+	if now, _ := logto.User("alice"); !now.IsSuspended || now.Name != "Alicia" {
+		t.Errorf("%+v", now)
+	}
+	logto.SetMembership("alice", "acme", []string{"buyer"})
+	if now, _ := logto.User("alice"); len(now.Organizations["acme"]) != 1 {
+		t.Errorf("%+v", now)
+	}
+	logto.DeleteUser("alice")
+	if _, ok := logto.User("alice"); ok {
+		t.Error("alice is still there")
+	}
+	for name, change := range map[string]func(){
+		"SuspendUser":   func() { logto.SuspendUser("nobody", true) },
+		"DeleteUser":    func() { logto.DeleteUser("nobody") },
+		"SetMembership": func() { logto.SetMembership("nobody", "acme", nil) },
+	} {
+		func() {
+			defer func() {
+				if reason, _ := recover().(string); !strings.Contains(reason, `"nobody"`) {
+					t.Errorf("%s: %q", name, reason)
+				}
+			}()
+			change()
+		}()
+	}
+}
+
 func TestSeveralUsersInOneTest(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
@@ -303,7 +342,6 @@ func TestWebhooksAreSentAndSigned(t *testing.T) {
 	logto.SetMembership("alice", organization.ID, nil)
 	logto.SuspendUser("alice", true)
 	logto.DeleteUser("alice")
-	logto.DeleteUser("nobody")
 	var names []string
 	for _, event := range got {
 		names = append(names, event["event"].(string))

@@ -3,6 +3,7 @@ package logtotest
 import (
 	"cmp"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -53,8 +54,8 @@ func DefaultUser() User {
 	}
 }
 
-// AddUser adds a user, or replaces the one with the same ID, and returns it
-// with the ID and times that it got.
+// AddUser adds a user, or replaces the one with the same ID or, if it has no ID, with
+// the same username, and returns it with the ID and times that it got.
 //
 // A user who is replaced is changed: webhooks are told, tokens stay as they are
 // until the next refresh.
@@ -68,6 +69,9 @@ func (s *Server) AddUser(user User) User {
 
 // putUser is AddUser without telling anybody.
 func (s *Server) putUser(user User) (User, bool) {
+	if known, ok := s.User(user.Username); ok && user.ID == "" && user.Username != "" {
+		user.ID = known.ID
+	}
 	user.ID = cmp.Or(user.ID, strings.ToLower(rand.Text()[:12]))
 	if user.CreatedAt.IsZero() {
 		user.CreatedAt = s.startedAt
@@ -89,36 +93,52 @@ func (s *Server) putUser(user User) (User, bool) {
 	return user, false
 }
 
-// SuspendUser keeps the user out: tokens are worthless from now on and nobody is
-// told but webhooks. With false it lets the user in again, who then has to sign
-// in.
-func (s *Server) SuspendUser(id string, suspended bool) {
-	if user, ok := s.changeUser(id, func(u *User) { u.IsSuspended = suspended }); ok {
-		if suspended {
-			s.forgetUser(id)
-		}
-		s.sendUserWebhook("User.SuspensionStatus.Updated", user, nil)
+// User returns the user with this ID or username as the server knows it.
+func (s *Server) User(idOrUsername string) (User, bool) {
+	if user, ok := s.user(func(u User) bool { return u.ID == idOrUsername }); ok {
+		return user, true
 	}
+	return s.user(func(u User) bool { return u.Username == idOrUsername && idOrUsername != "" })
 }
 
-// DeleteUser removes the user: the next refresh and the next user info fail, and
-// nobody is told but webhooks.
-func (s *Server) DeleteUser(id string) {
-	user, ok := s.user(func(u User) bool { return u.ID == id })
+// mustKnow is User for the methods that change one: of a user who is not there, a test
+// would learn nothing.
+func (s *Server) mustKnow(idOrUsername string) User {
+	user, ok := s.User(idOrUsername)
 	if !ok {
-		return
+		panic(fmt.Sprintf("logtotest: there is no user with the ID or username %q", idOrUsername))
 	}
+	return user
+}
+
+// SuspendUser keeps the user with this ID or username out: tokens are worthless from
+// now on and nobody is told but webhooks. With false it lets the user in again, who then
+// has to sign in. It panics if there is no such user.
+func (s *Server) SuspendUser(idOrUsername string, suspended bool) {
+	id := s.mustKnow(idOrUsername).ID
+	user := s.changeUser(id, func(u *User) { u.IsSuspended = suspended })
+	if suspended {
+		s.forgetUser(id)
+	}
+	s.sendUserWebhook("User.SuspensionStatus.Updated", user, nil)
+}
+
+// DeleteUser removes the user with this ID or username: the next refresh and the next
+// user info fail, and nobody is told but webhooks. It panics if there is no such user.
+func (s *Server) DeleteUser(idOrUsername string) {
+	user := s.mustKnow(idOrUsername)
 	s.mu.Lock()
-	s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == id })
+	s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == user.ID })
 	s.mu.Unlock()
 	s.sendUserWebhook("User.Deleted", user, nil)
 }
 
-// SetMembership makes the user a member of an organization with these roles, or,
-// with nil, none any more.
-func (s *Server) SetMembership(userID, organizationID string, roles []string) {
+// SetMembership makes the user with this ID or username a member of an organization with
+// these roles, or, with nil, none any more. It panics if there is no such user.
+func (s *Server) SetMembership(idOrUsername, organizationID string, roles []string) {
+	userID := s.mustKnow(idOrUsername).ID
 	change := map[string]any{}
-	_, ok := s.changeUser(userID, func(u *User) {
+	s.changeUser(userID, func(u *User) {
 		organizations := maps.Clone(u.Organizations)
 		if organizations == nil {
 			organizations = map[string][]string{}
@@ -134,20 +154,17 @@ func (s *Server) SetMembership(userID, organizationID string, roles []string) {
 		}
 		u.Organizations = organizations
 	})
-	if ok {
-		s.sendMembershipWebhook(organizationID, change)
-	}
+	s.sendMembershipWebhook(organizationID, change)
 }
 
-func (s *Server) changeUser(id string, change func(*User)) (User, bool) {
+func (s *Server) changeUser(id string, change func(*User)) (changed User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id })
-	if i < 0 {
-		return User{}, false
+	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id }); i >= 0 {
+		change(&s.users[i])
+		changed = s.users[i]
 	}
-	change(&s.users[i])
-	return s.users[i], true
+	return changed
 }
 
 func (s *Server) user(match func(User) bool) (User, bool) {
