@@ -169,8 +169,15 @@ func (m *memory) seal(version uint64, next *session) (key, sealed string) {
 	return key, m.sealer.Seal(next.encode(), key)
 }
 
-// end tells the other instances that a session has ended.
+// end forgets what is remembered of a session that has ended, and tells the other
+// instances.
 func (m *memory) end(ctx context.Context, record *session) {
+	newest := m.newestAnywhere(ctx, record)
+	for version := max(record.version, 1) - 1; version < newest.version; version++ {
+		key := m.resultKey(record.id, version)
+		m.results.Delete(key)
+		m.shared.set(ctx, key, "", time.Millisecond)
+	}
 	if lifetime := record.expires.Sub(m.now()); lifetime > 0 {
 		m.shared.set(ctx, m.keyFor(record.id)+":ended", "1", lifetime)
 	}

@@ -530,8 +530,8 @@ func TestRefreshedIDTokens(t *testing.T) {
 		status int
 		goesOn bool
 	}{
-		"as it should be": {func(*logtotest.JWT) {}, 200, true},
-		"without a nonce": {func(token *logtotest.JWT) { delete(token.Claims, "nonce") }, 200, true},
+		"oidcc-client-test-refresh-token":                {func(*logtotest.JWT) {}, 200, true},
+		"without a nonce":                                {func(token *logtotest.JWT) { delete(token.Claims, "nonce") }, 200, true},
 		"oidcc-client-test-refresh-token-invalid-issuer": {func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" }, 400, true},
 		"oidcc-client-test-refresh-token-invalid-sub":    {func(token *logtotest.JWT) { token.Claims["sub"] = "somebody" }, 401, false},
 		"for another application":                        {func(token *logtotest.JWT) { token.Claims["aud"] = "another" }, 400, true},

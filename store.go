@@ -186,8 +186,8 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 	st.keepWithinBudget(c)
 	for _, entry := range entries {
 		if old, ok := st.openSession(entry); ok {
-			st.end(ctx, old)
 			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
+			st.end(ctx, old)
 		}
 		if err := st.removeRecord(ctx, c.Request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
@@ -291,9 +291,9 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 	}
 	for _, entry := range entries {
 		if found, ok := st.openSession(entry); ok {
-			st.end(ctx, found)
 			// Its refresh token may have been replaced since.
 			ended = append(ended, st.memory.newestAnywhere(ctx, found))
+			st.end(ctx, found)
 		}
 	}
 	remove := func(entry *anystore.Entry) error { return st.remove(c, entry) }

@@ -326,7 +326,7 @@ func tokensAreRefreshedOnce(t *testing.T, w *world) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	tokens := map[string]bool{}
-	for range 30 {
+	for range 200 {
 		all.Go(func() {
 			page := replay(t, app, "/token", before)
 			mu.Lock()
