@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -303,6 +304,18 @@ type AccessTokenClaims struct {
 	IssuedAt       time.Time
 	Expiry         time.Time
 	ID             string // jti
+}
+
+// IsMachine reports whether the token is one that an application got for itself, by client
+// credentials, and not one of a user.
+func (claims *AccessTokenClaims) IsMachine() bool { return claims.Subject == claims.ClientID }
+
+// own is a copy that may be changed.
+func (claims *AccessTokenClaims) own() *AccessTokenClaims {
+	copied := *claims
+	copied.Audience = slices.Clone(claims.Audience)
+	copied.Scopes = slices.Clone(claims.Scopes)
+	return &copied
 }
 
 func newAccessTokenClaims(raw []byte) (*AccessTokenClaims, error) {

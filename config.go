@@ -51,6 +51,11 @@ type Config struct {
 	// slash counts.
 	Resources []string
 
+	// AdditionalIssuers are accepted in access tokens by Bearer and BearerOrganization,
+	// beside the issuer of Endpoint: the other addresses of the same tenant, for example
+	// "https://auth.example.com/oidc" of a custom domain. They have the same keys.
+	AdditionalIssuers []string
+
 	// Prompt is sent with every sign-in. The zero value is PromptConsent,
 	// without which Logto issues no refresh token.
 	Prompt Prompt

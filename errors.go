@@ -63,6 +63,10 @@ var (
 	// nothing about whether the user is signed in.
 	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
 
+	// ErrInsufficientRights: the user or the token does not meet the requirements of
+	// the guard, which the text names.
+	ErrInsufficientRights = errors.New("logtogin: insufficient rights")
+
 	// ErrCrossOrigin: a page of another origin sent a request that could change
 	// something. Config.TrustedOrigins are the exceptions.
 	ErrCrossOrigin = errors.New("logtogin: request from another origin")
@@ -146,10 +150,13 @@ func (e *ConfigError) Error() string {
 func StatusCode(err error) int {
 	var refused *ProviderError
 	var refusal *RefusalError
+	var bearer *bearerError
 	switch {
+	case errors.As(err, &bearer):
+		return bearer.status
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrCrossOrigin), errors.As(err, &refusal),
+	case errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
 		errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		return http.StatusForbidden
 	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says

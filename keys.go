@@ -2,6 +2,7 @@ package logtogin
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -9,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -31,6 +34,9 @@ const (
 // keySet are Logto's signing keys (JWKS, RFC 7517).
 type keySet struct {
 	current *remote.Value[[]verificationKey]
+	// withdrawn counts the fetches in which keys were missing that had been there.
+	// What was verified before such a fetch has to be verified again.
+	withdrawn atomic.Uint64
 }
 
 // verificationKey is a public key and the algorithms it may be used with.
@@ -41,7 +47,9 @@ type verificationKey struct {
 }
 
 func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
-	return &keySet{remote.New(remote.Policy{
+	var before []verificationKey // one fetch at a time is under way
+	k := &keySet{}
+	k.current = remote.New(remote.Policy{
 		Timeout:    requestTimeout,
 		RenewAfter: keysRenewAfter,
 		Lifetime:   keysLifetime,
@@ -52,8 +60,30 @@ func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)
 		if err != nil {
 			return nil, err
 		}
-		return parseKeys(body)
-	})}
+		keys, err := parseKeys(body)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(before, func(key verificationKey) bool { return !slices.ContainsFunc(keys, key.equal) }) {
+			k.withdrawn.Add(1)
+		}
+		before = keys
+		return keys, nil
+	})
+	return k
+}
+
+// equal reports whether two keys are the same under the same name.
+func (key verificationKey) equal(other verificationKey) bool {
+	public, ok := key.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.id == other.id && public.Equal(other.public)
+}
+
+// withdrawals makes sure that keys that Logto withdraws are noticed in time, and returns
+// how often that has happened.
+func (k *keySet) withdrawals(ctx context.Context) (uint64, error) {
+	err := k.get(ctx)
+	return k.withdrawn.Load(), err
 }
 
 // get makes sure that there are keys.

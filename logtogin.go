@@ -49,6 +49,7 @@ type Auth struct {
 	origins  *http.CrossOriginProtection
 
 	refresher *refresher
+	verified  verifiedTokens
 
 	// outcomes and spent remember attempts by their state: what became of
 	// them, for a short time, and that they were used up, for as long as their

@@ -108,7 +108,14 @@ func titleFor(status int) string {
 func adviceFor(err error) string {
 	var refused *ProviderError
 	var refusal *RefusalError
+	var bearer *bearerError
 	switch {
+	case errors.Is(err, errNoToken):
+		return "Send an access token."
+	case errors.Is(err, errBearerRequest):
+		return "The header Authorization is malformed."
+	case errors.As(err, &bearer) && bearer.status == http.StatusUnauthorized:
+		return "The access token is not valid."
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return "The service is temporarily unavailable. Please try again in a moment."
 	case errors.As(err, &refusal):
@@ -127,6 +134,8 @@ func adviceFor(err error) string {
 		return "You came back without signing in."
 	case errors.Is(err, ErrNoAttempt):
 		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
+	case errors.Is(err, ErrInsufficientRights):
+		return "You are not allowed to do this."
 	case errors.Is(err, ErrCrossOrigin):
 		return "The request came from another site."
 	case errors.Is(err, ErrSessionTooLarge):

@@ -280,21 +280,28 @@ func redirect(c *gin.Context, address string) {
 
 // forbidStoring keeps a response that belongs to one user out of every cache.
 func forbidStoring(c *gin.Context) {
+	forbidStoringFor(c, "Cookie")
+}
+
+// forbidStoringFor is forbidStoring for responses that depend on a header.
+func forbidStoringFor(c *gin.Context, name string) {
 	c.Header("Cache-Control", "private, no-store")
-	varyByCookie(c)
+	varyBy(c, name)
 }
 
 // varyByCookie tells caches that others may get another response.
-func varyByCookie(c *gin.Context) {
+func varyByCookie(c *gin.Context) { varyBy(c, "Cookie") }
+
+func varyBy(c *gin.Context, by string) {
 	header := c.Writer.Header()
 	for _, line := range header.Values("Vary") {
 		for name := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(name), "Cookie") {
+			if strings.EqualFold(strings.TrimSpace(name), by) {
 				return
 			}
 		}
 	}
-	header.Add("Vary", "Cookie")
+	header.Add("Vary", by)
 }
 
 func isLoopback(host string) bool {

@@ -33,6 +33,7 @@ var reservedScopes = []string{"openid", "profile", "offline_access"}
 type settings struct {
 	Config
 	issuer     string
+	issuers    []string // of access tokens
 	base       *url.URL // nil without BaseURL
 	scopes     []string
 	secrets    []string
@@ -74,6 +75,12 @@ func (s *settings) checkEndpoint() error {
 	}
 	s.Endpoint = endpoint.String()
 	s.issuer = s.Endpoint + "/oidc"
+	s.issuers = append([]string{s.issuer}, s.AdditionalIssuers...)
+	for _, issuer := range s.AdditionalIssuers {
+		if u, problem := absoluteURL(issuer); problem != "" || u.String() != issuer {
+			return &ConfigError{"AdditionalIssuers", fmt.Sprintf(`has %q; give issuers as they stand in tokens, for example "https://auth.example.com/oidc"`, issuer)}
+		}
+	}
 	if s.AppID != strings.TrimSpace(s.AppID) {
 		return &ConfigError{"AppID", "begins or ends with white space; remove it"}
 	}

@@ -197,6 +197,53 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 	return nil
 }
 
+// unknownKeyCooldown is how soon after a fetch of the keys a token with an unknown key
+// causes the next one. Anybody can send such a token.
+const unknownKeyCooldown = 10 * time.Second
+
+// verifyAccessToken makes those checks of RFC 9068, section 4, that are the same for every
+// guard: type, signature, issuer and times. The audience is the guard's business.
+func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers []string, now time.Time, skew time.Duration) (*AccessTokenClaims, error) {
+	verified, err := verifySignature(ctx, keys, token, unknownKeyCooldown)
+	if err != nil {
+		return nil, err
+	}
+	var typ string
+	fill(&verified.header, "typ", &typ)
+	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
+	case "at+jwt":
+	case "logout+jwt":
+		return nil, tokenError("it is a logout token")
+	case "jwt", "":
+		return nil, tokenError("it is an ID token or one of another kind, not an access token (typ at+jwt)")
+	default:
+		return nil, tokenError("typ is not at+jwt")
+	}
+	claims, err := newAccessTokenClaims(verified.payload)
+	if err != nil {
+		return nil, tokenError("the claims are %v", err)
+	}
+	set := &claims.jsonObject
+	expiry, hasExpiry := secondsOf(set, "exp")
+	issuedAt, hasIssuedAt := secondsOf(set, "iat")
+	notBefore, hasNotBefore := secondsOf(set, "nbf")
+	switch {
+	case !slices.Contains(issuers, claims.Issuer):
+		return nil, tokenError("iss is not %s", strings.Join(issuers, " or "))
+	case claims.Subject == "" || claims.ClientID == "":
+		return nil, tokenError("sub or client_id is missing")
+	case len(claims.Audience) == 0:
+		return nil, tokenError("aud is missing")
+	case !hasExpiry || !now.Before(expiry.Add(skew)):
+		return nil, tokenError("exp is missing or past")
+	case !hasIssuedAt || issuedAt.After(now.Add(skew)):
+		return nil, tokenError("iat is missing or in the future")
+	case set.Has("nbf") && (!hasNotBefore || notBefore.After(now.Add(skew))):
+		return nil, tokenError("nbf is in the future")
+	}
+	return claims, nil
+}
+
 // optionalString reads a claim that may be absent; ok is false if it is there
 // but not a string.
 func optionalString(set *jsonObject, name string) (value string, present, ok bool) {

@@ -1,0 +1,267 @@
+package logtogin
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Protecting an API by access tokens (RFC 6750).
+
+// AccessTokenClaimsKey is the key under which Bearer and BearerOrganization leave the
+// *AccessTokenClaims of the token in the gin.Context.
+const AccessTokenClaimsKey = "logto.access_token"
+
+// organizationAudience begins the audience of tokens for organizations.
+const organizationAudience = "urn:logto:organization:"
+
+// maxAuthorization bounds the header Authorization.
+const maxAuthorization = maxToken + len("Bearer ")
+
+// Bearer lets requests through that have an access token for the API resource in the
+// header Authorization: a JWT that Logto has signed for this audience, which is the API
+// identifier in the Logto Console, exactly, and that meets all requirements. It leaves its
+// *AccessTokenClaims under AccessTokenClaimsKey.
+//
+// A token for the API within an organization is let through only with the requirement
+// InOrganization. Tokens are verified once and then remembered while they last; audience
+// and requirements are checked for every request.
+//
+// Refused are requests without a token with 401, with a token that is no good with 401 and
+// error="invalid_token", with one that does not suffice with 403 and
+// error="insufficient_scope", malformed ones with 400, each with the header
+// WWW-Authenticate (RFC 6750, section 3) and a problem document (RFC 9457); and with 503 if
+// Logto's keys could never be had. Config.OnError can draw these answers. CORS preflight
+// requests pass, without a token.
+//
+// The requirements and the audience are the application's: Bearer panics if the audience is
+// empty or a requirement does not fit. It needs Config.Endpoint and nothing else.
+func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.HandlerFunc {
+	if audience == "" {
+		panic("logtogin: Bearer needs the API identifier that tokens must be for")
+	}
+	guard := newBearerGuard(requirements)
+	return a.bearer(guard, func(_ *gin.Context, claims *AccessTokenClaims) error {
+		if !slices.Contains(claims.Audience, audience) {
+			return tokenError("aud is not %s", audience)
+		}
+		return nil
+	})
+}
+
+// BearerOrganization is Bearer for the permissions of an organization itself: tokens with
+// the audience "urn:logto:organization:<id>" of the organization of the source, whose ID it
+// leaves under OrganizationKey.
+func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...TokenRequirement) gin.HandlerFunc {
+	source.mustBeSet("BearerOrganization")
+	guard := newBearerGuard(requirements)
+	return a.bearer(guard, func(c *gin.Context, claims *AccessTokenClaims) error {
+		id := source.of(c)
+		if id == "" || !slices.Contains(claims.Audience, organizationAudience+id) {
+			return tokenError("aud is not the organization %s", source.name)
+		}
+		c.Set(OrganizationKey, id)
+		return nil
+	})
+}
+
+// AccessTokenClaimsFrom returns what Bearer or BearerOrganization left in the context.
+func AccessTokenClaimsFrom(c *gin.Context) (*AccessTokenClaims, bool) {
+	value, _ := c.Get(AccessTokenClaimsKey)
+	claims, ok := value.(*AccessTokenClaims)
+	return claims, ok
+}
+
+// bearerGuard is what a guard requires of tokens.
+type bearerGuard struct {
+	requirements []TokenRequirement
+	// scope is what a refused client is told to ask for.
+	scope string
+	// isWithin says that tokens within an organization are welcome.
+	isWithin bool
+}
+
+func newBearerGuard(requirements []TokenRequirement) *bearerGuard {
+	guard := &bearerGuard{requirements: slices.Clone(requirements)}
+	var scopes []string
+	var look func(Requirement)
+	look = func(one Requirement) {
+		if _, ok := one.(TokenRequirement); !ok {
+			panic(fmt.Sprintf("logtogin: an access token cannot tell %s", one.describe()))
+		}
+		switch r := one.(type) {
+		case scopeRequirement:
+			scopes = append(scopes, r...)
+		case organizationRequirement:
+			guard.isWithin = true
+		case anyRequirement:
+			for _, member := range r {
+				look(member)
+			}
+		}
+	}
+	for _, one := range requirements {
+		look(one)
+	}
+	slices.Sort(scopes)
+	guard.scope = strings.Join(slices.Compact(scopes), " ")
+	return guard
+}
+
+func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if isPreflight(c.Request) {
+			c.Next()
+			return
+		}
+		forbidStoringFor(c, "Authorization")
+		claims, err := a.bearerToken(c)
+		if err == nil {
+			err = checkAudience(c, claims)
+		}
+		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
+			err = tokenError("it is for the API within an organization, which this guard does not ask for")
+		}
+		if err == nil {
+			err = guard.check(c, claims)
+		}
+		if err != nil {
+			a.refuseBearer(c, guard, err)
+			return
+		}
+		c.Set(AccessTokenClaimsKey, claims)
+		c.Next()
+	}
+}
+
+func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
+	for _, one := range g.requirements {
+		if !one.metByToken(c, claims) {
+			return fmt.Errorf("%w: %s", ErrInsufficientRights, one.describe())
+		}
+	}
+	return nil
+}
+
+// bearerToken returns the verified claims of the request's token, for this request alone.
+func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
+	token, err := tokenOf(c.Request.Header)
+	if err != nil {
+		return nil, err
+	}
+	ctx, now := c.Request.Context(), a.settings.Now()
+	withdrawals, err := a.keys.withdrawals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	digest := tokenDigest(sha256.Sum256([]byte(token)))
+	if known, ok := a.verified.get(digest, withdrawals, now); ok {
+		return known.claims.own(), nil
+	}
+	claims, err := verifyAccessToken(ctx, a.keys, token, a.settings.issuers, now, a.settings.ClockSkew)
+	if err != nil {
+		return nil, err
+	}
+	a.verified.put(digest, &verifiedToken{claims, claims.Expiry.Add(a.settings.ClockSkew), withdrawals})
+	return claims.own(), nil
+}
+
+// tokenOf reads the header Authorization (RFC 6750, section 2.1). Tokens in forms or
+// queries are not looked at (RFC 9700, section 4.3.2).
+func tokenOf(header http.Header) (string, error) {
+	lines := header["Authorization"]
+	if len(lines) == 0 {
+		return "", errNoToken
+	}
+	if len(lines) > 1 || len(lines[0]) > maxAuthorization {
+		return "", fmt.Errorf("%w: the header Authorization occurs more than once or is too long", errBearerRequest)
+	}
+	scheme, token, _ := strings.Cut(lines[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", errNoToken
+	}
+	token = strings.TrimLeft(token, " ")
+	if token == "" || strings.ContainsFunc(token, isNoTokenCharacter) {
+		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
+	}
+	if strings.Count(token, ".") != 2 {
+		return "", tokenError("it is no JWT; an opaque token of Logto's comes from a token request without a resource")
+	}
+	return token, nil
+}
+
+// isNoTokenCharacter is the complement of b64token in RFC 6750, section 2.1.
+func isNoTokenCharacter(r rune) bool {
+	switch {
+	case r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z':
+		return false
+	}
+	return !strings.ContainsRune("-._~+/=", r)
+}
+
+var (
+	// errNoToken is an ErrNotSignedIn: the request has no token.
+	errNoToken = fmt.Errorf("%w: no bearer token", ErrNotSignedIn)
+	// errBearerRequest is an ErrInvalidToken of a request that is malformed.
+	errBearerRequest = fmt.Errorf("%w: malformed request", ErrInvalidToken)
+)
+
+// bearerError is how RFC 6750 answers an error.
+type bearerError struct {
+	err    error
+	status int
+}
+
+func (e *bearerError) Error() string { return e.err.Error() }
+func (e *bearerError) Unwrap() error { return e.err }
+
+func (a *Auth) refuseBearer(c *gin.Context, guard *bearerGuard, err error) {
+	challenge, status := "Bearer", http.StatusUnauthorized
+	switch {
+	case errors.Is(err, errNoToken):
+	case errors.Is(err, errBearerRequest):
+		challenge, status = `Bearer error="invalid_request"`, http.StatusBadRequest
+	case errors.Is(err, ErrInvalidToken):
+		challenge = `Bearer error="invalid_token"`
+	case errors.Is(err, ErrInsufficientRights):
+		challenge, status = `Bearer error="insufficient_scope"`, http.StatusForbidden
+		if guard.scope != "" {
+			challenge += fmt.Sprintf(`, scope="%s"`, guard.scope)
+		}
+	default:
+		challenge, status = "", StatusCode(err)
+	}
+	if challenge != "" && !c.Writer.Written() {
+		c.Header("WWW-Authenticate", challenge)
+	}
+	a.answerError(c, &bearerError{err, status}, "", false)
+}
+
+// SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization
+// go through the guard for bearer tokens, all others through the one for sessions.
+//
+//	router.GET("/orders", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), orders)
+func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc {
+	if session == nil || bearer == nil {
+		panic("logtogin: SessionOrBearer needs two guards")
+	}
+	return func(c *gin.Context) {
+		varyBy(c, "Authorization")
+		if len(c.Request.Header["Authorization"]) > 0 {
+			bearer(c)
+			return
+		}
+		session(c)
+	}
+}
+
+// isPreflight reports whether a browser asks, before a cross-origin request, whether it may
+// make it. Such a request has no credentials.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
