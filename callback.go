@@ -226,6 +226,7 @@ func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
 		begunAt:        claims.IssuedAt,
 		confirmedAt:    now,
 		idTokenExpires: claims.Expiry,
+		authTime:       claims.AuthTime,
 		subject:        claims.Subject,
 		logtoSessionID: claims.SessionID,
 		idToken:        got.idToken,

@@ -67,6 +67,10 @@ var (
 	// the guard, which the text names.
 	ErrInsufficientRights = errors.New("logtogin: insufficient rights")
 
+	// ErrInsufficientAuthentication: it is too long since the user authenticated (MaxAge;
+	// RFC 9470). Send the user through a sign-in with SignInOptions.MaxAge.
+	ErrInsufficientAuthentication = errors.New("logtogin: the user has to authenticate again")
+
 	// ErrCrossOrigin: a page of another origin sent a request that could change
 	// something. Config.TrustedOrigins are the exceptions.
 	ErrCrossOrigin = errors.New("logtogin: request from another origin")
@@ -161,7 +165,7 @@ func StatusCode(err error) int {
 		return http.StatusForbidden
 	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
 		return http.StatusInternalServerError
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired), errors.Is(err, ErrInsufficientAuthentication):
 		return http.StatusUnauthorized
 	case errors.As(err, &refused) && !isOperators(refused), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
 		errors.Is(err, ErrIssuerMismatch), errors.Is(err, ErrCancelled), errors.Is(err, ErrInvalidToken):

@@ -1,7 +1,10 @@
 package logtogin
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -20,11 +23,24 @@ import (
 // A session that Logto has not confirmed for Config.RevalidateAfter is refreshed
 // first, one call to Logto; all other requests cost none.
 //
-// Every guarded response may not be stored by caches. Guard panics if
-// Config.BaseURL is empty, without which there are no sessions.
-func (a *Auth) Guard() gin.HandlerFunc {
+// A user who does not meet all requirements is answered 403, and 503 if Logto has to be asked
+// about them and cannot be. A claim that is missing from the ID token is looked for in user
+// info, once between two refreshes of the session.
+//
+// Every guarded response may not be stored by caches. CORS preflight requests pass, without
+// claims. Guard panics if Config.BaseURL is empty, without which there are no sessions, and
+// if Config.Scopes lack what a requirement needs.
+func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
+	requirements = slices.Clone(requirements)
+	for _, one := range requirements {
+		a.mustBeAbleToTell(one)
+	}
 	return func(c *gin.Context) {
+		if isPreflight(c.Request) {
+			c.Next()
+			return
+		}
 		forbidStoring(c)
 		if a.isCrossOrigin(c.Request) {
 			a.Refuse(c, ErrCrossOrigin)
@@ -36,12 +52,60 @@ func (a *Auth) Guard() gin.HandlerFunc {
 			return
 		}
 		claims, err := record.claims()
+		if err == nil {
+			err = (&subject{a, c, record, claims}).meets(requirements)
+		}
 		if err != nil {
-			a.Refuse(c, err)
+			a.refuseSubject(c, err)
 			return
 		}
 		c.Set(ClaimsKey, claims)
 		c.Next()
+	}
+}
+
+// meets returns the error for the first requirement that is not met.
+func (s *subject) meets(requirements []ClaimsRequirement) error {
+	for _, one := range requirements {
+		switch isMet, err := one.metByClaims(s); {
+		case err != nil:
+			return err
+		case !isMet:
+			return fmt.Errorf("%w: %s", ErrInsufficientRights, one.describe())
+		}
+	}
+	return nil
+}
+
+// refuseSubject sends a user who has to authenticate again through a sign-in, and refuses
+// all others.
+func (a *Auth) refuseSubject(c *gin.Context, err error) {
+	var tooOld *ageError
+	if !errors.As(err, &tooOld) {
+		a.Refuse(c, err)
+		return
+	}
+	if isNavigation(c.Request) {
+		// "login" alone would yield no refresh token.
+		a.SignIn(c, SignInOptions{MaxAge: tooOld.age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+		return
+	}
+	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(tooOld.age.Seconds())))
+	a.answerError(c, err, "", false)
+}
+
+// mustBeAbleToTell panics if a session cannot tell whether a requirement is met.
+func (a *Auth) mustBeAbleToTell(one Requirement) {
+	if _, ok := one.(ClaimsRequirement); !ok {
+		panic(fmt.Sprintf("logtogin: a session cannot tell %s", one.describe()))
+	}
+	if needs, ok := one.(interface{ scope() string }); ok && !slices.Contains(a.settings.scopes, needs.scope()) {
+		panic(fmt.Sprintf("logtogin: %s needs the scope %q in Config.Scopes", one.describe(), needs.scope()))
+	}
+	if members, ok := one.(anyRequirement); ok {
+		for _, member := range members {
+			a.mustBeAbleToTell(member)
+		}
 	}
 }
 

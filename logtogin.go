@@ -50,6 +50,7 @@ type Auth struct {
 
 	refresher *refresher
 	verified  verifiedTokens
+	lookups   *cache.Cache[string, *lookup]
 
 	// outcomes and spent remember attempts by their state: what became of
 	// them, for a short time, and that they were used up, for as long as their
@@ -78,6 +79,7 @@ func New(cfg Config) (*Auth, error) {
 		provider:  newProvider(s),
 		origins:   http.NewCrossOriginProtection(),
 		refresher: newRefresher(s.Now),
+		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 	}

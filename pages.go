@@ -134,6 +134,8 @@ func adviceFor(err error) string {
 		return "You came back without signing in."
 	case errors.Is(err, ErrNoAttempt):
 		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
+	case errors.Is(err, ErrInsufficientAuthentication):
+		return "Please confirm who you are by signing in again."
 	case errors.Is(err, ErrInsufficientRights):
 		return "You are not allowed to do this."
 	case errors.Is(err, ErrCrossOrigin):

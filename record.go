@@ -42,6 +42,7 @@ type session struct {
 	// confirmedAt is when Logto last said that the user is still there.
 	confirmedAt    time.Time
 	idTokenExpires time.Time
+	authTime       time.Time // when the user authenticated; before 1970 if it is not known
 	subject        string
 	logtoSessionID string // sid, "" if Logto gives none
 	idToken        string
@@ -86,7 +87,7 @@ type accessToken struct {
 // counts as none.
 const (
 	attemptFormat byte = 1
-	sessionFormat byte = 2
+	sessionFormat byte = 3
 )
 
 // maxRecordSeconds bounds times and durations: a time.Duration ends after 292
@@ -131,6 +132,7 @@ func (s *session) encode() []byte {
 	w.time(s.begunAt)
 	w.time(s.confirmedAt)
 	w.time(s.idTokenExpires)
+	w.time(s.authTime)
 	w.string(s.subject)
 	w.string(s.logtoSessionID)
 	w.token(s.idToken)
@@ -158,6 +160,7 @@ func decodeSession(record []byte) (*session, error) {
 		begunAt:        r.time(),
 		confirmedAt:    r.time(),
 		idTokenExpires: r.time(),
+		authTime:       r.time(),
 		subject:        r.string(),
 		logtoSessionID: r.string(),
 		idToken:        r.token(),

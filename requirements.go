@@ -1,9 +1,12 @@
 package logtogin
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -80,11 +83,17 @@ func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) boo
 	return r.match(c, claims)
 }
 
-// InOrganization requires the organization of the source. Of a token it is the
-// claim "organization_id" of a token for an API resource within an organization; a guard
-// that has no such requirement refuses these tokens, because a right within one
-// organization is no right over the whole API.
-func InOrganization(source OrganizationSource) TokenRequirement {
+// InOrganization requires the organization of the source, and leaves its ID under
+// OrganizationKey. Of a session it is that the user is a member, by the claim
+// "organizations"; Config.Scopes must have "urn:logto:scope:organizations". Logto's rule
+// that members must use multi-factor authentication is enforced by OrganizationAccess
+// only. Of a token it is the claim "organization_id" of a token for an API resource within
+// an organization; a guard without this requirement refuses these tokens, because a right
+// within one organization is no right over the whole API.
+func InOrganization(source OrganizationSource) interface {
+	ClaimsRequirement
+	TokenRequirement
+} {
 	source.mustBeSet("InOrganization")
 	return organizationRequirement{source}
 }
@@ -95,9 +104,21 @@ func (r organizationRequirement) describe() string { return "organization " + r.
 
 func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) bool {
 	id := r.source.of(c)
-	if id == "" || claims.OrganizationID != id {
-		return false
+	return id != "" && claims.OrganizationID == id && leaveOrganization(c, id)
+}
+
+func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
+	id := r.source.of(s.c)
+	if id == "" {
+		return false, nil
 	}
+	organizations, err := s.claim("organizations")
+	return slices.Contains(organizations, id) && leaveOrganization(s.c, id), err
+}
+
+func (organizationRequirement) scope() string { return scopeOrganizations }
+
+func leaveOrganization(c *gin.Context, id string) bool {
 	c.Set(OrganizationKey, id)
 	return true
 }
@@ -105,6 +126,7 @@ func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenC
 // AnyOf requires one of several requirements. They must fit the guard, which panics
 // otherwise when it is made.
 func AnyOf(first Requirement, others ...Requirement) interface {
+	ClaimsRequirement
 	TokenRequirement
 } {
 	return anyRequirement(append([]Requirement{first}, others...))
@@ -125,6 +147,158 @@ func (r anyRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) bo
 		return one.(TokenRequirement).metByToken(c, claims)
 	})
 }
+
+// metByClaims does not let a failure of one requirement stand in the way of another.
+func (r anyRequirement) metByClaims(s *subject) (bool, error) {
+	var failure error
+	for _, one := range r {
+		isMet, err := one.(ClaimsRequirement).metByClaims(s)
+		if isMet && err == nil {
+			return true, nil
+		}
+		failure = cmp.Or(failure, err)
+	}
+	return false, failure
+}
+
+// ClaimsRequirement is what Guard can require of the user of a session.
+type ClaimsRequirement interface {
+	Requirement
+	metByClaims(s *subject) (bool, error)
+}
+
+// Role requires a role of the user, by its name. Config.Scopes must have "roles".
+func Role(name string) ClaimsRequirement {
+	if name == "" {
+		panic("logtogin: Role needs the name of a role")
+	}
+	return roleRequirement(name)
+}
+
+type roleRequirement string
+
+func (r roleRequirement) describe() string { return fmt.Sprintf("role %q", string(r)) }
+func (roleRequirement) scope() string      { return "roles" }
+
+func (r roleRequirement) metByClaims(s *subject) (bool, error) {
+	roles, err := s.claim("roles")
+	return slices.Contains(roles, string(r)), err
+}
+
+// OrganizationRole requires a role of the user within the organization of the source, by
+// its name, and leaves the ID of the organization under OrganizationKey. Config.Scopes must
+// have "urn:logto:scope:organization_roles".
+func OrganizationRole(source OrganizationSource, name string) ClaimsRequirement {
+	source.mustBeSet("OrganizationRole")
+	if name == "" {
+		panic("logtogin: OrganizationRole needs the name of a role")
+	}
+	return organizationRoleRequirement{source, name}
+}
+
+type organizationRoleRequirement struct {
+	source OrganizationSource
+	name   string
+}
+
+func (r organizationRoleRequirement) describe() string {
+	return fmt.Sprintf("role %q in the organization %s", r.name, r.source.name)
+}
+
+func (organizationRoleRequirement) scope() string { return scopeOrganizationRoles }
+
+// metByClaims compares the whole of "<organization id>:<role>". The name of a role may have
+// a colon; in an ID, it would make another organization's role of this.
+func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
+	id := r.source.of(s.c)
+	if id == "" || strings.Contains(id, ":") {
+		return false, nil
+	}
+	roles, err := s.claim("organization_roles")
+	return slices.Contains(roles, id+":"+r.name) && leaveOrganization(s.c, id), err
+}
+
+// OrganizationAccess requires that Logto gives the user a token for the organization of the
+// source, which is how Logto enforces that members use multi-factor authentication. It costs
+// one call for each organization in the life of a token. Config.Scopes must have
+// "urn:logto:scope:organizations".
+func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
+	source.mustBeSet("OrganizationAccess")
+	return organizationAccessRequirement{source}
+}
+
+type organizationAccessRequirement struct{ source OrganizationSource }
+
+func (r organizationAccessRequirement) describe() string {
+	return "access to the organization " + r.source.name
+}
+
+func (organizationAccessRequirement) scope() string { return scopeOrganizations }
+
+func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
+	id := r.source.of(s.c)
+	if id == "" {
+		return false, nil
+	}
+	_, err := s.auth.AccessToken(s.c, Organization(id))
+	var refused *ProviderError
+	if errors.As(err, &refused) && !isOperators(refused) {
+		return false, nil
+	}
+	return err == nil && leaveOrganization(s.c, id), err
+}
+
+// MatchClaims requires what a function of the application says about the claims of the ID
+// token. The function must be safe for concurrent use.
+func MatchClaims(name string, match func(c *gin.Context, claims *Claims) bool) ClaimsRequirement {
+	if match == nil {
+		panic("logtogin: MatchClaims needs a function")
+	}
+	return claimsFunction{name, match}
+}
+
+type claimsFunction struct {
+	name  string
+	match func(*gin.Context, *Claims) bool
+}
+
+func (r claimsFunction) describe() string { return r.name }
+
+func (r claimsFunction) metByClaims(s *subject) (bool, error) {
+	return r.match(s.c, s.claims), nil
+}
+
+// MaxAge requires that the user has authenticated within this time, for what is more
+// dangerous than the rest. A page navigation of a user who has not is sent through a
+// sign-in with max_age, in which Logto asks for the password again; anything else is
+// answered 401 with error="insufficient_user_authentication" (RFC 9470). A session whose
+// ID token did not say when the user authenticated never satisfies it.
+func MaxAge(age time.Duration) ClaimsRequirement {
+	if age < time.Second || age%time.Second != 0 {
+		panic("logtogin: MaxAge needs a time of full seconds")
+	}
+	return ageRequirement(age)
+}
+
+type ageRequirement time.Duration
+
+func (r ageRequirement) describe() string {
+	return fmt.Sprintf("an authentication within %v", time.Duration(r))
+}
+
+func (r ageRequirement) metByClaims(s *subject) (bool, error) {
+	at := s.session.authTime
+	if at.Unix() > 0 && !s.auth.settings.Now().After(at.Add(time.Duration(r)+s.auth.settings.ClockSkew)) {
+		return true, nil
+	}
+	return false, &ageError{time.Duration(r)}
+}
+
+// ageError is the ErrInsufficientAuthentication of a guard with MaxAge.
+type ageError struct{ age time.Duration }
+
+func (e *ageError) Error() string        { return ErrInsufficientAuthentication.Error() }
+func (e *ageError) Is(target error) bool { return target == ErrInsufficientAuthentication }
 
 // OrganizationKey is the key under which a guard leaves the ID of the organization that
 // matched in the gin.Context.

@@ -23,8 +23,9 @@ const (
 	minSecret              = 32
 	minDerivableSecret     = 16
 
-	scopeOrganizations    = "urn:logto:scope:organizations"
-	resourceOrganizations = "urn:logto:resource:organizations"
+	scopeOrganizations     = "urn:logto:scope:organizations"
+	scopeOrganizationRoles = "urn:logto:scope:organization_roles"
+	resourceOrganizations  = "urn:logto:resource:organizations"
 )
 
 var reservedScopes = []string{"openid", "profile", "offline_access"}
