@@ -333,9 +333,9 @@ func TestARememberedTokenExpires(t *testing.T) {
 		claims.Subject, claims.Scopes[0], claims.Audience[0] = "spoiled", "spoiled", "spoiled"
 	})
 	token := logto.AccessToken(logtotest.User{ID: "alice"}, ordersAPI, "read")
-	for after, want := range map[time.Duration]int{0: 200, time.Hour: 200} {
+	for _, after := range []time.Duration{0, 0, 0, time.Hour} {
 		logto.Advance(after)
-		if w := ask(router, "/", bearerHeader(token)); w.Code != want {
+		if w := ask(router, "/", bearerHeader(token)); w.Code != http.StatusOK {
 			t.Errorf("%d", w.Code)
 		}
 	}

@@ -153,7 +153,7 @@ func (r anyRequirement) metByClaims(s *subject) (bool, error) {
 	var failure error
 	for _, one := range r {
 		isMet, err := one.(ClaimsRequirement).metByClaims(s)
-		if isMet && err == nil {
+		if isMet {
 			return true, nil
 		}
 		failure = cmp.Or(failure, err)

@@ -212,6 +212,22 @@ func TestRightsThatCannotBeLookedUp(t *testing.T) {
 	}
 }
 
+func TestOrganizationAccessWhileLogtoIsDown(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	app.guarded("/access/:org", logtogin.OrganizationAccess(logtogin.FromParam("org")))
+	app.guarded("/either/:org", logtogin.AnyOf(logtogin.OrganizationAccess(logtogin.FromParam("org")), logtogin.Role("admin")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	logto.Misbehave(logtotest.Down)
+	for path, want := range map[string]int{"/access/acme": 503, "/either/acme": 200} {
+		if page := b.get(app.url + path); page.status != want {
+			t.Errorf("%s: %d %s", path, page.status, page.body)
+		}
+	}
+}
+
 // Whoever asked first may leave without taking the others along.
 func TestALookupOutlivesWhoAskedFirst(t *testing.T) {
 	t.Parallel()
