@@ -1,14 +1,16 @@
 package logtogin
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/recent"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -148,6 +150,19 @@ func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
 	return nil
 }
 
+// maxVerified bounds the tokens in memory, of about 2 KiB each. That so few do is
+// because those that come often are kept.
+const maxVerified = 8192
+
+// verifiedToken is what was verified of a token: signature, issuer and times. It is not
+// what a guard made of it.
+type verifiedToken struct {
+	claims  *AccessTokenClaims // to be copied before anybody gets it
+	expires time.Time
+	// withdrawals is how often keys had been withdrawn when the token was verified.
+	withdrawals uint64
+}
+
 // bearerToken returns the verified claims of the request's token, for this request alone.
 func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 	token, err := tokenOf(c.Request.Header)
@@ -159,15 +174,18 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest := tokenDigest(sha256.Sum256([]byte(token)))
-	if known, ok := a.verified.get(digest, withdrawals, now); ok {
-		return known.claims.own(), nil
+	digest := recent.DigestOf(token)
+	if known, ok := a.verified.Get(digest); ok {
+		if known.withdrawals == withdrawals && now.Before(known.expires) {
+			return known.claims.own(), nil
+		}
+		a.verified.Delete(digest)
 	}
 	claims, err := verifyAccessToken(ctx, a.keys, token, a.settings.issuers, now, a.settings.ClockSkew)
 	if err != nil {
 		return nil, err
 	}
-	a.verified.put(digest, &verifiedToken{claims, claims.Expiry.Add(a.settings.ClockSkew), withdrawals})
+	a.verified.Put(digest, &verifiedToken{claims, claims.Expiry.Add(a.settings.ClockSkew), withdrawals})
 	return claims.own(), nil
 }
 

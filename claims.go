@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,7 +161,7 @@ func (s jsonObject) MarshalJSON() ([]byte, error) {
 	if s.raw == nil {
 		return []byte("null"), nil
 	}
-	return s.raw, nil
+	return slices.Clone(s.raw), nil
 }
 
 var (
@@ -351,6 +352,32 @@ func newClaims(raw []byte) (*Claims, error) {
 	claims.Expiry, _ = secondsOf(&set, "exp")
 	claims.AuthTime, _ = secondsOf(&set, "auth_time")
 	return claims, nil
+}
+
+// own is a copy that may be changed. What jsonObject holds cannot be reached from outside
+// but by copies.
+func (claims *Claims) own() *Claims {
+	copied := *claims
+	copied.Audience = slices.Clone(claims.Audience)
+	copied.Roles = slices.Clone(claims.Roles)
+	copied.Organizations = slices.Clone(claims.Organizations)
+	copied.OrganizationRoles = slices.Clone(claims.OrganizationRoles)
+	copied.OrganizationData = slices.Clone(claims.OrganizationData)
+	copied.CustomData = slices.Clone(claims.CustomData)
+	copied.SSOIdentities = slices.Clone(claims.SSOIdentities)
+	for i := range copied.SSOIdentities {
+		copied.SSOIdentities[i].Detail = slices.Clone(copied.SSOIdentities[i].Detail)
+	}
+	copied.Identities = maps.Clone(claims.Identities)
+	for target, identity := range copied.Identities {
+		identity.Details = slices.Clone(identity.Details)
+		copied.Identities[target] = identity
+	}
+	if claims.Address != nil {
+		address := *claims.Address
+		copied.Address = &address
+	}
+	return &copied
 }
 
 // audienceOf reads a claim that is a string or a list of strings.

@@ -31,6 +31,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/recent"
 )
 
 // ClaimsKey is the key under which Guard and Optional leave the *Claims of the
@@ -49,7 +50,7 @@ type Auth struct {
 	origins  *http.CrossOriginProtection
 
 	refresher *refresher
-	verified  verifiedTokens
+	verified  *recent.Cache[*verifiedToken]
 	lookups   *cache.Cache[string, *lookup]
 
 	// outcomes and spent remember attempts by their state: what became of
@@ -79,6 +80,7 @@ func New(cfg Config) (*Auth, error) {
 		provider:  newProvider(s),
 		origins:   http.NewCrossOriginProtection(),
 		refresher: newRefresher(s.Now),
+		verified:  recent.New[*verifiedToken](maxVerified),
 		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),

@@ -49,10 +49,13 @@ type session struct {
 	refreshToken   string
 	accessTokens   []accessToken
 
-	// Not part of the record: where it was found, and whether it is sealed by a
+	// Not part of the record: where it was found, whether it is sealed by a
 	// secret other than the first.
 	entry      *anystore.Entry
 	isOutdated bool
+	// parsed are the claims of the ID token, to be copied before anybody gets them; nil
+	// if they have not been read yet.
+	parsed *Claims
 }
 
 // withoutAccessToken is the session without the access token that is worth the

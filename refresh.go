@@ -331,7 +331,7 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, ta
 		if err != nil {
 			return nil, err
 		}
-		next.idToken, next.idTokenExpires = got.idToken, claims.Expiry
+		next.idToken, next.idTokenExpires, next.parsed = got.idToken, claims.Expiry, nil
 	}
 	next.accessTokens = append([]accessToken{got.accessTokenFor(target)},
 		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {

@@ -285,9 +285,21 @@ func forbidStoring(c *gin.Context) {
 
 // forbidStoringFor is forbidStoring for responses that depend on a header.
 func forbidStoringFor(c *gin.Context, name string) {
-	c.Header("Cache-Control", "private, no-store")
+	header := c.Writer.Header()
+	if len(header["Vary"]) == 0 {
+		// The usual case, for the price of one allocation. Neither can grow into the
+		// other.
+		lines := [...]string{privateNoStore, name}
+		header["Cache-Control"], header["Vary"] = lines[0:1:1], lines[1:2:2]
+		return
+	}
+	if lines := header["Cache-Control"]; len(lines) != 1 || lines[0] != privateNoStore {
+		header.Set("Cache-Control", privateNoStore)
+	}
 	varyBy(c, name)
 }
+
+const privateNoStore = "private, no-store"
 
 // varyByCookie tells caches that others may get another response.
 func varyByCookie(c *gin.Context) { varyBy(c, "Cookie") }

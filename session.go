@@ -229,7 +229,11 @@ func (a *Auth) createdHere(c *gin.Context) *session {
 	return nil
 }
 
+// claims are those of the ID token, for the caller alone.
 func (s *session) claims() (*Claims, error) {
+	if s.parsed != nil {
+		return s.parsed.own(), nil
+	}
 	payload, err := payloadOf(s.idToken)
 	if err != nil {
 		return nil, ErrNotSignedIn

@@ -16,6 +16,7 @@ import (
 	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/seal"
 )
 
@@ -26,6 +27,9 @@ const (
 
 	// maxEnded bounds the memory of sessions that were ended.
 	maxEnded = 1 << 20
+
+	// maxOpened bounds the sessions in memory, of about 5 KiB each.
+	maxOpened = 4096
 
 	// valueKey is the one key under which a sessions.Store holds our value.
 	valueKey = "logtogin"
@@ -50,6 +54,10 @@ type store struct {
 
 	memory *memory // of what refreshes have yielded
 
+	// opened are sessions by their sealed values. Whether one has ended or expired is
+	// looked at each time.
+	opened *recent.Cache[*session]
+
 	s *settings
 }
 
@@ -64,8 +72,9 @@ func newStore(s *settings) (*store, error) {
 			HttpOnly: true,
 			SameSite: http.SameSiteLaxMode,
 		},
-		ended: cache.New[string, struct{}](maxEnded, s.Now),
-		s:     s,
+		ended:  cache.New[string, struct{}](maxEnded, s.Now),
+		opened: recent.New[*session](maxOpened),
+		s:      s,
 	}
 	for i := range st.attemptNames {
 		st.attemptNames[i] = st.sessionName + "_attempt_" + strconv.Itoa(i)
@@ -117,18 +126,38 @@ func (st *store) loadSession(r *http.Request) (*session, error) {
 
 // openSession returns a session that can be used.
 func (st *store) openSession(entry *anystore.Entry) (*session, bool) {
-	record, isCurrent, err := st.sessionSealer.Open(entry.Value, st.sessionName)
-	if err != nil {
-		return nil, false
+	digest := recent.DigestOf(entry.Value)
+	opened, ok := st.opened.Get(digest)
+	if !ok {
+		var err error
+		if opened, err = st.decrypt(entry.Value); err != nil {
+			return nil, false
+		}
+		st.opened.Put(digest, opened)
 	}
-	found, err := decodeSession(record)
 	// Whoever can write to the store must not be able to put one user's session
 	// under the key of another's.
-	if err != nil || (entry.ID() != "" && entry.ID() != found.id) {
+	if entry.ID() != "" && entry.ID() != opened.id {
 		return nil, false
 	}
-	found.entry, found.isOutdated = entry, !isCurrent
-	return found, !st.isOver(found)
+	found := *opened
+	found.entry = entry
+	return &found, !st.isOver(&found)
+}
+
+// decrypt is the costly part of openSession, which is the same for the same value.
+func (st *store) decrypt(sealed string) (*session, error) {
+	record, isCurrent, err := st.sessionSealer.Open(sealed, st.sessionName)
+	if err != nil {
+		return nil, err
+	}
+	found, err := decodeSession(record)
+	if err != nil {
+		return nil, err
+	}
+	found.isOutdated = !isCurrent
+	found.parsed, err = found.claims()
+	return found, err
 }
 
 // isOver reports whether a session has ended, by its lifetime, for want of

@@ -51,6 +51,8 @@ type Store struct {
 	inner ginsessions.Store
 	key   string
 	calls *bounded.Calls // nil for a store that never waits
+	// cookies is which that is then.
+	cookies *cookiestore.Store
 }
 
 // New returns a Store that keeps its strings in inner under the given key. A
@@ -64,7 +66,7 @@ func New(inner ginsessions.Store, key string, timeout time.Duration) *Store {
 // InCookies returns a Store for a store that keeps values in cookies and so
 // never waits for anything.
 func InCookies(inner *cookiestore.Store, key string) *Store {
-	return &Store{inner: inner, key: key}
+	return &Store{inner: inner, cookies: inner, key: key}
 }
 
 // Remembers reports whether the server keeps the values, so that they can be
@@ -83,19 +85,28 @@ func (s *Store) Close() error {
 type Entry struct {
 	// Value is what was saved, "" if there is nothing.
 	Value   string
-	session *sessions.Session
-	cookie  string // the header with which it was loaded
+	name    string
+	session *sessions.Session // nil if the value lies in cookies and was not written here
+	cookie  string            // the header with which it was loaded
 }
 
 // ID is the key under which the server keeps the value, "" if it lies in
 // cookies or if there is none.
-func (e *Entry) ID() string { return e.session.ID }
+func (e *Entry) ID() string {
+	if e.session == nil {
+		return ""
+	}
+	return e.session.ID
+}
 
-// with is a session of its own for one call, which may outlast the caller.
-func (e *Entry) with(options sessions.Options, values map[any]any) *sessions.Session {
-	session := *e.session
-	session.Options, session.Values = &options, values
-	return &session
+// session is one of its own for a call about an entry, which may outlast the caller.
+func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) *sessions.Session {
+	own := sessions.NewSession(s.inner, e.name)
+	if e.session != nil {
+		*own = *e.session
+	}
+	own.Options, own.Values = &options, values
+	return own
 }
 
 // Each yields what the store has for each different cookie of that name in the
@@ -104,16 +115,16 @@ func (e *Entry) with(options sessions.Options, values map[any]any) *sessions.Ses
 func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		cookies := r.CookiesNamed(name)
-		var seen []string
-		for _, cookie := range cookies {
-			if slices.Contains(seen, cookie.Value) {
-				continue
-			}
-			if len(seen) == candidates {
+		different := 0
+		for i, cookie := range cookies {
+			if different == candidates {
 				return
 			}
-			seen = append(seen, cookie.Value)
-			entry, err := s.load(ctx, r, name, s.cookieHeader(r, cookie, len(cookies)))
+			if slices.ContainsFunc(cookies[:i], func(before *http.Cookie) bool { return before.Value == cookie.Value }) {
+				continue
+			}
+			different++
+			entry, err := s.entry(ctx, r, cookie)
 			if !yield(entry, err) || err != nil {
 				return
 			}
@@ -121,23 +132,13 @@ func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq
 	}
 }
 
-// cookieHeader is the Cookie header with which the store is asked about one of
-// the cookies of its name. The pieces of a value that lies in cookies have other
-// names.
-func (s *Store) cookieHeader(r *http.Request, one *http.Cookie, count int) string {
-	header := one.Name + "=" + one.Value
-	if s.Remembers() {
-		return header
+// entry is what the store has for one cookie.
+func (s *Store) entry(ctx context.Context, r *http.Request, cookie *http.Cookie) (*Entry, error) {
+	if s.cookies == nil {
+		return s.load(ctx, r, cookie.Name, cookie.Name+"="+cookie.Value)
 	}
-	if count == 1 {
-		return asItIs
-	}
-	for _, cookie := range r.Cookies() {
-		if cookie.Name != one.Name {
-			header += "; " + cookie.Name + "=" + cookie.Value
-		}
-	}
-	return header
+	value, _ := s.cookies.Value(r, cookie.Name, cookie.Value)
+	return &Entry{Value: value, name: cookie.Name, cookie: asItIs}, nil
 }
 
 func (s *Store) load(ctx context.Context, r *http.Request, name, header string) (*Entry, error) {
@@ -150,7 +151,7 @@ func (s *Store) load(ctx context.Context, r *http.Request, name, header string) 
 	if err != nil && !isAbsence(err) {
 		return nil, unavailable(err)
 	}
-	entry := &Entry{session: found, cookie: header}
+	entry := &Entry{name: name, session: found, cookie: header}
 	if err != nil || found == nil {
 		entry.session = sessions.NewSession(s.inner, name)
 		return entry, nil
@@ -161,7 +162,7 @@ func (s *Store) load(ctx context.Context, r *http.Request, name, header string) 
 
 // Reload asks the store once more for an entry.
 func (s *Store) Reload(ctx context.Context, r *http.Request, entry *Entry) (*Entry, error) {
-	return s.load(ctx, r, entry.session.Name(), entry.cookie)
+	return s.load(ctx, r, entry.name, entry.cookie)
 }
 
 // Create saves a new session and puts its cookies into the header. The store is
@@ -192,7 +193,7 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 		}
 	}
 	replaceCookies(header, name, lines)
-	return &Entry{Value: made.Values[s.key].(string), session: made, cookie: cookie}, nil
+	return &Entry{Value: made.Values[s.key].(string), name: name, session: made, cookie: cookie}, nil
 }
 
 // Update saves another value for an entry. A cookie is written only if the
@@ -200,12 +201,12 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 // does it after the time-out, isVain says whether it has to be undone, because the
 // session has been deleted meanwhile.
 func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options, value string, isVain func() bool) error {
-	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{s.key: value}), isVain)
+	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{s.key: value}), isVain)
 	if err != nil {
 		return err
 	}
 	if entry.ID() == "" {
-		replaceCookies(header, entry.session.Name(), lines)
+		replaceCookies(header, entry.name, lines)
 	}
 	return nil
 }
@@ -217,15 +218,15 @@ func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header,
 	if s.Remembers() && entry.ID() == "" && entry.Value == "" {
 		// Nothing of the store's: some would make a record in order to delete it.
 		w := make(headerOnly)
-		http.SetCookie(w, sessions.NewCookie(entry.session.Name(), "", &options))
-		replaceCookies(header, entry.session.Name(), w["Set-Cookie"])
+		http.SetCookie(w, sessions.NewCookie(entry.name, "", &options))
+		replaceCookies(header, entry.name, w["Set-Cookie"])
 		return nil
 	}
-	lines, err := s.save(ctx, r, entry.cookie, entry.with(options, map[any]any{}), never)
+	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{}), never)
 	if err != nil {
 		return err
 	}
-	replaceCookies(header, entry.session.Name(), lines)
+	replaceCookies(header, entry.name, lines)
 	return nil
 }
 

@@ -75,6 +75,12 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	return session, nil
 }
 
+// Value returns what lies in the cookies of the request whose first piece has this value.
+// It is New without a session.
+func (s *Store) Value(r *http.Request, name, first string) (value string, ok bool) {
+	return s.assemble(r, name, first)
+}
+
 // Save writes the session's value into cookies of the response and deletes
 // the pieces of an earlier, longer value. A session whose MaxAge is negative is
 // deleted.
