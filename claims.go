@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Claims are the claims of the ID token with which the user signed in
@@ -173,37 +175,80 @@ var (
 // as they are, unlike by encoding/json, to which "Sub" is "sub"; a name that
 // occurs twice is refused, because readers differ on which one counts.
 func parseObject(raw []byte) (jsonObject, error) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil || members == nil {
+	if !json.Valid(raw) {
 		return jsonObject{}, errNotObject
 	}
-	if countMembers(raw) != len(members) {
-		return jsonObject{}, errMemberTwice
+	rest := skipSpace(string(raw))
+	if rest[0] != '{' {
+		return jsonObject{}, errNotObject
+	}
+	members := make(map[string]json.RawMessage, 16)
+	// What follows is valid, so it only needs to be taken apart.
+	for rest = skipSpace(rest[1:]); rest[0] != '}'; rest = skipSpace(rest) {
+		if rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+		end := valueEnd(rest)
+		name, err := memberName(rest[:end])
+		if err != nil {
+			return jsonObject{}, errNotObject
+		}
+		rest = skipSpace(skipSpace(rest[end:])[len(":"):])
+		end = valueEnd(rest)
+		if _, isThere := members[name]; isThere {
+			return jsonObject{}, errMemberTwice
+		}
+		start := len(raw) - len(rest)
+		members[name] = raw[start : start+end : start+end]
+		rest = rest[end:]
 	}
 	return jsonObject{raw: raw, members: members}, nil
 }
 
-// countMembers counts the colons of the outermost object, of which each member
-// has one. raw is valid JSON.
-func countMembers(raw []byte) (count int) {
-	depth := 0
-	inString := false
-	for i := 0; i < len(raw); i++ {
-		switch b := raw[i]; {
+func skipSpace(text string) string { return strings.TrimLeft(text, " \t\r\n") }
+
+// memberName reads the quoted name of a member.
+func memberName(quoted string) (name string, err error) {
+	for i := 1; i < len(quoted)-1; i++ {
+		if quoted[i] == '\\' || quoted[i] >= utf8.RuneSelf {
+			return decodedName(quoted)
+		}
+	}
+	return quoted[1 : len(quoted)-1], nil
+}
+
+func decodedName(quoted string) (name string, err error) {
+	err = json.Unmarshal([]byte(quoted), &name)
+	return name, err
+}
+
+// valueEnd is the length of the value with which valid JSON begins.
+func valueEnd(text string) int {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		b := text[i]
+		switch {
 		case inString && b == '\\':
 			i++
 		case b == '"':
-			inString = !inString
+			if inString = !inString; !inString && depth == 0 {
+				return i + 1
+			}
 		case inString:
 		case b == '{', b == '[':
 			depth++
 		case b == '}', b == ']':
-			depth--
-		case b == ':' && depth == 1:
-			count++
+			if depth == 0 { // of what is around a number or a word
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case depth == 0 && (b == ',' || b == ':' || b == ' ' || b == '\t' || b == '\r' || b == '\n'):
+			return i
 		}
 	}
-	return count
+	return len(text)
 }
 
 // fill decodes the claim into value if it is there and of that type.
@@ -396,9 +441,12 @@ const maxSeconds = 253402300799
 // secondsOf reads a NumericDate (RFC 7519, section 2). ok says that it is a
 // positive number in a range that time arithmetic survives.
 func secondsOf(set *jsonObject, name string) (at time.Time, ok bool) {
-	var seconds float64
 	raw := set.members[name]
-	if len(raw) == 0 || raw[0] == 'n' || json.Unmarshal(raw, &seconds) != nil {
+	if len(raw) == 0 || (raw[0] != '-' && (raw[0] < '0' || raw[0] > '9')) {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil {
 		return time.Time{}, false
 	}
 	if !(seconds > 0 && seconds <= maxSeconds) {

@@ -224,7 +224,7 @@ func (w *recordWriter) token(token string) {
 }
 
 type recordReader struct {
-	rest   []byte
+	rest   string
 	failed bool
 }
 
@@ -232,13 +232,13 @@ func newRecordReader(record []byte, format byte) *recordReader {
 	if len(record) == 0 || record[0] != format {
 		return &recordReader{failed: true}
 	}
-	return &recordReader{rest: record[1:]}
+	return &recordReader{rest: string(record[1:])}
 }
 
 func (r *recordReader) number() uint64 {
-	n, size := binary.Uvarint(r.rest)
+	n, size := binary.Uvarint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
 	if size <= 0 {
-		r.failed, r.rest = true, nil
+		r.failed, r.rest = true, ""
 		return 0
 	}
 	r.rest = r.rest[size:]
@@ -248,10 +248,10 @@ func (r *recordReader) number() uint64 {
 func (r *recordReader) string() string {
 	n := r.number()
 	if n > uint64(len(r.rest)) {
-		r.failed, r.rest = true, nil
+		r.failed, r.rest = true, ""
 		return ""
 	}
-	s := string(r.rest[:n])
+	s := r.rest[:n]
 	r.rest = r.rest[n:]
 	return s
 }

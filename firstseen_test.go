@@ -1,0 +1,82 @@
+package logtogin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// firstSeen is a router with a guarded page, and so many requests with sessions that it has
+// not seen, or not for long: more than are remembered.
+func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
+	tb.Helper()
+	gin.SetMode(gin.ReleaseMode)
+	auth, err := New(Config{
+		Endpoint: "https://example.logto.app", AppID: "app", AppSecret: strings.Repeat("s", 32), BaseURL: "http://localhost",
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = auth.Close() })
+	claims, err := json.Marshal(map[string]any{
+		"iss": "https://example.logto.app/oidc", "sub": "0123456789ab", "aud": "app", "name": "Alice Example", "username": "alice",
+		"email": "alice@example.test", "email_verified": true, "picture": nil, "roles": []string{"admin", "editor"},
+		"iat": 1_800_000_000, "exp": 4_000_000_000, "nonce": strings.Repeat("n", 26), "at_hash": strings.Repeat("h", 32),
+		"created_at": 1_700_000_000_000, "updated_at": 1_700_000_000_000,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	now := time.Now()
+	encoded := base64url.EncodeToString
+	record := &session{
+		startedAt: now, activeAt: now, confirmedAt: now, expires: now.Add(time.Hour), idTokenExpires: now.Add(time.Hour), subject: "0123456789ab",
+		idToken:      encoded([]byte(`{"alg":"ES384","kid":"x","typ":"JWT"}`)) + "." + encoded(claims) + "." + encoded(make([]byte, 96)),
+		refreshToken: strings.Repeat("r", 43),
+		accessTokens: []accessToken{{token: strings.Repeat("a", 43), expires: now.Add(time.Hour), renewAt: now.Add(time.Hour)}},
+	}
+	headers := make([]http.Header, 2*maxOpened)
+	for i := range headers {
+		w := httptest.NewRecorder()
+		c, _ := gin.CreateTestContext(w)
+		c.Request = httptest.NewRequest(http.MethodGet, "/", nil)
+		own := *record
+		own.id = fmt.Sprint(i)
+		if _, err := auth.store.createSession(c, &own); err != nil {
+			tb.Fatal(err)
+		}
+		var cookies []string
+		for _, cookie := range w.Result().Cookies() {
+			cookies = append(cookies, cookie.Name+"="+cookie.Value)
+		}
+		headers[i] = http.Header{"Cookie": {strings.Join(cookies, "; ")}}
+	}
+	router := gin.New()
+	router.GET("/", auth.Guard(), func(*gin.Context) {})
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header = headers[0]
+	if router.ServeHTTP(w, r); w.Code != http.StatusOK {
+		tb.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return router, headers
+}
+
+func BenchmarkGuardCookieFirstSeen(b *testing.B) {
+	router, headers := firstSeen(b)
+	w := httptest.NewRecorder()
+	address := httptest.NewRequest(http.MethodGet, "/", nil).URL
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i = (i + 1) % len(headers)
+		clear(w.Header())
+		router.ServeHTTP(w, &http.Request{Method: http.MethodGet, URL: address, Header: headers[i]})
+	}
+}
