@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/redis/go-redis/v9"
@@ -107,6 +108,73 @@ func TestTheReadmesExamplesOfCallingAPIs(t *testing.T) {
 	}
 }
 
+// The examples of the sections "Protect pages" and "Protect an API".
+
+func protectPages(router *gin.Engine, auth *logtogin.Auth, page gin.HandlerFunc) {
+	router.GET("/account", auth.Guard(), page)
+	router.GET("/admin", auth.Guard(logtogin.Role("admin")), page)
+	router.GET("/drafts", auth.Guard(logtogin.AnyOf(logtogin.Role("editor"), logtogin.Role("admin"))), page)
+	router.GET("/teams/:team", auth.Guard(logtogin.InOrganization(logtogin.FromParam("team"))), page)
+	router.GET("/teams/:team/billing", auth.Guard(logtogin.OrganizationRole(logtogin.FromParam("team"), "owner")), page)
+	router.GET("/payments", auth.Guard(logtogin.MaxAge(5*time.Minute)), page)
+}
+
+func protectAPI(router *gin.Engine, auth *logtogin.Auth, handler gin.HandlerFunc) {
+	const api = "https://orders.example.com/" // the API identifier, exactly
+	// An API resource, with permissions of the user's or machine's roles.
+	router.GET("/orders", auth.Bearer(api, logtogin.Scope("read:orders")), handler)
+	router.POST("/jobs", auth.Bearer(api, logtogin.MachineOnly()), handler)
+	// The permissions of an organization itself.
+	router.POST("/teams/:team/invitations", auth.BearerOrganization(logtogin.FromParam("team"), logtogin.Scope("invite")), handler)
+	// The API within an organization.
+	router.GET("/teams/:team/orders", auth.Bearer(api, logtogin.InOrganization(logtogin.FromParam("team")), logtogin.Scope("read:orders")), handler)
+	// For the pages of this application and for other clients alike.
+	router.GET("/both", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), handler)
+}
+
+func TestTheReadmesGuards(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	protectPages(app.router, app.auth, func(c *gin.Context) { c.Status(http.StatusOK) })
+	b := newBrowser(t)
+	b.signIn(app.url+"/account", logtotest.DefaultUser())
+	for path, want := range map[string]int{
+		"/account": 200, "/admin": 200, "/drafts": 200, "/teams/acme": 200, "/teams/other": 403, "/teams/acme/billing": 200,
+	} {
+		if page := b.get(app.url + path); page.status != want {
+			t.Errorf("%s: %d", path, page.status)
+		}
+	}
+	if page := b.get(app.url + "/payments"); !strings.Contains(page.body, `name="password"`) {
+		t.Errorf("/payments: %d", page.status)
+	}
+	protectAPI(app.router, app.auth, func(c *gin.Context) { c.Status(http.StatusOK) })
+	user := logtotest.User{ID: aliceID}
+	read := logto.AccessToken(user, ordersAPI, "read:orders")
+	for path, test := range map[string]struct {
+		token string
+		want  int
+	}{
+		"/orders":            {read, 200},
+		"/both":              {read, 200},
+		"/teams/acme/orders": {logto.OrganizationToken(user, "acme", ordersAPI, "read:orders"), 200},
+		"/teams/b/orders":    {logto.OrganizationToken(user, "acme", ordersAPI, "read:orders"), 403},
+	} {
+		if page := send(t, http.MethodGet, app.url+path, nil, bearerHeader(test.token)); page.status != test.want {
+			t.Errorf("%s: %d %s", path, page.status, page.body)
+		}
+	}
+	for path, token := range map[string]string{
+		"/jobs":                   logto.MachineToken("cron", ordersAPI),
+		"/teams/acme/invitations": logto.OrganizationToken(user, "acme", "", "invite"),
+	} {
+		if page := send(t, http.MethodPost, app.url+path, nil, bearerHeader(token)); page.status != http.StatusOK {
+			t.Errorf("%s: %d %s", path, page.status, page.body)
+		}
+	}
+}
+
 // What the README shows is what is compiled and run here.
 func TestTheReadmeShowsWhatRuns(t *testing.T) {
 	t.Parallel()
@@ -122,15 +190,17 @@ func TestTheReadmeShowsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(raw), "\n## Calling APIs\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(section, -1)
-	if len(blocks) != 4 {
-		t.Fatalf("%d examples", len(blocks))
-	}
-	for _, block := range blocks {
-		if text := strings.TrimSpace(regexp.MustCompile(`\s+`).ReplaceAllString(block[1], " ")); !strings.Contains(source, text) {
-			t.Errorf("this is not run:\n%s", block[1])
+	for title, count := range map[string]int{"Calling APIs": 4, "Protect pages": 1, "Protect an API": 1} {
+		_, section, _ := strings.Cut(string(raw), "\n## "+title+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(section, -1)
+		if len(blocks) != count {
+			t.Errorf("%s: %d examples", title, len(blocks))
+		}
+		for _, block := range blocks {
+			if text := strings.TrimSpace(regexp.MustCompile(`\s+`).ReplaceAllString(block[1], " ")); !strings.Contains(source, text) {
+				t.Errorf("this is not run:\n%s", block[1])
+			}
 		}
 	}
 }
