@@ -99,8 +99,6 @@ func newBearerGuard(requirements []TokenRequirement) *bearerGuard {
 		switch r := one.(type) {
 		case scopeRequirement:
 			scopes = append(scopes, r...)
-		case organizationRequirement:
-			guard.isWithin = true
 		case anyRequirement:
 			for _, member := range r {
 				look(member)
@@ -109,6 +107,7 @@ func newBearerGuard(requirements []TokenRequirement) *bearerGuard {
 	}
 	for _, one := range requirements {
 		look(one)
+		guard.isWithin = guard.isWithin || asksForOrganization(one)
 	}
 	slices.Sort(scopes)
 	guard.scope = strings.Join(slices.Compact(scopes), " ")

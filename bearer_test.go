@@ -118,6 +118,7 @@ func TestBearerLetsInWhoHasTheRight(t *testing.T) {
 		{"/within/acme", logto.OrganizationToken(user, "acme", ordersAPI), 403, insufficient + `, scope="read:orders"`},
 		{"/maybe/acme", within, 200, "alice acme"},
 		{"/maybe/acme", logto.AccessToken(user, ordersAPI, "admin"), 200, "alice "},
+		{"/maybe/acme", logto.OrganizationToken(user, "other", ordersAPI, "admin"), 403, insufficient + `, scope="admin"`},
 		{"/maybe/acme", read, 403, insufficient + `, scope="admin"`},
 		{"/organization/acme", organization, 200, "alice acme"},
 		{"/organization/other", organization, 401, invalid},

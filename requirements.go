@@ -142,10 +142,22 @@ func (r anyRequirement) describe() string {
 	return strings.Join(texts, " or ")
 }
 
+// metByToken lets a token within an organization count only for a requirement that asks for
+// the organization: the same scope over the whole API is another right.
 func (r anyRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) bool {
 	return slices.ContainsFunc(r, func(one Requirement) bool {
-		return one.(TokenRequirement).metByToken(c, claims)
+		return (claims.OrganizationID == "" || asksForOrganization(one)) && one.(TokenRequirement).metByToken(c, claims)
 	})
+}
+
+func asksForOrganization(one Requirement) bool {
+	switch r := one.(type) {
+	case organizationRequirement:
+		return true
+	case anyRequirement:
+		return slices.ContainsFunc(r, asksForOrganization)
+	}
+	return false
 }
 
 // metByClaims does not let a failure of one requirement stand in the way of another.
