@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -145,10 +146,13 @@ func TestGuardsAllocateLittle(t *testing.T) {
 	} {
 		w := &discard{http.Header{}}
 		r := test.g.request()
-		measured := testing.AllocsPerRun(100, func() {
-			clear(w.header)
-			test.g.router.ServeHTTP(w, r)
-		})
+		measured := math.Inf(1)
+		for range 10 { // what other goroutines allocate meanwhile is counted, too
+			measured = min(measured, testing.AllocsPerRun(100, func() {
+				clear(w.header)
+				test.g.router.ServeHTTP(w, r)
+			}))
+		}
 		if measured > test.bound {
 			t.Errorf("%s: %v allocations, at most %v", name, measured, test.bound)
 		}
