@@ -149,8 +149,8 @@ func newUserClaims(set jsonObject) UserClaims {
 		Email:             text(&set, "email"),
 		PhoneNumber:       text(&set, "phone_number"),
 	}
-	fill(&set, "email_verified", &u.EmailVerified)
-	fill(&set, "phone_number_verified", &u.PhoneNumberVerified)
+	u.EmailVerified = flag(&set, "email_verified")
+	u.PhoneNumberVerified = flag(&set, "phone_number_verified")
 	u.Roles, _ = texts(&set, "roles")
 	u.Organizations, _ = texts(&set, "organizations")
 	u.OrganizationRoles, _ = texts(&set, "organization_roles")

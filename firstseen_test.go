@@ -3,6 +3,7 @@ package logtogin
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -78,5 +79,24 @@ func BenchmarkGuardCookieFirstSeen(b *testing.B) {
 		i = (i + 1) % len(headers)
 		clear(w.Header())
 		router.ServeHTTP(w, &http.Request{Method: http.MethodGet, URL: address, Header: headers[i]})
+	}
+}
+
+func TestAGuardAllocatesLittleForASessionItHasNotSeen(t *testing.T) {
+	router, headers := firstSeen(t)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	i := 0
+	measured := math.Inf(1)
+	for range 10 { // what other goroutines allocate meanwhile is counted, too
+		measured = min(measured, testing.AllocsPerRun(100, func() {
+			i = (i + 1) % len(headers)
+			r.Header = headers[i]
+			clear(w.Header())
+			router.ServeHTTP(w, r)
+		}))
+	}
+	if measured > 40 {
+		t.Errorf("%v allocations, at most 40", measured)
 	}
 }

@@ -165,9 +165,15 @@ func text(set *jsonObject, name string) (value string) {
 // texts returns a claim that is a list of strings. encoding/json would make ""
 // of a null among them.
 func texts(set *jsonObject, name string) (values []string, ok bool) {
-	var elements []*string
 	raw := set.members[name]
-	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil, false
+	}
+	if values, ok := plainTexts(string(raw)); ok {
+		return values, true
+	}
+	var elements []*string
+	if json.Unmarshal(raw, &elements) != nil {
 		return nil, false
 	}
 	values = make([]string, len(elements))
@@ -179,6 +185,27 @@ func texts(set *jsonObject, name string) (values []string, ok bool) {
 	}
 	return values, true
 }
+
+// plainTexts reads a list of strings, which is valid JSON, if they are plain: without
+// escapes, in ASCII. Nearly all are.
+func plainTexts(list string) (values []string, ok bool) {
+	values = make([]string, 0, strings.Count(list, `"`)/2)
+	for rest := skipSpace(list[1:]); rest[0] != ']'; rest = skipSpace(rest) {
+		if rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+		end := valueEnd(rest)
+		if rest[0] != '"' || strings.ContainsFunc(rest[:end], func(r rune) bool { return r == '\\' || r >= utf8.RuneSelf }) {
+			return nil, false
+		}
+		values = append(values, rest[1:end-1])
+		rest = rest[end:]
+	}
+	return values, true
+}
+
+// flag returns a claim that is true.
+func flag(set *jsonObject, name string) bool { return string(set.members[name]) == "true" }
 
 // audienceOf reads a claim that is a string or a list of strings.
 func audienceOf(set *jsonObject) (audience []string, ok bool) {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +147,7 @@ func FuzzIDToken(f *testing.F) {
 // FuzzClaims goes past the signature: what Logto signs is read, too.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range []string{
-		`{"iss":"i","sub":"u","aud":"app","exp":1800003600,"iat":1800000000,"nonce":"n"}`, `{"sub":null,"aud":[],"exp":"1"}`, `{"roles":["a",null],"organizations":{}}`,
+		`{"iss":"i","sub":"u","aud":"app","exp":1800003600,"iat":1800000000,"nonce":"n"}`, `{"sub":null,"aud":[],"exp":"1"}`, `{"roles":["a",null],"organizations":{}}`, `{"a":[ ],"b":[ "x" , "y\\n","]" ],"c":["ä"],"d":["a",1],"e":["a",["b"]]}`,
 		`{"Sub":"x","sub":"y","\u0073ub":"z"}`, `{"address":{"streetAddress":1},"created_at":-1}`, `{"exp":1e400}`, `{"a":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`,
 		`{"":"","a\"b":":","{":"}"}`, " {\n\"a\" : 1 ,\t\"b\":[ 1 , {\"c\":\"}\"} ] , \"\\u00e4\":-1.5e3,\"Ã¤Ã¤\":true , \"n\":null } ", `{"a":1,"\u0061":2}`, `{ }`, "{\"\xff\":1,\"\ufffd\":2}", `[]`, `null`, `{}x`, "{\"a\":\"\xff\"}",
 	} {
@@ -175,6 +176,19 @@ func FuzzClaims(f *testing.F) {
 		for name, value := range members {
 			if !bytes.Equal(claims.members[name], value) {
 				t.Fatalf("%q: %q is %q, want %q", raw, name, claims.members[name], value)
+			}
+		}
+		for name, value := range members {
+			var elements []*string
+			isList := json.Unmarshal(value, &elements) == nil && elements != nil && !slices.Contains(elements, nil)
+			list, ok := texts(&claims.jsonObject, name)
+			if ok != isList || (ok && len(list) != len(elements)) {
+				t.Fatalf("%q: %s is the list %q", raw, value, list)
+			}
+			for i, text := range list {
+				if text != *elements[i] {
+					t.Fatalf("%q: %s is the list %q", raw, value, list)
+				}
 			}
 		}
 		want := idTokenExpectation{issuer: "i", appID: "app", nonce: "n", freshness: time.Hour, now: time.Unix(1_800_000_000, 0), skew: time.Minute}

@@ -274,10 +274,19 @@ func (r *recordReader) token() string {
 		return r.string()
 	case tokenInParts:
 		var parts [3]string
+		size := len("..")
 		for i := range parts {
-			parts[i] = base64url.EncodeToString([]byte(r.string()))
+			parts[i] = r.string()
+			size += base64url.EncodedLen(len(parts[i]))
 		}
-		return strings.Join(parts[:], ".")
+		token := make([]byte, 0, size)
+		for i, part := range parts {
+			if i > 0 {
+				token = append(token, '.')
+			}
+			token = base64url.AppendEncode(token, []byte(part))
+		}
+		return string(token)
 	}
 	r.failed = true
 	return ""

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -238,7 +237,7 @@ func (s *session) claims() (*Claims, error) {
 	if err != nil {
 		return nil, ErrNotSignedIn
 	}
-	claims, err := newClaims(slices.Clone(payload))
+	claims, err := newClaims(payload)
 	if err != nil {
 		return nil, ErrNotSignedIn
 	}
