@@ -239,9 +239,8 @@ func secondsOf(set *jsonObject, name string) (at time.Time, ok bool) {
 }
 
 func millisecondsOf(set *jsonObject, name string) time.Time {
-	var milliseconds int64
-	fill(set, name, &milliseconds)
-	if milliseconds <= 0 || milliseconds > maxSeconds*1000 {
+	milliseconds, err := strconv.ParseInt(string(set.members[name]), 10, 64)
+	if err != nil || milliseconds <= 0 || milliseconds > maxSeconds*1000 {
 		return time.Time{}
 	}
 	return time.UnixMilli(milliseconds)

@@ -72,7 +72,7 @@ func (c *Cache[V]) shard(digest Digest) *shard[V] { return &c.shards[digest[0]%s
 
 func (c *Cache[V]) put(s *shard[V], digest Digest, value V) {
 	if s.young == nil || len(s.young) >= c.limit {
-		s.old, s.young = s.young, make(map[Digest]V)
+		s.old, s.young = s.young, make(map[Digest]V, c.limit)
 	}
 	s.young[digest] = value
 }
