@@ -43,9 +43,10 @@ func RedisCluster(tb testing.TB) *Server {
 		args: func(port string) []string {
 			return []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
 		},
-		dir: dir,
-		ask: says("PING\r\n", "+PONG"),
-		end: syscall.SIGKILL,
+		dir:     dir,
+		ask:     says("PING\r\n", "+PONG"),
+		besides: 10000, // where the members of a cluster talk to each other
+		end:     syscall.SIGKILL,
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()

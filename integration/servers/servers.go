@@ -29,7 +29,7 @@ const (
 	startTimeout = 30 * time.Second
 	stopTimeout  = 10 * time.Second
 	pollInterval = 5 * time.Millisecond
-	startTries   = 3
+	startTries   = 5
 )
 
 // Server is a server process. Its methods fail the test if the server does not
@@ -51,6 +51,8 @@ type recipe struct {
 	credential *syscall.Credential // nil for the user of the test
 	// ask returns no error if the server answers in its own protocol.
 	ask func(ctx context.Context, address string) error
+	// besides is the distance to another port that the server takes, or 0.
+	besides int
 	// end is the signal that ends the server at once. SIGCONT comes after it, so
 	// that it reaches a server that is frozen.
 	end syscall.Signal
@@ -67,7 +69,7 @@ func start(tb testing.TB, r recipe) *Server {
 	})
 	// The port may be taken between the choice and the start.
 	for try := 1; ; try++ {
-		s.port = freePort(tb)
+		s.port = freePort(tb, r.besides)
 		err := s.run()
 		if err == nil {
 			return s
@@ -79,23 +81,24 @@ func start(tb testing.TB, r recipe) *Server {
 	}
 }
 
-// freePort does not choose among the ports that systems give to outgoing
-// connections, of which one could take the server's while it is stopped.
-func freePort(tb testing.TB) string {
+// freePort returns a port that is free, and so is the one so far above it. It does not
+// choose among the ports that systems give to outgoing connections, of which one could
+// take the server's while it is stopped.
+func freePort(tb testing.TB, besides int) string {
 	tb.Helper()
 	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
-		listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
-		if err != nil {
-			continue
+		port := 10000 + rand.IntN(12000)
+		if isFree(port) && isFree(port+besides) {
+			return strconv.Itoa(port)
 		}
-		if err := listener.Close(); err != nil {
-			tb.Fatal(err)
-		}
-		return port
 	}
 	tb.Fatal("servers: no free port")
 	return ""
+}
+
+func isFree(port int) bool {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	return err == nil && listener.Close() == nil
 }
 
 // Address is host and port. It stays the same when the server starts again.
