@@ -1,12 +1,14 @@
 # make test   everything that must be green before a change lands
 # make fuzz   every fuzz target for FUZZTIME (default 60s) each
+# make bench  what guards cost, here and with other libraries; docs/performance.md is
+#             written anew, so let nothing else run
 
 SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 
-.PHONY: test tools format vet unit example integration fuzz
+.PHONY: test tools format vet unit example integration fuzz bench
 
 test: tools format vet unit example integration
 
@@ -63,3 +65,7 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+bench:
+	go test -run '^$$' -bench . -benchmem .
+	cd integration && go test ./bench -count 1 -timeout 30m -run Comparison -write $(CURDIR)/docs/performance.md
