@@ -431,7 +431,7 @@ func TestRedirectURIIsMadeOfBaseURLAndGroup(t *testing.T) {
 			logto := logtotest.NewServer(t)
 			// Its own routes stay out of the way; only its router counts.
 			app := newApplication(t, logto, func(cfg *logtogin.Config) {
-				cfg.Paths = logtogin.Paths{SignIn: "-", SignUp: "-", Callback: "-", SignOut: "-"}
+				cfg.Paths = logtogin.Paths{SignIn: "-", SignUp: "-", Callback: "-", SignOut: "-", BackchannelLogout: "-"}
 			})
 			auth, err := logtogin.Register(app.router.Group(test.group), logtogin.Config{
 				Endpoint: logto.Endpoint(), AppID: logto.AppID(), AppSecret: logto.AppSecret(), BaseURL: app.url + test.base, Paths: test.paths,

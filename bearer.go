@@ -32,7 +32,9 @@ const maxAuthorization = maxToken + len("Bearer ")
 //
 // A token for the API within an organization is let through only with the requirement
 // InOrganization. Tokens are verified once and then remembered while they last; audience
-// and requirements are checked for every request.
+// and requirements are checked for every request. A token that was issued before RevokeUser
+// was called for its user, or before a webhook told that the user is suspended or deleted,
+// is refused.
 //
 // Refused are requests without a token with 401, with a token that is no good with 401 and
 // error="invalid_token", with one that does not suffice with 403 and
@@ -128,6 +130,9 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
 			err = tokenError("it is for the API within an organization, which this guard does not ask for")
 		}
+		if err == nil && a.revocations.refuses(claims) {
+			err = tokenError("its user has been revoked since it was issued")
+		}
 		if err == nil {
 			err = guard.check(c, claims)
 		}
@@ -173,6 +178,7 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.revocations.keepUp(ctx)
 	digest := recent.DigestOf(token)
 	if known, ok := a.verified.Get(digest); ok {
 		if known.withdrawals == withdrawals && now.Before(known.expires) {

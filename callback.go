@@ -192,6 +192,7 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
 	}
 
+	asked := a.settings.Now()
 	got, err := a.provider.exchange(ctx, answer.code, started.verifier, started.redirectURI)
 	if err != nil {
 		return nil, err
@@ -210,21 +211,22 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 	if err != nil {
 		return nil, err
 	}
-	record := a.newSession(claims, got, now)
+	record := a.newSession(claims, got, asked, now)
 	if !now.Before(record.expires) {
 		return nil, tokenError("exp is past, and there is no refresh token")
 	}
 	return record, nil
 }
 
-func (a *Auth) newSession(claims *Claims, got *tokens, now time.Time) *session {
+// newSession is the session of tokens that were asked for at that time.
+func (a *Auth) newSession(claims *Claims, got *tokens, asked, now time.Time) *session {
 	record := &session{
 		id:             rand.Text(),
-		startedAt:      now,
+		startedAt:      now.Truncate(time.Millisecond),
 		activeAt:       now,
 		expires:        now.Add(a.settings.SessionLifetime),
 		begunAt:        claims.IssuedAt,
-		confirmedAt:    now,
+		confirmedAt:    asked.Truncate(time.Millisecond),
 		idTokenExpires: claims.Expiry,
 		authTime:       claims.AuthTime,
 		subject:        claims.Subject,
@@ -287,7 +289,7 @@ func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) err
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
 		return fmt.Errorf("%w: %w: it set ReturnTo to something that is no page of this application", ErrSignInRefused, ErrInvalidOptions)
 	}
-	if a.store.hasEnded(record.id) {
+	if a.store.hasEnded(record) {
 		return fmt.Errorf("%w: it signed the user out", ErrSignInRefused)
 	}
 	its.returnTo = result.ReturnTo

@@ -158,6 +158,10 @@ type Config struct {
 	// that another sign-in replaces.
 	OnSignedOut func(c *gin.Context, claims *Claims)
 
+	// OnWebhook is given every event that WebhookHandler has verified, after what it does by
+	// itself. An error is answered 500 and logged.
+	OnWebhook func(c *gin.Context, event *WebhookEvent) error
+
 	// OnError may answer a request that failed or that a guard refused, in the
 	// place of the page or problem document of this package: StatusCode tells
 	// the status, and err can be told apart with errors.Is and errors.As. If it
@@ -203,6 +207,12 @@ type Paths struct {
 	SignUp   string // default "/sign-up"
 	Callback string // default "/callback"
 	SignOut  string // default "/sign-out"
+
+	// BackchannelLogout is where Logto itself tells, by a POST, that a user has signed out
+	// elsewhere. Its address is the "Backchannel logout URI" of the application in the
+	// Logto Console; "Is session required" there should be on. The default is
+	// "/backchannel-logout".
+	BackchannelLogout string
 }
 
 // CookieOptions are the attributes of this package's cookies. All are HttpOnly

@@ -89,7 +89,7 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 	type config = logtogin.Config
 	type options = logtogin.SignInOptions
 	for name, test := range map[string]struct {
-		change func(*config)
+		change func(*logtogin.Config)
 		field  string
 		advice string
 	}{
@@ -371,33 +371,35 @@ func TestConfigsThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	type config = logtogin.Config
 	for name, change := range map[string]func(*config){
-		"only what is required is given":           func(c *config) { c.Secrets = nil },
-		"a public client has Secrets":              func(c *config) { c.AppSecret = "" },
-		"a short AppSecret has Secrets beside it":  func(c *config) { c.AppSecret = "short" },
-		"a secret has exactly 32 bytes":            func(c *config) { c.Secrets = []string{strings.Repeat("s", 32)} },
-		"an AppSecret has exactly 16 bytes":        func(c *config) { c.AppSecret, c.Secrets = strings.Repeat("a", 16), nil },
-		"a previous AppSecret is beside the new":   func(c *config) { c.PreviousAppSecrets = []string{strings.Repeat("p", 16)} },
-		"a BaseURL has a trailing slash":           func(c *config) { c.BaseURL += "/" },
-		"a BaseURL has a path":                     func(c *config) { c.BaseURL += "/app" },
-		"a BaseURL is localhost":                   func(c *config) { c.BaseURL = "http://localhost" },
-		"a BaseURL is localhost with a port":       func(c *config) { c.BaseURL = "http://localhost:8080" },
-		"a BaseURL is an IPv4 loopback":            func(c *config) { c.BaseURL = "http://127.0.0.1:8080" },
-		"a BaseURL is an IPv6 loopback":            func(c *config) { c.BaseURL = "http://[::1]:8080" },
-		"a BaseURL is an IPv6 loopback on https":   func(c *config) { c.BaseURL = "https://[::1]" },
-		"scopes are repeated":                      func(c *config) { c.Scopes = []string{"openid", "email", "email"} },
-		"a scope is a URN":                         func(c *config) { c.Scopes = []string{"urn:logto:scope:organizations", "read:things"} },
-		"reserved scopes are omitted but openid":   func(c *config) { c.OmitReservedScopes, c.Scopes = true, []string{"openid"} },
-		"a resource is a URN":                      func(c *config) { c.Resources = []string{"urn:example:api"} },
-		"a resource has a query":                   func(c *config) { c.Resources = []string{"https://api.example.com/?v=1"} },
-		"a lifetime is a second":                   func(c *config) { c.SessionLifetime = time.Second },
-		"a lifetime is 400 days":                   func(c *config) { c.SessionLifetime = 400 * 24 * time.Hour },
-		"a clock skew is five minutes":             func(c *config) { c.ClockSkew = 5 * time.Minute },
-		"AfterSignIn has query and fragment":       func(c *config) { c.AfterSignIn = "/home?tab=1#top" },
-		"AfterSignOut is a path":                   func(c *config) { c.AfterSignOut = "/bye" },
-		"AfterSignOut is another site":             func(c *config) { c.AfterSignOut = "https://www.example.com/bye?x=1" },
-		"AfterSignOut is a loopback":               func(c *config) { c.AfterSignOut = "http://localhost:3000/bye" },
-		"paths have several segments":              func(c *config) { c.Paths.SignIn, c.Paths.Callback = "/auth/enter", "/auth/back" },
-		"all routes are left out":                  func(c *config) { c.Paths = logtogin.Paths{SignIn: "-", SignUp: "-", Callback: "-", SignOut: "-"} },
+		"only what is required is given":          func(c *config) { c.Secrets = nil },
+		"a public client has Secrets":             func(c *config) { c.AppSecret = "" },
+		"a short AppSecret has Secrets beside it": func(c *config) { c.AppSecret = "short" },
+		"a secret has exactly 32 bytes":           func(c *config) { c.Secrets = []string{strings.Repeat("s", 32)} },
+		"an AppSecret has exactly 16 bytes":       func(c *config) { c.AppSecret, c.Secrets = strings.Repeat("a", 16), nil },
+		"a previous AppSecret is beside the new":  func(c *config) { c.PreviousAppSecrets = []string{strings.Repeat("p", 16)} },
+		"a BaseURL has a trailing slash":          func(c *config) { c.BaseURL += "/" },
+		"a BaseURL has a path":                    func(c *config) { c.BaseURL += "/app" },
+		"a BaseURL is localhost":                  func(c *config) { c.BaseURL = "http://localhost" },
+		"a BaseURL is localhost with a port":      func(c *config) { c.BaseURL = "http://localhost:8080" },
+		"a BaseURL is an IPv4 loopback":           func(c *config) { c.BaseURL = "http://127.0.0.1:8080" },
+		"a BaseURL is an IPv6 loopback":           func(c *config) { c.BaseURL = "http://[::1]:8080" },
+		"a BaseURL is an IPv6 loopback on https":  func(c *config) { c.BaseURL = "https://[::1]" },
+		"scopes are repeated":                     func(c *config) { c.Scopes = []string{"openid", "email", "email"} },
+		"a scope is a URN":                        func(c *config) { c.Scopes = []string{"urn:logto:scope:organizations", "read:things"} },
+		"reserved scopes are omitted but openid":  func(c *config) { c.OmitReservedScopes, c.Scopes = true, []string{"openid"} },
+		"a resource is a URN":                     func(c *config) { c.Resources = []string{"urn:example:api"} },
+		"a resource has a query":                  func(c *config) { c.Resources = []string{"https://api.example.com/?v=1"} },
+		"a lifetime is a second":                  func(c *config) { c.SessionLifetime = time.Second },
+		"a lifetime is 400 days":                  func(c *config) { c.SessionLifetime = 400 * 24 * time.Hour },
+		"a clock skew is five minutes":            func(c *config) { c.ClockSkew = 5 * time.Minute },
+		"AfterSignIn has query and fragment":      func(c *config) { c.AfterSignIn = "/home?tab=1#top" },
+		"AfterSignOut is a path":                  func(c *config) { c.AfterSignOut = "/bye" },
+		"AfterSignOut is another site":            func(c *config) { c.AfterSignOut = "https://www.example.com/bye?x=1" },
+		"AfterSignOut is a loopback":              func(c *config) { c.AfterSignOut = "http://localhost:3000/bye" },
+		"paths have several segments":             func(c *config) { c.Paths.SignIn, c.Paths.Callback = "/auth/enter", "/auth/back" },
+		"all routes are left out": func(c *config) {
+			c.Paths = logtogin.Paths{SignIn: "-", SignUp: "-", Callback: "-", SignOut: "-", BackchannelLogout: "-"}
+		},
 		"the callback is the application's own":    func(c *config) { c.Paths.Callback, c.SignInDefaults.RedirectURI = "-", "/my-callback" },
 		"C70: __Host- is on https":                 func(c *config) { c.Cookies.Name = "__Host-x" },
 		"C70: __Host- has the path it must have":   func(c *config) { c.Cookies = logtogin.CookieOptions{Name: "__Host-x", Path: "/"} },
@@ -433,17 +435,17 @@ func everyOption() logtogin.SignInOptions {
 
 func TestLeftOutRoutesAreNotThere(t *testing.T) {
 	t.Parallel()
-	all := []string{"GET /sign-in", "GET /sign-up", "GET /callback", "GET /sign-out", "POST /sign-out"}
+	all := []string{"GET /sign-in", "GET /sign-up", "GET /callback", "GET /sign-out", "POST /sign-out", "POST /backchannel-logout"}
 	for name, test := range map[string]struct {
 		paths logtogin.Paths
 		want  []string
 	}{
 		"by default all are there":  {logtogin.Paths{}, all},
-		"sign-up is left out":       {logtogin.Paths{SignUp: "-"}, []string{"GET /sign-in", "GET /callback", "GET /sign-out", "POST /sign-out"}},
-		"sign-out is left out":      {logtogin.Paths{SignOut: "-"}, []string{"GET /sign-in", "GET /sign-up", "GET /callback"}},
-		"only the callback is left": {logtogin.Paths{SignIn: "-", SignUp: "-", SignOut: "-"}, []string{"GET /callback"}},
-		"others than the defaults": {logtogin.Paths{SignIn: "/a", SignUp: "/b", Callback: "/c", SignOut: "/d/e"}, []string{
-			"GET /a", "GET /b", "GET /c", "GET /d/e", "POST /d/e",
+		"sign-up is left out":       {logtogin.Paths{SignUp: "-", BackchannelLogout: "-"}, []string{"GET /sign-in", "GET /callback", "GET /sign-out", "POST /sign-out"}},
+		"sign-out is left out":      {logtogin.Paths{SignOut: "-"}, []string{"GET /sign-in", "GET /sign-up", "GET /callback", "POST /backchannel-logout"}},
+		"only the callback is left": {logtogin.Paths{SignIn: "-", SignUp: "-", SignOut: "-", BackchannelLogout: "-"}, []string{"GET /callback"}},
+		"others than the defaults": {logtogin.Paths{SignIn: "/a", SignUp: "/b", Callback: "/c", SignOut: "/d/e", BackchannelLogout: "/f"}, []string{
+			"GET /a", "GET /b", "GET /c", "GET /d/e", "POST /d/e", "POST /f",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -710,6 +712,36 @@ func TestNewMakesNoCallAndWorksWhileLogtoIsDown(t *testing.T) {
 	}
 }
 
+// A restart would forget what Logto has said.
+func TestRevocationsInThisProcessAloneAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*logtogin.Config)
+		warns  bool
+	}{
+		"by default":                {func(*logtogin.Config) {}, true},
+		"with a store for sessions": {func(c *logtogin.Config) { c.Store = newServerStore() }, true},
+		"not with a shared state":   {func(c *logtogin.Config) { c.SharedState = newCommonState() }, false},
+		"not without the route":     {func(c *logtogin.Config) { c.Paths.BackchannelLogout = "-" }, false},
+		"not on a loopback host":    {func(c *logtogin.Config) { c.BaseURL = "http://localhost:8080" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &logBuffer{}
+			cfg := goodConfig()
+			cfg.Secrets = []string{strings.Repeat("s", 32)}
+			cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+			test.change(&cfg)
+			if err := registered(t, gin.New(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			if warns := strings.Contains(log.String(), "set SharedState in production"); warns != test.warns {
+				t.Errorf("the log is %q", log)
+			}
+		})
+	}
+}
+
 func TestDerivedSecretsAreWarnedOfWhereOthersCanSeeThem(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -731,7 +763,7 @@ func TestDerivedSecretsAreWarnedOfWhereOthersCanSeeThem(t *testing.T) {
 			t.Parallel()
 			log := &logBuffer{}
 			cfg := goodConfig()
-			cfg.BaseURL, cfg.Secrets = test.baseURL, test.secrets
+			cfg.BaseURL, cfg.Secrets, cfg.Paths.BackchannelLogout = test.baseURL, test.secrets, "-"
 			cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			if err := registered(t, gin.New(), cfg); err != nil {
 				t.Fatal(err)

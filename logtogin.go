@@ -49,9 +49,11 @@ type Auth struct {
 	store    *store
 	origins  *http.CrossOriginProtection
 
-	refresher *refresher
-	verified  *recent.Cache[*verifiedToken]
-	lookups   *cache.Cache[string, *lookup]
+	refresher   *refresher
+	verified    *recent.Cache[*verifiedToken]
+	lookups     *cache.Cache[string, *lookup]
+	shared      *boundedState
+	revocations *revocations
 
 	// outcomes and spent remember attempts by their state: what became of
 	// them, for a short time, and that they were used up, for as long as their
@@ -84,15 +86,19 @@ func New(cfg Config) (*Auth, error) {
 		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
+		shared:    newBoundedState(s),
 	}
 	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
+	if a.revocations, err = newRevocations(s, a.shared); err != nil {
+		return nil, err
+	}
 	if s.base == nil {
 		return a, nil
 	}
 	if err := s.checkSignInReady(); err != nil {
 		return nil, err
 	}
-	if a.store, err = newStore(s); err != nil {
+	if a.store, err = newStore(s, a.shared, a.revocations); err != nil {
 		return nil, err
 	}
 	for _, origin := range append(s.TrustedOrigins, s.base.Scheme+"://"+s.base.Host) {
@@ -136,12 +142,13 @@ func (a *Auth) Ready(ctx context.Context) error {
 // that of the Store is an ErrStoreUnavailable. Close closes neither of them.
 func (a *Auth) Close() error {
 	a.refresher.close()
+	a.revocations.stop()
 	a.keys.current.Close()
 	a.provider.close()
+	err := a.shared.close()
 	if a.store == nil {
-		return nil
+		return err
 	}
-	err := a.store.memory.shared.close()
 	if failure := a.store.sessions.Close(); failure != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrStoreUnavailable, failure))
 	}

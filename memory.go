@@ -36,14 +36,18 @@ type memory struct {
 	now     func() time.Time
 }
 
-func newMemory(s *settings, sealer *seal.Sealer, application string) *memory {
+func newMemory(s *settings, shared *boundedState) (*memory, error) {
+	sealer, err := seal.New(s.secrets, s.purpose("refreshed session"))
+	if err != nil {
+		return nil, err
+	}
 	return &memory{
 		results: cache.New[string, string](maxResults, s.Now),
-		shared:  newBoundedState(s),
+		shared:  shared,
 		sealer:  sealer,
-		prefix:  "logtogin:" + application + ":",
+		prefix:  s.stateKey(""),
 		now:     s.Now,
-	}
+	}, nil
 }
 
 // keyFor begins a key of the shared state. What it is about cannot be read from it.
@@ -169,8 +173,7 @@ func (m *memory) seal(version uint64, next *session) (key, sealed string) {
 	return key, m.sealer.Seal(next.encode(), key)
 }
 
-// end forgets what is remembered of a session that has ended, and tells the other
-// instances.
+// end forgets what is remembered of a session that has ended.
 func (m *memory) end(ctx context.Context, record *session) {
 	newest := m.newestAnywhere(ctx, record)
 	for version := max(record.version, 1) - 1; version < newest.version; version++ {
@@ -178,15 +181,6 @@ func (m *memory) end(ctx context.Context, record *session) {
 		m.results.Delete(key)
 		m.shared.set(ctx, key, "", time.Millisecond)
 	}
-	if lifetime := record.expires.Sub(m.now()); lifetime > 0 {
-		m.shared.set(ctx, m.keyFor(record.id)+":ended", "1", lifetime)
-	}
-}
-
-// hasEnded reports whether another instance has said so.
-func (m *memory) hasEnded(ctx context.Context, id string) bool {
-	_, ended := m.shared.get(ctx, m.keyFor(id)+":ended")
-	return ended
 }
 
 // spend tells the other instances that an attempt has been used up. It reports whether

@@ -64,7 +64,7 @@ func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnsw
 			return nil, context.Cause(c.Request.Context())
 		}
 	}
-	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session.id)) {
+	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session)) {
 		result, _, err := a.withoutAttempt(c, answer)
 		return result, err
 	}

@@ -214,7 +214,7 @@ func sharedInRedis() logtogin.Config {
 func TestTheReadmesSharedState(t *testing.T) {
 	t.Parallel()
 	cfg := sharedInRedis()
-	cfg.Endpoint = "https://example.logto.app"
+	cfg.Endpoint, cfg.Secrets = "https://example.logto.app", []string{strings.Repeat("s", 32)}
 	auth, err := logtogin.New(cfg)
 	if err != nil {
 		t.Fatal(err)

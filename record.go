@@ -39,7 +39,7 @@ type session struct {
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
 	begunAt time.Time
-	// confirmedAt is when Logto last said that the user is still there.
+	// confirmedAt is when Logto was last asked whether the user is still there, and said yes.
 	confirmedAt    time.Time
 	idTokenExpires time.Time
 	authTime       time.Time // when the user authenticated; before 1970 if it is not known
@@ -90,7 +90,7 @@ type accessToken struct {
 // counts as none.
 const (
 	attemptFormat byte = 1
-	sessionFormat byte = 3
+	sessionFormat byte = 4
 )
 
 // maxRecordSeconds bounds times and durations: a time.Duration ends after 292
@@ -129,11 +129,11 @@ func (s *session) encode() []byte {
 	w := recordWriter{sessionFormat}
 	w.string(s.id)
 	w.number(s.version)
-	w.time(s.startedAt)
+	w.milliseconds(s.startedAt)
 	w.time(s.activeAt)
 	w.time(s.expires)
 	w.time(s.begunAt)
-	w.time(s.confirmedAt)
+	w.milliseconds(s.confirmedAt)
 	w.time(s.idTokenExpires)
 	w.time(s.authTime)
 	w.string(s.subject)
@@ -157,11 +157,11 @@ func decodeSession(record []byte) (*session, error) {
 	s := &session{
 		id:             r.string(),
 		version:        r.number(),
-		startedAt:      r.time(),
+		startedAt:      r.milliseconds(),
 		activeAt:       r.time(),
 		expires:        r.time(),
 		begunAt:        r.time(),
-		confirmedAt:    r.time(),
+		confirmedAt:    r.milliseconds(),
 		idTokenExpires: r.time(),
 		authTime:       r.time(),
 		subject:        r.string(),
@@ -193,6 +193,9 @@ func (w *recordWriter) string(s string) {
 
 // time writes seconds; what is before 1970 becomes 1970.
 func (w *recordWriter) time(t time.Time) { w.number(uint64(max(0, t.Unix()))) }
+
+// milliseconds writes a time that is compared with others of this application.
+func (w *recordWriter) milliseconds(t time.Time) { w.number(uint64(max(0, t.UnixMilli()))) }
 
 const (
 	tokenAsIs    = 0
@@ -267,6 +270,15 @@ func (r *recordReader) seconds() int64 {
 }
 
 func (r *recordReader) time() time.Time { return time.Unix(r.seconds(), 0) }
+
+func (r *recordReader) milliseconds() time.Time {
+	n := r.number()
+	if n > maxRecordSeconds*1000 {
+		r.failed = true
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(n))
+}
 
 func (r *recordReader) token() string {
 	switch r.number() {

@@ -167,6 +167,20 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 	return under, true
 }
 
+// inBackground calls f in a goroutine that close waits for. The context outlives the
+// request.
+func (f *refresher) inBackground(call func(context.Context)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.isClosing {
+		return
+	}
+	f.running.Go(func() {
+		defer func() { _ = recover() }() // as in start; nothing depends on it
+		call(f.owner)
+	})
+}
+
 // wait returns the error of the context if that ends first.
 func (under *flight) wait(ctx context.Context) error {
 	select {
@@ -275,7 +289,7 @@ func (a *Auth) hasOthers() bool {
 // store know of.
 func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*session, error) {
 	newest := a.store.memory.newestAnywhere(ctx, record)
-	if a.store.hasEnded(record.id) || a.store.memory.hasEnded(ctx, record.id) {
+	if a.hasEndedAnywhere(ctx, record) {
 		return nil, ErrNotSignedIn
 	}
 	stored, err := a.store.reloadSession(ctx, r, newest)
@@ -288,6 +302,13 @@ func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*s
 	return newest, nil
 }
 
+// hasEndedAnywhere reports whether the session has been ended, here or, as far as that can
+// be known, at another instance until now.
+func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
+	a.revocations.catchUp(ctx)
+	return a.store.hasEnded(record)
+}
+
 // askForTokens makes the next version of a session from an answer of Logto's.
 func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTarget) (*session, error) {
 	if err := a.backingOff(record.id); err != nil {
@@ -295,22 +316,23 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	asked := a.settings.Now()
 	got, err := a.provider.refresh(ctx, record.refreshToken, target)
 	var next *session
 	if err == nil {
-		next, err = a.nextVersion(ctx, record, got, target)
+		next, err = a.nextVersion(ctx, record, got, target, asked)
 	}
 	a.noteOutcome(ctx, record.id, err)
 	return next, err
 }
 
-// nextVersion is the session with what a refresh has yielded. An answer without a
-// refresh token or an ID token leaves those that are there.
-func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, target tokenTarget) (*session, error) {
+// nextVersion is the session with what a refresh has yielded that was begun at that time.
+// An answer without a refresh token or an ID token leaves those that are there.
+func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, target tokenTarget, asked time.Time) (*session, error) {
 	now := a.settings.Now()
 	next := *record
 	next.version++
-	next.confirmedAt, next.activeAt = now, now
+	next.confirmedAt, next.activeAt = asked.Truncate(time.Millisecond), now
 	if got.refreshToken != "" {
 		next.refreshToken = got.refreshToken
 	}
@@ -335,7 +357,7 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, ta
 	}
 	next.accessTokens = append([]accessToken{got.accessTokenFor(target)},
 		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
-			return token.target() == target || !now.Before(token.expires)
+			return token.target() == target || !now.Before(token.expires) || a.hasChanged(record)
 		})...)
 	return &next, nil
 }
@@ -347,7 +369,7 @@ func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session)
 	if err != nil && !errors.Is(err, ErrNotSignedIn) {
 		a.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
 	}
-	if errors.Is(err, ErrNotSignedIn) || a.store.hasEnded(next.id) || a.store.memory.hasEnded(ctx, next.id) {
+	if errors.Is(err, ErrNotSignedIn) || a.hasEndedAnywhere(ctx, next) {
 		if err := a.store.removeRecord(ctx, r, next.entry); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 		}
@@ -377,8 +399,11 @@ func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session)
 	if err := a.store.removeRecord(ctx, r, record.entry); err != nil {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 	}
-	return ErrNotSignedIn
+	return errRefused
 }
+
+// errRefused is the ErrNotSignedIn of a session that Logto does not renew.
+var errRefused = fmt.Errorf("%w: Logto does not renew the session", ErrNotSignedIn)
 
 // backingOff returns the last failure as long as Logto is left alone because of it.
 func (a *Auth) backingOff(id string) error {

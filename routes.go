@@ -13,12 +13,15 @@ import (
 
 // RegisterRoutes adds the routes of Config.Paths to the router:
 //
-//	GET       /sign-in   starts a sign-in; ?return_to= is the path to come back to
-//	GET       /sign-up   the same, with Logto's registration screen first
-//	GET       /callback  where Logto sends the browser back to
-//	GET, POST /sign-out  ends the session, here and at Logto
+//	GET       /sign-in             starts a sign-in; ?return_to= is the path to come back to
+//	GET       /sign-up             the same, with Logto's registration screen first
+//	GET       /callback            where Logto sends the browser back to
+//	GET, POST /sign-out            ends the session, here and at Logto
+//	POST      /backchannel-logout  where Logto tells that a session of its own has ended
 //
-// Their parameters come from the browser, so return_to is the only one.
+// Their parameters come from the browser, so return_to is the only one. The last is for
+// Logto itself and needs no session: a middleware against cross-site requests must let it
+// through.
 //
 // The error is a *ConfigError if something is missing, if the router's path
 // has a parameter, or if a path is taken or lies beside a catch-all. Gin
@@ -45,6 +48,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.serveSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
 		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.serveCallback},
 		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.serveSignOut},
+		{paths.BackchannelLogout, &a.routes.BackchannelLogout, []string{http.MethodPost}, a.serveBackchannelLogout},
 	} {
 		if route.path == "" {
 			continue
@@ -57,7 +61,15 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		*route.own = a.mount + route.path
 	}
 	a.registered = true
+	a.warnOfForgetting()
 	return a.checkDestinations()
+}
+
+// warnOfForgetting tells the operator what a restart would undo.
+func (a *Auth) warnOfForgetting() {
+	if a.routes.BackchannelLogout != "" && a.settings.SharedState == nil && !isLoopback(a.settings.base.Hostname()) {
+		a.settings.Logger.Warn("logtogin: Config.SharedState is empty, so this instance alone knows which sessions Logto and the application have ended, until it restarts; set SharedState in production, or Paths.BackchannelLogout to \"-\"", "base_url", a.settings.BaseURL)
+	}
 }
 
 // mountOf returns the path below which the routes come to lie, if they can do
@@ -226,7 +238,7 @@ func (a *Auth) mayReturnTo(target string) bool {
 		return false
 	}
 	path := strings.TrimRight(pathOf(target), "/")
-	own := []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut}
+	own := []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout}
 	return !slices.ContainsFunc(own, func(route string) bool {
 		return route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path)
 	})

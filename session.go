@@ -75,7 +75,10 @@ func (a *Auth) current(c *gin.Context) (*session, error) {
 	var record *session
 	err := ErrNotSignedIn
 	if a.store != nil {
-		record, err = a.store.loadSession(c.Request)
+		var revoked []*session
+		a.revocations.keepUp(c.Request.Context())
+		record, revoked, err = a.store.loadSession(c.Request)
+		a.clearAway(c, revoked)
 	}
 	if err == nil && a.store.isDue(record) && !c.Writer.Written() {
 		record, err = a.renew(c, record)
@@ -97,7 +100,7 @@ func (a *Auth) kept(c *gin.Context) (found requestSession, ok bool) {
 		return requestSession{}, false
 	}
 	found = kept.(requestSession)
-	if found.err == nil && a.store.hasEnded(found.session.id) {
+	if found.err == nil && a.store.hasEnded(found.session) {
 		return requestSession{err: ErrNotSignedIn}, true
 	}
 	return found, true
@@ -141,13 +144,25 @@ func (a *Auth) staleAt(record *session) time.Time {
 		at = record.confirmedAt.Add(after)
 	}
 	if earliest := record.confirmedAt.Add(minRevalidation); at.Before(earliest) {
-		return earliest
+		at = earliest
+	}
+	if a.settings.RevalidateAfter < 0 {
+		at = record.expires // never
+	}
+	if changed := a.revocations.changedAt(record.subject); changed.After(record.confirmedAt) {
+		at = changed
 	}
 	return at
 }
 
 func (a *Auth) isStale(record *session) bool {
-	return a.settings.RevalidateAfter >= 0 && record.refreshToken != "" && !a.settings.Now().Before(a.staleAt(record))
+	return record.refreshToken != "" && !a.settings.Now().Before(a.staleAt(record))
+}
+
+// hasChanged reports whether Logto has said that something about the user has changed since
+// the session was confirmed.
+func (a *Auth) hasChanged(record *session) bool {
+	return a.revocations.changedAt(record.subject).After(record.confirmedAt)
 }
 
 func (a *Auth) isTooStale(record *session) bool {
@@ -159,7 +174,7 @@ func (a *Auth) isTooStale(record *session) bool {
 func (a *Auth) refreshFor(ctx context.Context, c *gin.Context, record *session, need need) (*session, error) {
 	newest, err := a.refresh(ctx, c.Request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(c, record)
+		a.forget(c, record, err)
 	}
 	if err != nil {
 		return nil, err
@@ -188,15 +203,30 @@ func (a *Auth) adopt(c *gin.Context, record, newest *session) (*session, error) 
 	return &own, nil
 }
 
-// forget makes the request one of a visitor, and the browser forget a session that has
-// ended.
-func (a *Auth) forget(c *gin.Context, record *session) {
+// forget makes the request one of a visitor, and the browser forget a session that Logto
+// has refused. After a sign-out the browser has done so already, or has another session by
+// now, whose cookies have the same names.
+func (a *Auth) forget(c *gin.Context, record *session, reason error) {
 	c.Set(requestKey{a}, requestSession{err: ErrNotSignedIn})
-	if record.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
+	if !errors.Is(reason, errRefused) || record.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
 		return
 	}
 	if err := a.store.remove(c, record.entry); err != nil {
 		a.settings.Logger.ErrorContext(c.Request.Context(), "logtogin: the cookies of a session that has ended could not be deleted", "error", err)
+	}
+}
+
+// clearAway removes sessions that were revoked while the browser was away, and their
+// refresh tokens, which a sign-out at Logto leaves alive.
+func (a *Auth) clearAway(c *gin.Context, revoked []*session) {
+	for _, record := range revoked {
+		ctx := context.WithoutCancel(c.Request.Context())
+		newest := a.store.memory.newestAnywhere(ctx, record)
+		a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", record.subject)
+		if err := a.store.clearAway(c, record); err != nil {
+			a.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
+		}
+		a.refresher.inBackground(func(ctx context.Context) { a.revoke(ctx, []*session{newest}) })
 	}
 }
 

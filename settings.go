@@ -1,6 +1,8 @@
 package logtogin
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -39,6 +41,23 @@ type settings struct {
 	scopes     []string
 	secrets    []string
 	routePaths Paths // "" instead of "-"
+}
+
+// applicationKey tells applications of one host or one shared state apart, by so many
+// bytes.
+func (s *settings) applicationKey(bytes int) string {
+	sum := sha256.Sum256([]byte(s.issuer + "\x00" + s.AppID))
+	return hex.EncodeToString(sum[:bytes])
+}
+
+// stateKey begins a key of the shared state.
+func (s *settings) stateKey(key string) string {
+	return "logtogin:" + s.applicationKey(8) + ":" + key
+}
+
+// purpose binds a key to what it seals, for which application of which Logto.
+func (s *settings) purpose(record string) string {
+	return fmt.Sprintf("logtogin/1 %s %q %q", record, s.issuer, s.AppID)
 }
 
 // check completes cfg by its defaults and finds the mistakes that can be seen
@@ -246,6 +265,9 @@ func (s *settings) checkSecrets() error {
 		}
 		s.secrets = append(s.secrets, secret)
 	}
+	if s.SharedState != nil && len(s.secrets) == 0 {
+		return &ConfigError{"SharedState", "is set, but nothing seals what would be kept there; set Secrets to the same values at all instances"}
+	}
 	return nil
 }
 
@@ -259,6 +281,7 @@ func (s *settings) checkPaths() error {
 		{"Paths.SignUp", s.Paths.SignUp, "/sign-up", &s.routePaths.SignUp},
 		{"Paths.Callback", s.Paths.Callback, "/callback", &s.routePaths.Callback},
 		{"Paths.SignOut", s.Paths.SignOut, "/sign-out", &s.routePaths.SignOut},
+		{"Paths.BackchannelLogout", s.Paths.BackchannelLogout, "/backchannel-logout", &s.routePaths.BackchannelLogout},
 	}
 	taken := map[string]string{}
 	for _, field := range fields {

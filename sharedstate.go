@@ -15,7 +15,8 @@ import (
 // is sealed or says nothing, and its keys are hashes where they name a session.
 //
 // It may forget: then a session is refreshed twice, which Logto forgives for 3
-// seconds, and another instance does not learn of a sign-out. It must not invent. All
+// seconds, and an instance does not learn of a sign-out that it does not know yet. It must
+// not invent. All
 // methods are called concurrently, with a context that ends after half a second, after
 // which nobody waits for them; their errors are logged and otherwise ignored.
 type SharedState interface {
@@ -29,6 +30,16 @@ type SharedState interface {
 	// SetIfAbsent is Set for a key that has no value, and reports whether that
 	// was so. Of several calls at the same moment, one succeeds.
 	SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error)
+
+	// Append adds an entry to the end of a log, which begins with the first one. It is kept
+	// for the lifetime at least.
+	Append(ctx context.Context, log, entry string, lifetime time.Duration) error
+
+	// Read returns the entries of a log that follow a cursor, the oldest first and not more
+	// than limit of them, and the cursor of the last one. The cursor "" is before all
+	// entries. An entry that was appended before the call is not missed, neither by this
+	// call nor by one with the cursor that it returns. A log that does not exist has none.
+	Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error)
 
 	// TryLock takes the lock of this name, if nobody has it, until unlock is
 	// called or the lifetime is over. ok is false if somebody has it; it does not
@@ -81,6 +92,9 @@ type stateValue struct {
 	text   string
 	ok     bool
 	unlock func(context.Context) error
+	// of a log
+	entries []string
+	cursor  string
 }
 
 func (b *boundedState) get(ctx context.Context, key string) (value string, ok bool) {
@@ -104,6 +118,22 @@ func (b *boundedState) setIfAbsent(ctx context.Context, key, value string, lifet
 		return v, err
 	})
 	return set.ok || !works
+}
+
+// append reports whether the entry is in the log.
+func (b *boundedState) append(ctx context.Context, log, entry string, lifetime time.Duration) bool {
+	_, works := b.call(ctx, func(ctx context.Context) (stateValue, error) {
+		return stateValue{}, b.state.Append(ctx, log, entry, lifetime)
+	})
+	return works
+}
+
+func (b *boundedState) read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, works bool) {
+	found, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+		v.entries, v.cursor, err = b.state.Read(ctx, log, cursor, limit)
+		return v, err
+	})
+	return found.entries, found.cursor, works
 }
 
 // lock waits for the lock, but not for long, and not if isNeeded says that what was to
@@ -171,6 +201,13 @@ func (b *boundedState) call(ctx context.Context, f func(context.Context) (stateV
 		b.logger.InfoContext(ctx, "logtogin: the shared state works again")
 	}
 	return answer, true
+}
+
+// isKnownToBeDown reports whether the last call has failed.
+func (b *boundedState) isKnownToBeDown() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.isDown
 }
 
 func (b *boundedState) isPaused() bool {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 type commonState struct {
 	mu        sync.Mutex
 	values    map[string]string
+	logs      map[string][]string
 	locks     map[string]bool
 	calls     int
 	lifetimes map[string]time.Duration
@@ -31,7 +33,7 @@ type commonState struct {
 }
 
 func newCommonState() *commonState {
-	return &commonState{values: map[string]string{}, locks: map[string]bool{}, lifetimes: map[string]time.Duration{}}
+	return &commonState{values: map[string]string{}, locks: map[string]bool{}, logs: map[string][]string{}, lifetimes: map[string]time.Duration{}}
 }
 
 func (s *commonState) set(change func()) {
@@ -72,6 +74,19 @@ func (s *commonState) SetIfAbsent(ctx context.Context, key, value string, lifeti
 		}
 	})
 	return set, err
+}
+
+func (s *commonState) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
+	return s.call(ctx, func() { s.logs[log], s.lifetimes[log] = append(s.logs[log], entry), lifetime })
+}
+
+func (s *commonState) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
+	err = s.call(ctx, func() {
+		seen, _ := strconv.Atoi(cursor)
+		entries = slices.Clone(s.logs[log][seen:min(len(s.logs[log]), seen+limit)])
+		next = strconv.Itoa(seen + len(entries))
+	})
+	return entries, next, err
 }
 
 func (s *commonState) TryLock(ctx context.Context, name string, _ time.Duration) (unlock func(context.Context) error, ok bool, err error) {

@@ -2,11 +2,10 @@ package logtogin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/logtogin/logtogin/internal/anystore"
-	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/seal"
@@ -24,9 +22,6 @@ const (
 	// cookieBudget bounds all our cookies of one browser together: servers and
 	// proxies refuse requests whose header is much longer than 8 KiB.
 	cookieBudget = 8 << 10
-
-	// maxEnded bounds the memory of sessions that were ended.
-	maxEnded = 1 << 20
 
 	// maxOpened bounds the sessions in memory, of about 5 KiB each.
 	maxOpened = 4096
@@ -48,11 +43,8 @@ type store struct {
 	attemptNames [attemptSlots]string
 	options      sessions.Options
 
-	// ended remembers which sessions were ended here, until they would have
-	// ended by themselves: a cookie kept from before is then worth nothing.
-	ended *cache.Cache[string, struct{}]
-
-	memory *memory // of what refreshes have yielded
+	revocations *revocations // a cookie kept from before one is worth nothing
+	memory      *memory      // of what refreshes have yielded
 
 	// opened are sessions by their sealed values. Whether one has ended or expired is
 	// looked at each time.
@@ -61,10 +53,9 @@ type store struct {
 	s *settings
 }
 
-func newStore(s *settings) (*store, error) {
-	sum := sha256.Sum256([]byte(s.issuer + "\x00" + s.AppID))
+func newStore(s *settings, shared *boundedState, revocations *revocations) (*store, error) {
 	st := &store{
-		sessionName: s.Cookies.Name + "_" + hex.EncodeToString(sum[:4]),
+		sessionName: s.Cookies.Name + "_" + s.applicationKey(4),
 		options: sessions.Options{
 			Path:     s.Cookies.Path,
 			Domain:   s.Cookies.Domain,
@@ -72,9 +63,9 @@ func newStore(s *settings) (*store, error) {
 			HttpOnly: true,
 			SameSite: http.SameSiteLaxMode,
 		},
-		ended:  cache.New[string, struct{}](maxEnded, s.Now),
-		opened: recent.New[*session](maxOpened),
-		s:      s,
+		revocations: revocations,
+		opened:      recent.New[*session](maxOpened),
+		s:           s,
 	}
 	for i := range st.attemptNames {
 		st.attemptNames[i] = st.sessionName + "_attempt_" + strconv.Itoa(i)
@@ -85,17 +76,15 @@ func newStore(s *settings) (*store, error) {
 		// A record that was read in the store must not be good as a cookie.
 		place = "session in a store"
 	}
-	if st.sessionSealer, err = seal.New(s.secrets, st.purpose(place)); err != nil {
+	if st.sessionSealer, err = seal.New(s.secrets, s.purpose(place)); err != nil {
 		return nil, err
 	}
-	if st.attemptSealer, err = seal.New(s.secrets, st.purpose("attempt")); err != nil {
+	if st.attemptSealer, err = seal.New(s.secrets, s.purpose("attempt")); err != nil {
 		return nil, err
 	}
-	resultSealer, err := seal.New(s.secrets, st.purpose("refreshed session"))
-	if err != nil {
+	if st.memory, err = newMemory(s, shared); err != nil {
 		return nil, err
 	}
-	st.memory = newMemory(s, resultSealer, hex.EncodeToString(sum[:8]))
 	st.attempts = anystore.InCookies(cookiestore.New(valueKey, maxAttempt), valueKey)
 	if s.Store == nil {
 		st.sessions = anystore.InCookies(cookiestore.New(valueKey, cookieBudget-maxAttempt), valueKey)
@@ -105,27 +94,26 @@ func newStore(s *settings) (*store, error) {
 	return st, nil
 }
 
-// purpose binds a key to what it seals, for which application of which Logto.
-func (st *store) purpose(record string) string {
-	return fmt.Sprintf("logtogin/1 %s %q %q", record, st.s.issuer, st.s.AppID)
-}
-
-// loadSession returns the session of a request. The error is ErrNotSignedIn or
-// ErrStoreUnavailable.
-func (st *store) loadSession(r *http.Request) (*session, error) {
+// loadSession returns the session of a request, and those beside it that were revoked
+// while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable.
+func (st *store) loadSession(r *http.Request) (found *session, revoked []*session, err error) {
 	for entry, err := range st.sessions.Each(r.Context(), r, st.sessionName) {
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, revoked, unreadable(err)
 		}
-		if found, ok := st.openSession(entry); ok {
-			return found, nil
+		found, ok := st.openSession(entry)
+		if ok {
+			return found, revoked, nil
+		}
+		if found != nil && st.revocations.isNewsFor(found) {
+			revoked = append(revoked, found)
 		}
 	}
-	return nil, ErrNotSignedIn
+	return nil, revoked, ErrNotSignedIn
 }
 
-// openSession returns a session that can be used.
-func (st *store) openSession(entry *anystore.Entry) (*session, bool) {
+// openSession returns a session. ok says that it can be used.
+func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 	digest := recent.DigestOf(entry.Value)
 	opened, ok := st.opened.Get(digest)
 	if !ok {
@@ -140,9 +128,9 @@ func (st *store) openSession(entry *anystore.Entry) (*session, bool) {
 	if entry.ID() != "" && entry.ID() != opened.id {
 		return nil, false
 	}
-	found := *opened
-	found.entry = entry
-	return &found, !st.isOver(&found)
+	own := *opened
+	own.entry = entry
+	return &own, !st.isOver(&own)
 }
 
 // decrypt is the costly part of openSession, which is the same for the same value.
@@ -168,7 +156,7 @@ func (st *store) isOver(record *session) bool {
 		// The lifetime may have been shortened since.
 		!now.Before(record.startedAt.Add(st.s.SessionLifetime)) ||
 		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout) ||
-		st.hasEnded(record.id)
+		st.hasEnded(record)
 }
 
 // isDue reports whether the session should be written although nothing in it
@@ -243,14 +231,17 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 // must not have been started. Access tokens that find no room are left out. The error
 // is ErrNotSignedIn if it has ended meanwhile.
 func (st *store) writeSession(c *gin.Context, record *session) (*session, error) {
-	ctx := c.Request.Context()
-	written, err := st.update(ctx, c.Request, c.Writer.Header(), record)
+	ctx, header := c.Request.Context(), c.Writer.Header()
+	before := slices.Clone(header["Set-Cookie"])
+	written, err := st.update(ctx, c.Request, header, record)
 	if err != nil {
 		return nil, err
 	}
-	// A sign-out that came in between must not have been in vain.
-	if st.hasEnded(record.id) {
-		return nil, errors.Join(ErrNotSignedIn, st.remove(c, record.entry))
+	// A sign-out that came in between must not have been in vain. What the browser has is
+	// left alone: if another user has signed in, it is that session's by now.
+	if st.hasEnded(record) {
+		header["Set-Cookie"] = before
+		return nil, errors.Join(ErrNotSignedIn, st.removeRecord(context.WithoutCancel(ctx), c.Request, record.entry))
 	}
 	forbidStoring(c)
 	st.keepWithinBudget(c)
@@ -276,7 +267,7 @@ func (st *store) update(ctx context.Context, r *http.Request, header http.Header
 	for {
 		sealed := st.sessionSealer.Seal(written.encode(), st.sessionName)
 		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
-			func() bool { return st.hasEnded(record.id) })
+			func() bool { return st.hasEnded(record) })
 		smaller, ok := written.withoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			return &written, unwritable(err)
@@ -366,18 +357,31 @@ func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anyst
 	return st.sessions.Delete(ctx, r, http.Header{}, entry, st.attributes(time.Time{}))
 }
 
-// end makes every copy of the session's cookie worthless.
+// end makes every copy of the session's cookie worthless. Where a record is deleted that
+// all instances would have to read, they need not be told.
 func (st *store) end(ctx context.Context, record *session) {
-	if st.ended.Put(record.id, struct{}{}, record.expires) {
-		st.s.Logger.Warn("logtogin: the memory of ended sessions is full; one that had not expired was dropped", "limit", maxEnded)
+	made := revocation{kind: revokeSession, name: record.id, expires: record.expires}
+	if st.sessions.Remembers() {
+		st.revocations.apply(made)
+	} else {
+		st.revocations.record(ctx, made)
 	}
 	st.memory.end(ctx, record)
 }
 
-func (st *store) hasEnded(id string) bool {
-	_, ended := st.ended.Get(id)
-	return ended
+// clearAway removes a session that was revoked while the browser was away.
+func (st *store) clearAway(c *gin.Context, record *session) error {
+	ctx := context.WithoutCancel(c.Request.Context())
+	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})
+	st.memory.end(ctx, record)
+	if c.Writer.Written() {
+		return st.removeRecord(ctx, c.Request, record.entry)
+	}
+	return st.remove(c, record.entry)
 }
+
+// hasEnded reports whether a session has been ended before its time.
+func (st *store) hasEnded(record *session) bool { return st.revocations.hasEnded(record) }
 
 // attributes are those of a cookie that lives until then.
 func (st *store) attributes(expires time.Time) sessions.Options {

@@ -1,10 +1,10 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,58 +39,72 @@ func (s *subject) claim(name string) ([]string, error) {
 	return list, nil
 }
 
-// lookup is the user info of a session, which may be under way. info and err may be read
-// once done is closed.
+// lookup is the user info of a session, which may be under way. The rest may be read once
+// done is closed.
 type lookup struct {
-	done chan struct{}
-	info *UserInfo
-	err  error
+	done  chan struct{}
+	info  *UserInfo
+	err   error
+	asked time.Time
+	// staleAt is when the session had to be confirmed again, as of then.
+	staleAt time.Time
 }
 
-// lookUp returns the user info, which is asked for once between two refreshes of the
-// session. A failure says nothing about the user's rights.
+// lookUp returns the user info, which is asked for once in the time for which the claims of
+// a session are good, and again after a webhook has told of a change. A failure says nothing
+// about the user's rights.
 func (a *Auth) lookUp(c *gin.Context, record *session) (*UserInfo, error) {
+	ctx := c.Request.Context()
 	for {
 		mine := &lookup{done: make(chan struct{})}
-		key := lookupKey(record)
-		its, found := a.lookups.GetOrPut(key, mine, a.lookupEnds(record))
+		its, found := a.lookups.GetOrPut(record.id, mine, record.expires)
 		if !found {
-			a.runLookup(c, mine, key)
+			a.runLookup(c, mine, record.id)
 			return mine.info, mine.err
 		}
 		select {
 		case <-its.done:
-		case <-c.Request.Context().Done():
-			return nil, c.Request.Context().Err()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
-		if its.err == nil || c.Request.Context().Err() != nil {
-			return its.info, its.err
-		}
-		if isFinal := errors.Is(its.err, ErrProviderUnavailable) || StatusCode(its.err) == http.StatusUnauthorized; isFinal {
+		switch {
+		case its.err == nil && a.isCurrent(its, record):
+			return its.info, nil
+		case its.err != nil && (errors.Is(its.err, ErrProviderUnavailable) || StatusCode(its.err) == http.StatusUnauthorized):
 			return nil, its.err
+		case its.err == nil:
+			a.lookups.Delete(record.id)
 		}
-		// The client of the request that had asked has gone.
+		// It is outdated, or the client of the request that had asked has gone.
 	}
 }
 
-func (a *Auth) runLookup(c *gin.Context, mine *lookup, key string) {
+// isCurrent reports whether what was looked up is as good as the session. If that goes on
+// although it should have been confirmed, because Logto is down, so does the lookup.
+func (a *Auth) isCurrent(its *lookup, record *session) bool {
+	return !a.revocations.changedAt(record.subject).After(its.asked) &&
+		(a.settings.Now().Before(its.staleAt) || a.isStale(record))
+}
+
+func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 	defer close(mine.done)
 	defer func() {
-		if mine.err != nil || mine.info == nil {
-			a.lookups.Delete(key)
+		if mine.err != nil {
+			a.lookups.Delete(id)
 		}
 	}()
 	mine.err = errLookup // if it panics
+	mine.asked = a.settings.Now()
 	info, err := a.UserInfo(c)
 	ctx := c.Request.Context()
 	switch {
 	case err == nil:
 		mine.info, mine.err = info, nil
 		if record, err := a.current(c); err == nil { // it may have been refreshed
-			a.lookups.Put(lookupKey(record), mine, a.lookupEnds(record))
+			mine.staleAt = a.staleAt(record)
 		}
 	case ctx.Err() != nil:
-		mine.err = ctx.Err()
+		mine.err = context.Cause(ctx)
 	case StatusCode(err) == http.StatusUnauthorized, errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		mine.err = err
 	default:
@@ -99,15 +113,3 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, key string) {
 }
 
 var errLookup = fmt.Errorf("%w: user info", ErrProviderUnavailable)
-
-// lookupKey changes with every refresh.
-func lookupKey(record *session) string {
-	return record.id + " " + strconv.FormatInt(record.confirmedAt.Unix(), 10)
-}
-
-func (a *Auth) lookupEnds(record *session) time.Time {
-	if a.settings.RevalidateAfter < 0 || record.refreshToken == "" {
-		return record.expires
-	}
-	return a.staleAt(record).Add(a.settings.MaxStale + time.Hour)
-}

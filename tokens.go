@@ -113,7 +113,7 @@ func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) 
 func (a *Auth) needOf(target tokenTarget) need {
 	return need{target, func(record *session) bool {
 		found, ok := record.accessToken(target)
-		return ok && a.settings.Now().Before(found.renewAt)
+		return ok && a.settings.Now().Before(found.renewAt) && !a.hasChanged(record)
 	}}
 }
 
@@ -138,7 +138,7 @@ func (a *Auth) ClearAccessTokens(c *gin.Context) error {
 	}
 	cleared, err := a.clear(c.Request.Context(), c.Request, record)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(c, record)
+		a.forget(c, record, err)
 	}
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
 		err = a.endRefused(context.WithoutCancel(c.Request.Context()), c.Request, record)
-		a.forget(c, record)
+		a.forget(c, record, err)
 	}
 	if err != nil {
 		return nil, err

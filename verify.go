@@ -244,6 +244,67 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 	return claims, nil
 }
 
+// backchannelEvent is the member of "events" that makes a token a logout token.
+const backchannelEvent = "http://schemas.openid.net/event/backchannel-logout"
+
+// logoutToken is what a logout token that was verified says.
+type logoutToken struct {
+	id        string // jti
+	subject   string // sub, or "" if there is a sid
+	sessionID string // sid, or "" if there is a sub
+	issuedAt  time.Time
+}
+
+// verifyLogoutToken makes the checks of OpenID Connect Back-Channel Logout 1.0, section
+// 2.6, but for that of its having come before. "exp" need not be there, because Logto 1.41
+// and older sends none; "iat" must be recent in any case.
+func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID string, now time.Time, skew time.Duration) (*logoutToken, error) {
+	verified, err := verifySignature(ctx, keys, token, unknownKeyCooldown)
+	if err != nil {
+		return nil, err
+	}
+	typ, hasType, isText := optionalString(&verified.header, "typ")
+	if !isText || (hasType && strings.TrimPrefix(strings.ToLower(typ), "application/") != "logout+jwt") {
+		return nil, tokenError("typ is not logout+jwt")
+	}
+	set, err := parseObject(verified.payload)
+	if err != nil {
+		return nil, tokenError("the claims are %v", err)
+	}
+	audience, hasAudience := audienceOf(&set)
+	issuedAt, hasIssuedAt := secondsOf(&set, "iat")
+	expiry, hasExpiry := secondsOf(&set, "exp")
+	found := &logoutToken{id: text(&set, "jti"), subject: text(&set, "sub"), sessionID: text(&set, "sid"), issuedAt: issuedAt}
+	switch {
+	case text(&set, "iss") != issuer:
+		return nil, tokenError("iss is not %s", issuer)
+	case appID == "" || !hasAudience || !slices.Contains(audience, appID):
+		return nil, tokenError("aud is not this application")
+	case !hasIssuedAt || issuedAt.After(now.Add(skew)) || issuedAt.Before(now.Add(-logoutTokenAge-skew)):
+		return nil, tokenError("iat is missing, in the future, or long past")
+	case set.Has("exp") && (!hasExpiry || !now.Before(expiry.Add(skew))):
+		return nil, tokenError("exp is past")
+	case !hasLogoutEvent(&set):
+		return nil, tokenError("events does not say that it is a logout")
+	case found.subject == "" && found.sessionID == "", set.Has("sub") && found.subject == "", set.Has("sid") && found.sessionID == "":
+		return nil, tokenError("sub and sid are missing or empty")
+	case set.Has("nonce"):
+		return nil, tokenError("it has a nonce, as ID tokens have")
+	case found.id == "":
+		return nil, tokenError("jti is missing")
+	}
+	return found, nil
+}
+
+func hasLogoutEvent(set *jsonObject) bool {
+	events, err := parseObject(set.members["events"])
+	if err != nil {
+		return false
+	}
+	_, err = parseObject(events.members[backchannelEvent])
+	return err == nil
+}
+
 // optionalString reads a claim that may be absent; ok is false if it is there
 // but not a string.
 func optionalString(set *jsonObject, name string) (value string, present, ok bool) {

@@ -7,14 +7,18 @@
 //		SharedState: redisstate.New(client),
 //	})
 //
-// It needs Redis 2.6.12 or newer, or one of its relatives, and little of it: what it
-// keeps are sealed sessions of a few kilobytes, most of them for ten minutes. If Redis
-// forgets them or is down, the application goes on.
+// It needs Redis 6.2 or newer, or one of its relatives, and little of it: what it keeps are
+// sealed sessions of a few kilobytes, most of them for ten minutes, and of each session that
+// was ended a line, for as long as sessions last. If Redis is down, the application goes
+// on. If it forgets, instances that start afterwards do not know which sessions were ended:
+// let it keep its data on disk.
 package redisstate
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -60,6 +64,45 @@ func (s *State) Set(ctx context.Context, key, value string, lifetime time.Durati
 // SetIfAbsent implements logtogin.SharedState.
 func (s *State) SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error) {
 	return s.client.SetNX(ctx, key, value, atLeastAMillisecond(lifetime)).Result()
+}
+
+// logMargin is how much longer an entry of a log is kept than it must, because it gets its
+// time from Redis and the lifetime is counted by the application's clock.
+const logMargin = time.Hour
+
+// Append implements logtogin.SharedState. A log is a stream; the cursor is the ID of an
+// entry.
+func (s *State) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
+	lifetime = max(lifetime, 0) + logMargin
+	_, err := s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.XAdd(ctx, &redis.XAddArgs{
+			Stream: log, Values: []string{logField, entry},
+			MinID: strconv.FormatInt(time.Now().Add(-lifetime).UnixMilli(), 10), Approx: true,
+		})
+		pipe.PExpire(ctx, log, lifetime)
+		return nil
+	})
+	return err
+}
+
+const logField = "entry"
+
+// Read implements logtogin.SharedState.
+func (s *State) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
+	streams, err := s.client.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{log, cmp.Or(cursor, "0")}, Count: int64(limit), Block: -1, // without waiting
+	}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, cursor, err
+	}
+	next = cursor
+	for _, stream := range streams {
+		for _, message := range stream.Messages {
+			entry, _ := message.Values[logField].(string)
+			entries, next = append(entries, entry), message.ID
+		}
+	}
+	return entries, next, nil
 }
 
 // TryLock implements logtogin.SharedState.

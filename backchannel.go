@@ -1,0 +1,89 @@
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Back-channel logout: Logto tells that a session of its own has ended (OpenID Connect
+// Back-Channel Logout 1.0).
+
+const (
+	// backchannelTimeout is less than the 2.5 s for which Logto waits.
+	backchannelTimeout = 2 * time.Second
+
+	// maxLogoutRequest bounds the form that a logout token comes in.
+	maxLogoutRequest = maxToken + 4<<10
+
+	// logoutTokenAge is how old a logout token may be. Logto sends it at once and once.
+	logoutTokenAge = 5 * time.Minute
+
+	// logoutTokenMemory is longer than any logout token is accepted.
+	logoutTokenMemory = logoutTokenAge + 2*maxClockSkew + time.Minute
+)
+
+// serveBackchannelLogout answers 200 if the sessions have ended, here and for the other
+// instances, 400 if the request is no good, and 503 if that cannot be told or done now.
+func (a *Auth) serveBackchannelLogout(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), backchannelTimeout)
+	defer cancel()
+	err := a.logOut(ctx, c)
+	c.Header("Cache-Control", "no-store")
+	if err == nil {
+		c.AbortWithStatus(http.StatusOK)
+		return
+	}
+	status := http.StatusBadRequest
+	if errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrStoreUnavailable) {
+		status = http.StatusServiceUnavailable
+	}
+	a.logError(c, status, err)
+	c.AbortWithStatusJSON(status, gin.H{"error": "invalid_request", "error_description": adviceFor(err)})
+}
+
+func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
+	raw, err := logoutTokenIn(c)
+	if err != nil {
+		return err
+	}
+	token, err := verifyLogoutToken(ctx, a.keys, raw, a.settings.issuer, a.settings.AppID, a.settings.Now(), a.settings.ClockSkew)
+	if err != nil {
+		return err
+	}
+	// What the others have done with it is in their log.
+	if !a.revocations.catchUp(ctx) {
+		return errStateUnavailable
+	}
+	if a.revocations.isSpent(token.id) {
+		return tokenError("jti has been used")
+	}
+	made := revocation{kind: loggedOutUser, name: token.subject, at: token.issuedAt, tokenID: token.id}
+	if token.sessionID != "" {
+		made.kind, made.name, made.subject = loggedOutLogtoSession, token.sessionID, token.subject
+	}
+	return a.record(ctx, made)
+}
+
+// logoutTokenIn reads the form of section 2.5.
+func logoutTokenIn(c *gin.Context) (string, error) {
+	media, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return "", tokenError("the request is no form")
+	}
+	body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxLogoutRequest+1))
+	if err != nil || len(body) > maxLogoutRequest {
+		return "", tokenError("the form cannot be read or is too long")
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || len(form["logout_token"]) != 1 {
+		return "", tokenError("the form has not exactly one logout_token")
+	}
+	return form.Get("logout_token"), nil
+}

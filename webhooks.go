@@ -1,0 +1,193 @@
+package logtogin
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Logto's webhooks, which are the only way in which it tells that a user was suspended,
+// deleted or changed. See https://docs.logto.io/developers/webhooks.
+
+const (
+	webhookSignature = "logto-signature-sha-256"
+	maxWebhook       = 1 << 20
+)
+
+// WebhookEvent is what Logto tells. Which members it has beside these depends on the event;
+// Get and Has know them.
+type WebhookEvent struct {
+	jsonObject
+
+	// Event is its name, for example "User.Data.Updated" or "PostSignIn".
+	Event string
+	// HookID is that of the webhook in the Logto Console.
+	HookID string
+	// CreatedAt is when it happened, by Logto's clock.
+	CreatedAt time.Time
+	// UserIDs are the users that it is about: usually one, and none in events about
+	// anything else.
+	UserIDs []string
+	// OrganizationID is the organization that it is about, if there is one.
+	OrganizationID string
+	// IsSuspended says, of User.SuspensionStatus.Updated, that the user is suspended now.
+	IsSuspended bool
+}
+
+// WebhookHandler receives Logto's webhooks at a route of the application's:
+//
+//	router.POST("/webhooks/logto", auth.WebhookHandler(signingKey))
+//
+// The signing key is shown in the Logto Console; several are for replacing one, all are
+// good. What their signature does not cover is refused.
+//
+//   - User.Deleted, and User.SuspensionStatus.Updated for a user who is suspended now, end
+//     all sessions of the user that began until then, and refuse older access tokens. A body
+//     that is old or comes again therefore does no harm.
+//   - User.Data.Updated and Organization.Membership.Updated make the user's sessions ask
+//     Logto before the next guarded request goes on, so that new roles and organizations
+//     apply at once, and drop the access tokens in them.
+//
+// All events, these included, are then given to Config.OnWebhook. How far what was learnt
+// reaches, RevokeUser says.
+//
+// The answer is 200; 401 for a wrong signature; 400 for a body that is none of Logto's; 503
+// if the other instances cannot be told, with which OnWebhook is not called; 500 if
+// OnWebhook returns an error. Logto does not send an event again after any of them. A
+// middleware against cross-site requests must let the route through.
+//
+// WebhookHandler panics without a key, or if one is empty, with which anybody could sign.
+func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
+	if len(signingKeys) == 0 || slices.Contains(signingKeys, "") {
+		panic("logtogin: WebhookHandler needs the signing key that the Logto Console shows for the webhook")
+	}
+	signingKeys = slices.Clone(signingKeys)
+	return func(c *gin.Context) {
+		c.Header("Cache-Control", "no-store")
+		event, err := readWebhook(c.Request, signingKeys)
+		if err == nil {
+			err = a.heed(c, event)
+		}
+		if err == nil && a.settings.OnWebhook != nil {
+			err = a.settings.OnWebhook(c, event)
+		}
+		if err == nil {
+			if !c.Writer.Written() {
+				c.AbortWithStatus(http.StatusOK)
+			}
+			return
+		}
+		status := StatusCode(err)
+		if errors.Is(err, errWebhookSignature) {
+			status = http.StatusUnauthorized
+		}
+		a.logError(c, status, err)
+		c.AbortWithStatus(status)
+	}
+}
+
+var errWebhookSignature = tokenError("the webhook is not signed by one of the keys")
+
+// readWebhook returns the event of a request that one of the keys has signed.
+func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
+	if err != nil || len(body) > maxWebhook {
+		return nil, tokenError("the webhook cannot be read or is too long")
+	}
+	given, err := hex.DecodeString(r.Header.Get(webhookSignature))
+	if err != nil || len(r.Header.Values(webhookSignature)) != 1 || !isSignedByOneOf(signingKeys, body, given) {
+		return nil, errWebhookSignature
+	}
+	set, err := parseObject(body)
+	if err != nil {
+		return nil, tokenError("the webhook is %v", err)
+	}
+	event := &WebhookEvent{
+		jsonObject: set, Event: text(&set, "event"), HookID: text(&set, "hookId"), OrganizationID: text(&set, "organizationId"),
+	}
+	event.CreatedAt, err = time.Parse(time.RFC3339, text(&set, "createdAt"))
+	if err != nil || event.Event == "" {
+		return nil, tokenError("the webhook has no event or no createdAt")
+	}
+	event.readSubjects()
+	return event, nil
+}
+
+// isSignedByOneOf takes the same time whatever the signature is.
+func isSignedByOneOf(signingKeys []string, body, given []byte) (isSigned bool) {
+	for _, key := range signingKeys {
+		mac := hmac.New(sha256.New, []byte(key))
+		mac.Write(body)
+		isSigned = hmac.Equal(mac.Sum(nil), given) || isSigned
+	}
+	return isSigned
+}
+
+// readSubjects finds out who the event is about, which different events tell differently.
+func (event *WebhookEvent) readSubjects() {
+	add := func(id string) {
+		if id != "" && !slices.Contains(event.UserIDs, id) {
+			event.UserIDs = append(event.UserIDs, id)
+		}
+	}
+	add(text(&event.jsonObject, "userId"))
+	if params, err := parseObject(event.members["params"]); err == nil {
+		add(text(&params, "userId"))
+	}
+	if data, err := parseObject(event.members["data"]); err == nil {
+		if isAboutAUser(event.Event) {
+			add(text(&data, "id"))
+		}
+		event.IsSuspended = flag(&data, "isSuspended")
+	}
+	for _, name := range []string{"addedUserIds", "removedUserIds"} {
+		ids, _ := texts(&event.jsonObject, name)
+		for _, id := range ids {
+			add(id)
+		}
+	}
+}
+
+func isAboutAUser(event string) bool {
+	switch event {
+	case "User.Created", "User.Deleted", "User.Data.Updated", "User.SuspensionStatus.Updated":
+		return true
+	}
+	return false
+}
+
+// heed does what an event means for sessions and tokens.
+func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
+	made := revocation{at: event.CreatedAt}
+	switch event.Event {
+	case "User.Deleted":
+		made.kind = removedUser
+	case "User.SuspensionStatus.Updated":
+		if !event.IsSuspended {
+			return nil
+		}
+		made.kind = removedUser
+	case "User.Data.Updated", "Organization.Membership.Updated":
+		// By our own clock, as everything that it is compared with.
+		made.kind, made.at = changedUser, a.settings.Now()
+	default:
+		return nil
+	}
+	// Logto's clock may go before ours, but no event ends the sign-ins of tomorrow.
+	if latest := a.settings.Now().Add(a.settings.ClockSkew); made.at.After(latest) {
+		made.at = latest
+	}
+	for _, made.name = range event.UserIDs {
+		if err := a.record(c.Request.Context(), made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
