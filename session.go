@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/anystore"
 )
 
 // The session of a request, which is read once, and what it tells without a
@@ -205,9 +207,10 @@ func (a *Auth) adopt(c *gin.Context, record, newest *session) (*session, error) 
 
 // forget makes the request one of a visitor, and the browser forget a session that Logto
 // has refused. After a sign-out the browser has done so already, or has another session by
-// now, whose cookies have the same names.
+// now, whose cookies have the same names and must stay as they are.
 func (a *Auth) forget(c *gin.Context, record *session, reason error) {
 	c.Set(requestKey{a}, requestSession{err: ErrNotSignedIn})
+	anystore.TakeBack(c.Writer.Header(), a.store.sessionName)
 	if !errors.Is(reason, errRefused) || record.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
 		return
 	}

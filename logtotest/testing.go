@@ -48,15 +48,27 @@ func (s *Server) userForTest(given User) User {
 
 // AccessToken makes a JWT access token of a user for an API resource, with
 // exactly these scopes, for tests of an API. It goes by the server's keys and
-// clock; neither the user nor the resource need to be known to the server.
+// clock; neither the user nor the resource need to be known to the server. A user
+// without an ID is one that the server knows or gets to know by the username, as in
+// SignIn.
 func (s *Server) AccessToken(user User, resource string, scopes ...string) string {
-	return s.mustSign(s.AppID(), user.ID, audience{resource: resource}, scopes)
+	return s.mustSign(s.AppID(), s.subjectOf(user), audience{resource: resource}, scopes)
 }
 
 // OrganizationToken is AccessToken for an organization, or, if resource is not
 // empty, for an API resource within it.
 func (s *Server) OrganizationToken(user User, organizationID, resource string, scopes ...string) string {
-	return s.mustSign(s.AppID(), user.ID, audience{resource: resource, organizationID: organizationID}, scopes)
+	return s.mustSign(s.AppID(), s.subjectOf(user), audience{resource: resource, organizationID: organizationID}, scopes)
+}
+
+func (s *Server) subjectOf(user User) string {
+	switch {
+	case user.ID != "":
+		return user.ID
+	case user.Username == "":
+		panic("logtotest: the user of a token has neither an ID nor a username")
+	}
+	return s.userForTest(user).ID
 }
 
 // MachineToken is AccessToken for a machine-to-machine application.
