@@ -25,6 +25,7 @@ type commonState struct {
 	logs      map[string][]string
 	locks     map[string]bool
 	calls     int
+	readings  int // of logs
 	lifetimes map[string]time.Duration
 
 	down   error         // what every call answers
@@ -82,6 +83,7 @@ func (s *commonState) Append(ctx context.Context, log, entry string, lifetime ti
 
 func (s *commonState) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
 	err = s.call(ctx, func() {
+		s.readings++
 		seen, _ := strconv.Atoi(cursor)
 		entries = slices.Clone(s.logs[log][seen:min(len(s.logs[log]), seen+limit)])
 		next = strconv.Itoa(seen + len(entries))

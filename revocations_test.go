@@ -1,0 +1,475 @@
+package logtogin_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// two are two instances of an application that Logto tells of sign-outs.
+func two(t *testing.T, logto *logtotest.Server, change func(*logtogin.Config)) [2]*application {
+	t.Helper()
+	var apps [2]*application
+	for i := range apps {
+		apps[i] = told(t, logto, func(cfg *logtogin.Config) {
+			change(cfg)
+			if i > 0 {
+				cfg.BaseURL = apps[0].url
+			}
+		})
+		apps[i].router.GET("/api", apps[i].auth.Bearer(ordersAPI), func(*gin.Context) {})
+	}
+	return apps
+}
+
+// What one instance learns the others know after a second at the latest, and ask for it
+// once in half a second at most.
+func TestInstancesLearnOfRevocationsWithinASecond(t *testing.T) {
+	t.Parallel()
+	for name, revoke := range map[string]func(app *application, logto *logtotest.Server, b *browser){
+		"a logout token": func(app *application, logto *logtotest.Server, _ *browser) {
+			if answer := app.logoutToken(tokenFor(app.t, logto, aliceID, "")); answer.status != http.StatusOK {
+				app.t.Errorf("%d %s", answer.status, answer.body)
+			}
+		},
+		"a user is revoked": func(app *application, _ *logtotest.Server, _ *browser) {
+			if err := app.auth.RevokeUser(app.t.Context(), aliceID); err != nil {
+				app.t.Error(err)
+			}
+		},
+		"a webhook": func(app *application, logto *logtotest.Server, _ *browser) {
+			logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key"})
+			logto.SuspendUser(aliceID, true)
+		},
+		"a sign-out with a copy of the cookie": func(app *application, _ *logtotest.Server, b *browser) {
+			send(app.t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWaysShared(t, func(t *testing.T, logto *logtotest.Server, now *clock, state *commonState, apps [2]*application) {
+				apps[1].router.POST("/webhook", apps[1].auth.WebhookHandler("key"))
+				b := newBrowser(t)
+				b.signIn(apps[0].url+"/profile", alice())
+				cookies := b.ours(apps[0])
+				if !signedInWith(t, apps[0], cookies...) || !signedInWith(t, apps[1], cookies...) {
+					t.Fatal("not signed in")
+				}
+				now.advance(time.Second)
+				revoke(apps[1], logto, b)
+				if signedInWith(t, apps[1], cookies...) {
+					t.Error("where it was revoked it goes on")
+				}
+				now.advance(time.Second)
+				if signedInWith(t, apps[0], cookies...) {
+					t.Error("at the other instance it goes on")
+				}
+				before := state.reads()
+				for range 20 {
+					signedInWith(t, apps[0], cookies...)
+				}
+				if reads := state.reads() - before; reads > 0 {
+					t.Errorf("%d reads in no time", reads)
+				}
+			})
+		})
+	}
+}
+
+// bothWaysShared is bothWays for two instances with a shared state.
+func bothWaysShared(t *testing.T, test func(t *testing.T, logto *logtotest.Server, now *clock, state *commonState, apps [2]*application)) {
+	t.Helper()
+	for name, store := range map[string]func() *serverStore{"in cookies": nil, "in a store": newServerStore} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			state := newCommonState()
+			var shared *serverStore
+			if store != nil {
+				shared = store()
+			}
+			test(t, logto, now, state, two(t, logto, func(cfg *logtogin.Config) {
+				change(cfg)
+				cfg.SharedState = state
+				if shared != nil {
+					cfg.Store = shared
+				}
+			}))
+		})
+	}
+}
+
+func (s *commonState) reads() (count int) {
+	s.set(func() { count = s.readings })
+	return count
+}
+
+// What an instance learns at its start: everything that is still in force.
+func TestAnInstanceThatStartsLearnsWhatWasRevokedBefore(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	shared := func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state }
+	app := told(t, logto, shared)
+	b, out := newBrowser(t), newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	out.signIn(app.url+"/profile", alice())
+	cookies, signedOut := b.ours(app), out.ours(app)
+	token := logto.AccessToken(alice(), ordersAPI)
+	out.get(app.url + "/sign-out")
+	now.advance(time.Second)
+	for range 2500 { // more than are read at a time
+		if err := app.auth.RevokeUser(t.Context(), "somebody else"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	logout := tokenFor(t, logto, aliceID, "")
+	if answer := app.logoutToken(logout); answer.status != http.StatusOK {
+		t.Fatal(answer.status)
+	}
+	now.advance(time.Minute)
+	restarted := told(t, logto, func(cfg *logtogin.Config) { shared(cfg); cfg.BaseURL = app.url })
+	restarted.router.GET("/api", restarted.auth.Bearer(ordersAPI), func(*gin.Context) {})
+	if signedInWith(t, restarted, cookies...) || signedInWith(t, restarted, signedOut...) {
+		t.Error("a session is back")
+	}
+	if page := send(t, http.MethodGet, restarted.url+"/api", nil, http.Header{"Authorization": {"Bearer " + token}}); page.status != http.StatusUnauthorized {
+		t.Errorf("a token is back: %d", page.status)
+	}
+	if answer := restarted.logoutToken(logout); answer.status != http.StatusBadRequest {
+		t.Errorf("a logout token works again: %d", answer.status)
+	}
+}
+
+// C84: a logout token that could not be recorded is not answered 200, and works when it
+// comes again. Guards go on by what they know, and catch up.
+func TestASharedStateThatIsDownIsNoSecret(t *testing.T) {
+	t.Parallel()
+	bothWaysShared(t, func(t *testing.T, logto *logtotest.Server, now *clock, state *commonState, apps [2]*application) {
+		b := newBrowser(t)
+		b.signIn(apps[0].url+"/profile", alice())
+		cookies := b.ours(apps[0])
+		if !signedInWith(t, apps[1], cookies...) {
+			t.Fatal("not signed in")
+		}
+		now.advance(time.Second)
+		token := tokenFor(t, logto, aliceID, "")
+		state.set(func() { state.down = errors.New("down") })
+		if answer := apps[0].logoutToken(token); answer.status != http.StatusServiceUnavailable {
+			t.Errorf("%d %s", answer.status, answer.body)
+		}
+		if err := apps[0].auth.RevokeUser(t.Context(), "somebody"); !errors.Is(err, logtogin.ErrStoreUnavailable) {
+			t.Error(err)
+		}
+		now.advance(time.Second)
+		for range 10 {
+			if !signedInWith(t, apps[1], cookies...) {
+				t.Error("the other instance cannot know")
+			}
+		}
+		if lines := strings.Count(apps[1].log.String(), "the shared state does not work"); lines > 1 {
+			t.Errorf("%d lines in the log", lines)
+		}
+		state.set(func() { state.down = nil })
+		// After a failure the state is left alone for a moment of real time.
+		eventually(t, func() bool { return apps[0].logoutToken(token).status == http.StatusOK })
+		eventually(t, func() bool {
+			now.advance(time.Second)
+			return !signedInWith(t, apps[1], cookies...)
+		})
+	})
+}
+
+// eventually asks until it is so, for some seconds.
+func eventually(t *testing.T, isSo func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	timeout := time.After(10 * time.Second)
+	for !isSo() {
+		select {
+		case <-ticker.C:
+		case <-timeout:
+			t.Fatal("it is not so after ten seconds")
+		}
+	}
+}
+
+// Whoever can write into the shared state can revoke nobody.
+func TestEntriesOfOthersRevokeNobody(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+	other := told(t, logto, func(cfg *logtogin.Config) {
+		change(cfg)
+		cfg.SharedState, cfg.Secrets = state, []string{strings.Repeat("x", 32)}
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	now.advance(time.Second)
+	if err := other.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	state.set(func() {
+		for log := range state.logs {
+			state.logs[log] = append(state.logs[log], "", "x", strings.Repeat("A", 200))
+		}
+	})
+	now.advance(time.Second)
+	if !b.isSignedIn(app) {
+		t.Error("revoked by somebody else")
+	}
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil || b.isSignedIn(app) {
+		t.Errorf("%v, signed in %v", err, b.isSignedIn(app))
+	}
+}
+
+// Of a user nothing can be read in the log, and entries are kept as long as sessions.
+func TestWhatTheLogSays(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	state := newCommonState()
+	app := told(t, logto, func(cfg *logtogin.Config) { cfg.SharedState, cfg.SessionLifetime = state, 50*time.Hour })
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	for log, entries := range state.logs {
+		if len(entries) != 1 || strings.Contains(entries[0], aliceID) || strings.Contains(log, logto.AppID()) {
+			t.Errorf("%s: %q", log, entries)
+		}
+		if lifetime := state.lifetimes[log]; lifetime != 50*time.Hour {
+			t.Errorf("kept for %v", lifetime)
+		}
+	}
+	if len(state.logs) != 1 {
+		t.Errorf("%d logs", len(state.logs))
+	}
+}
+
+func TestWebhooks(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto)
+	var events []string
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		change(cfg)
+		cfg.Scopes = rightsScopes
+		cfg.OnWebhook = func(_ *gin.Context, event *logtogin.WebhookEvent) error {
+			events = append(events, event.Event)
+			if !event.Has("hookId") || event.HookID == "" || !event.CreatedAt.Equal(now.Now()) || len(event.UserIDs) != 1 {
+				t.Errorf("%+v", event)
+			}
+			return nil
+		}
+	})
+	app.router.POST("/webhook", app.auth.WebhookHandler("old key", "key"))
+	logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key"})
+	app.guarded("/admin", logtogin.Role("admin"))
+	app.guarded("/in/:org", logtogin.InOrganization(logtogin.FromParam("org")))
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/admin", alice()); page.status != http.StatusOK {
+		t.Fatalf("%d %s", page.status, page.body)
+	}
+	status := func(path string) int { return send(t, http.MethodGet, app.url+path, b.ours(app), nil).status }
+	expect := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d, want %d", what, got, want)
+		}
+	}
+	id := idOf(t, logto, "alice")
+	tokens := logto.Calls().Token
+
+	now.advance(time.Minute)
+	changed, _ := logto.User(id)
+	changed.Roles = nil
+	logto.AddUser(changed)
+	expect("the role is gone", b.get(app.url+"/admin").status, http.StatusForbidden)
+	expect("with one call", logto.Calls().Token-tokens, 1)
+	expect("and no other", b.get(app.url+"/admin").status, http.StatusForbidden)
+	expect("of Logto", logto.Calls().Token-tokens, 1)
+
+	now.advance(time.Minute)
+	expect("a member", b.get(app.url+"/in/acme").status, http.StatusOK)
+	logto.SetMembership(id, "acme", nil)
+	expect("a member no more", b.get(app.url+"/in/acme").status, http.StatusForbidden)
+
+	now.advance(time.Minute)
+	logto.SuspendUser(id, false) // which it was not
+	expect("not suspended", status("/profile"), http.StatusOK)
+	logto.SuspendUser(id, true)
+	expect("suspended", status("/profile"), http.StatusFound)
+	logto.SuspendUser(id, false)
+	expect("the old session stays ended", status("/profile"), http.StatusFound)
+	now.advance(time.Second)
+	again := newBrowser(t)
+	again.signIn(app.url+"/profile", alice())
+	if !again.isSignedIn(app) {
+		t.Error("a later sign-in has ended")
+	}
+	logto.DeleteUser(id)
+	if again.isSignedIn(app) {
+		t.Error("a deleted user goes on")
+	}
+	for _, want := range []string{"User.Data.Updated", "Organization.Membership.Updated", "User.SuspensionStatus.Updated", "PostSignIn", "User.Deleted"} {
+		if !slices.Contains(events, want) {
+			t.Errorf("%s is not among %q", want, events)
+		}
+	}
+}
+
+// Requests that are not Logto's, and those that come again.
+func TestWebhookRequests(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto)
+	var told []string
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		change(cfg)
+		cfg.OnWebhook = func(_ *gin.Context, event *logtogin.WebhookEvent) error {
+			told = append(told, event.Event)
+			if event.Event == "Fails" {
+				return errors.New("the application fails")
+			}
+			return nil
+		}
+	})
+	app.router.POST("/webhook", app.auth.WebhookHandler("one", "two"))
+	deleted := func(at time.Time) string {
+		return `{"event":"User.Deleted","hookId":"h","createdAt":"` + at.UTC().Format("2006-01-02T15:04:05.000Z") + `","data":{"id":"` + aliceID + `"}}`
+	}
+	post := func(body string, signatures ...string) int {
+		r, err := http.NewRequest(http.MethodPost, app.url+"/webhook", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header["Logto-Signature-Sha-256"] = signatures
+		r.Header["Content-Type"] = []string{"application/json"}
+		b := newBrowser(t)
+		b.header = nil
+		return b.do(r).status
+	}
+	signed := func(key, body string) string { return logtotest.WebhookSignature(key, body) }
+	before := now.Now()
+	now.advance(time.Hour)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	good, old := deleted(now.Now()), deleted(before)
+	for name, test := range map[string]struct {
+		body       string
+		signatures []string
+		status     int
+	}{
+		"no signature":             {good, nil, 401},
+		"an empty signature":       {good, []string{""}, 401},
+		"by another key":           {good, []string{signed("three", good)}, 401},
+		"by an empty key":          {good, []string{signed("", good)}, 401},
+		"of another body":          {good, []string{signed("one", old)}, 401},
+		"not in hex":               {good, []string{"x"}, 401},
+		"cut off":                  {good, []string{signed("one", good)[:32]}, 401},
+		"two signatures":           {good, []string{signed("one", good), signed("one", good)}, 401},
+		"an old body":              {old, []string{signed("one", old)}, 200},
+		"no JSON":                  {"x", []string{signed("one", "x")}, 400},
+		"a list":                   {"[]", []string{signed("one", "[]")}, 400},
+		"no event":                 {`{"createdAt":"2026-01-01T00:00:00Z"}`, []string{signed("one", `{"createdAt":"2026-01-01T00:00:00Z"}`)}, 400},
+		"no createdAt":             {`{"event":"User.Deleted"}`, []string{signed("two", `{"event":"User.Deleted"}`)}, 400},
+		"a createdAt that is none": {`{"event":"User.Deleted","createdAt":1}`, []string{signed("two", `{"event":"User.Deleted","createdAt":1}`)}, 400},
+		"two mebibytes":            {strings.Repeat(" ", 2<<20), []string{signed("one", strings.Repeat(" ", 2<<20))}, 400},
+		"an event without a user":  {`{"event":"User.Deleted","createdAt":"2026-01-01T00:00:00Z"}`, []string{signed("two", `{"event":"User.Deleted","createdAt":"2026-01-01T00:00:00Z"}`)}, 200},
+		"the application fails":    {`{"event":"Fails","createdAt":"2026-01-01T00:00:00Z"}`, []string{signed("two", `{"event":"Fails","createdAt":"2026-01-01T00:00:00Z"}`)}, 500},
+	} {
+		if status := post(test.body, test.signatures...); status != test.status {
+			t.Errorf("%s: %d, want %d", name, status, test.status)
+		}
+		if !b.isSignedIn(app) {
+			t.Fatalf("%s: the session has ended", name)
+		}
+	}
+	if slices.Sort(told); !slices.Equal(told, []string{"Fails", "User.Deleted", "User.Deleted"}) {
+		t.Errorf("the application was told of %q", told)
+	}
+	// A clock that goes before ours does not end the sign-ins of tomorrow.
+	future := deleted(now.Now().Add(24 * time.Hour))
+	if status := post(future, signed("two", future)); status != http.StatusOK || b.isSignedIn(app) {
+		t.Errorf("%d, signed in %v", status, b.isSignedIn(app))
+	}
+	now.advance(2 * time.Minute)
+	later := newBrowser(t)
+	later.signIn(app.url+"/profile", alice())
+	if !later.isSignedIn(app) {
+		t.Error("a later sign-in has ended")
+	}
+}
+
+func TestWebhookHandlersNeedAKey(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	for name, keys := range map[string][]string{"none": nil, "an empty one": {""}, "an empty one beside another": {"key", ""}} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			app.auth.WebhookHandler(keys...)
+		})
+	}
+}
+
+// A user who is suspended cannot call APIs any more, with tokens that are still good.
+func TestASuspensionEndsAccessTokens(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	app.router.POST("/webhook", app.auth.WebhookHandler("key"))
+	app.router.GET("/api", app.auth.Bearer(ordersAPI), func(*gin.Context) {})
+	logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key"})
+	token := logto.AccessToken(alice(), ordersAPI)
+	ask := func() int {
+		return send(t, http.MethodGet, app.url+"/api", nil, http.Header{"Authorization": {"Bearer " + token}}).status
+	}
+	if status := ask(); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	logto.SuspendUser(aliceID, true)
+	if status := ask(); status != http.StatusUnauthorized {
+		t.Error(status)
+	}
+}
+
+// Redis, frozen: Logto waits for 2.5 seconds.
+func TestALogoutTokenIsAnsweredWhileTheSharedStateIsFrozen(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	state := newCommonState()
+	app := told(t, logto, func(cfg *logtogin.Config) { cfg.SharedState = state })
+	token := tokenFor(t, logto, aliceID, "")
+	thaw := make(chan struct{})
+	state.set(func() { state.frozen = thaw })
+	defer close(thaw)
+	done := make(chan int, 1)
+	go func() { done <- app.logoutToken(token).status }()
+	select {
+	case status := <-done:
+		if status != http.StatusServiceUnavailable {
+			t.Error(status)
+		}
+	case <-time.After(2500 * time.Millisecond):
+		t.Error("Logto has given up")
+	}
+}
