@@ -48,6 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+const webhookKey = "the signing key of the webhook"
+
 var instanceResources = []string{"https://one.example.test", "https://two.example.test", "https://three.example.test"}
 
 // runInstance serves until its standard input ends. The first line of its output is its
@@ -78,6 +80,12 @@ func runInstance(raw string) error {
 		return err
 	}
 	router.GET("/profile", auth.Guard(), func(c *gin.Context) { c.JSON(http.StatusOK, c.MustGet(logtogin.ClaimsKey)) })
+	router.POST("/webhook", auth.WebhookHandler(webhookKey))
+	router.POST("/revoke", func(c *gin.Context) {
+		if err := auth.RevokeUser(c.Request.Context(), c.Query("user")); err != nil {
+			c.String(logtogin.StatusCode(err), err.Error())
+		}
+	})
 	router.GET("/token", func(c *gin.Context) {
 		token, err := auth.AccessToken(c, logtogin.Resource(c.Query("resource")))
 		if err != nil {

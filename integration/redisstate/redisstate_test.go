@@ -4,6 +4,8 @@ package redisstate_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -72,6 +74,67 @@ func TestValues(t *testing.T) {
 			if left := client.PTTL(ctx, "logtogin:c").Val(); left == -1 {
 				t.Errorf("a lifetime of %v lasts for ever", lifetime)
 			}
+		}
+	})
+}
+
+func TestLogs(t *testing.T) {
+	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
+		ctx := t.Context()
+		read := func(cursor string, limit int, want ...string) (next string) {
+			t.Helper()
+			entries, next, err := state.Read(ctx, "logtogin:log", cursor, limit)
+			if err != nil || !slices.Equal(entries, want) {
+				t.Errorf("after %q: %q %v, want %q", cursor, entries, err, want)
+			}
+			return next
+		}
+		cursor := read("", 10)
+		for _, entry := range []string{"one", "two", "three"} {
+			if err := state.Append(ctx, "logtogin:log", entry, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cursor = read(cursor, 2, "one", "two")
+		cursor = read(cursor, 2, "three")
+		cursor = read(cursor, 2)
+		if err := state.Append(ctx, "logtogin:log", "four", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		read(cursor, 10, "four")
+		read("", 10, "one", "two", "three", "four")
+		read("", 1, "one")
+		// It goes when its entries have.
+		if left := client.PTTL(ctx, "logtogin:log").Val(); left < time.Hour || left > 3*time.Hour {
+			t.Errorf("%v are left", left)
+		}
+		if entries, _, err := state.Read(ctx, "logtogin:another", "", 10); len(entries) > 0 || err != nil {
+			t.Errorf("%q %v", entries, err)
+		}
+	})
+}
+
+// Entries whose time is over go when others come.
+func TestOldEntriesOfALogGo(t *testing.T) {
+	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
+		ctx := t.Context()
+		old := strconv.FormatInt(time.Now().Add(-48*time.Hour).UnixMilli(), 10)
+		for i := range 500 { // Redis drops them by the hundred
+			if err := client.XAdd(ctx, &redis.XAddArgs{Stream: "logtogin:log", ID: old + "-" + strconv.Itoa(i), Values: []string{"entry", "old"}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := state.Append(ctx, "logtogin:log", "new", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if count := client.XLen(ctx, "logtogin:log").Val(); count > 100 {
+			t.Errorf("%d entries are kept", count)
+		}
+		if err := state.Append(ctx, "logtogin:other", "lasting", 100*24*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if count := client.XLen(ctx, "logtogin:other").Val(); count != 1 {
+			t.Errorf("%d entries", count)
 		}
 	})
 }
@@ -154,6 +217,8 @@ func TestAFrozenRedisKeepsNobodyWaiting(t *testing.T) {
 			_, err := state.SetIfAbsent(ctx, "logtogin:b", "b", time.Minute)
 			return err
 		},
+		"Append": func(ctx context.Context) error { return state.Append(ctx, "logtogin:log", "x", time.Minute) },
+		"Read":   func(ctx context.Context) error { _, _, err := state.Read(ctx, "logtogin:log", "", 10); return err },
 		"TryLock": func(ctx context.Context) error {
 			_, _, err := state.TryLock(ctx, "logtogin:lock", time.Minute)
 			return err

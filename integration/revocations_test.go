@@ -1,0 +1,175 @@
+package integration_test
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/oidcprovider"
+	"github.com/logtogin/logtogin/integration/servers"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// Two processes behind one Redis: what one of them is told, the other one heeds.
+func TestTwoProcessesLearnOfRevocations(t *testing.T) {
+	for place, inRedis := range map[string]bool{"sessions in cookies": false, "sessions in Redis": true} {
+		t.Run(place, func(t *testing.T) {
+			database := servers.Redis(t)
+			logto := logtotest.NewServer(t)
+			for _, indicator := range instanceResources {
+				logto.AddResource(logtotest.Resource{Indicator: indicator})
+			}
+			app := logto.Application()
+			c := newCluster(t, func(baseURL string) instanceConfig {
+				logto.RegisterRedirectURIs(baseURL + "/callback")
+				return instanceConfig{
+					Endpoint: logto.Endpoint(), AppID: app.ID, AppSecret: app.Secret, BaseURL: baseURL,
+					Redis: database.Address(), SessionsInRedis: inRedis,
+				}
+			})
+			app = logto.Application()
+			app.BackchannelLogoutURI, app.BackchannelLogoutSessionRequired = "http://"+c.direct[1]+"/backchannel-logout", true
+			logto.AddApplication(app)
+			logto.AddWebhook(logtotest.Webhook{
+				URL: "http://" + c.direct[1] + "/webhook", SigningKey: webhookKey, Events: []string{"User.SuspensionStatus.Updated"},
+			})
+			user := logtotest.DefaultUser()
+			known, _ := logto.User(user.Username)
+			for name, revoke := range map[string]func(b *browser){
+				"a sign-out at Logto": func(b *browser) {
+					b.submit(b.get(logto.Issuer()+"/session/end?client_id="+app.ID), url.Values{"logout": {"yes"}})
+				},
+				"RevokeUser": func(*browser) {
+					if status := askWith(t, http.MethodPost, "http://"+c.direct[1]+"/revoke?user="+known.ID, nil); status != http.StatusOK {
+						t.Errorf("revoking: %d", status)
+					}
+				},
+				"a webhook": func(*browser) { logto.SuspendUser(known.ID, true) },
+			} {
+				t.Run(name, func(t *testing.T) {
+					logto.SuspendUser(known.ID, false)
+					b := newBrowser(t)
+					b.submit(b.get(c.url+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
+					cookies := b.cookies(c.url)
+					for _, direct := range c.direct {
+						if status := askWith(t, http.MethodGet, "http://"+direct+"/profile", cookies); status != http.StatusOK {
+							t.Fatalf("not signed in: %d", status)
+						}
+					}
+					revoke(b)
+					at, first := time.Now(), "http://"+c.direct[0]+"/profile"
+					for askWith(t, http.MethodGet, first, cookies) == http.StatusOK {
+						if time.Since(at) > 10*time.Second {
+							t.Fatal("still signed in at the other process")
+						}
+					}
+					t.Logf("known at the other process after %v", time.Since(at))
+				})
+			}
+		})
+	}
+}
+
+// askWith makes one request and follows no redirect.
+func askWith(t *testing.T, method, address string, cookies []*http.Cookie) (status int) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range cookies {
+		r.AddCookie(cookie)
+	}
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// Two applications in one browser session of the engine inside Logto: signing out at one
+// signs out at the other.
+func TestBackchannelLogoutByTheEngineInsideLogto(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	var listeners [2]net.Listener
+	var clients []oidcprovider.Client
+	names := [2]string{"first", "second"}
+	for i := range listeners {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[i] = listener
+		address := "http://" + listener.Addr().String()
+		clients = append(clients, oidcprovider.Client{
+			ID: names[i], Secret: names[i] + "-secret-of-some-length", RedirectURIs: []string{address + "/callback"},
+			PostLogoutRedirectURIs: []string{address + "/"},
+			BackchannelLogoutURI:   address + "/backchannel-logout", BackchannelLogoutSessionRequired: i == 0,
+		})
+	}
+	provider := oidcprovider.Start(t, oidcprovider.Config{Clients: clients})
+	for i, listener := range listeners {
+		router := gin.New()
+		auth, err := logtogin.Register(router, logtogin.Config{
+			Endpoint: provider.Endpoint(), AppID: clients[i].ID, AppSecret: clients[i].Secret,
+			BaseURL: "http://" + listener.Addr().String(), AfterSignOut: "/",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		router.GET("/", auth.Optional(), func(c *gin.Context) {
+			_, signedIn := logtogin.ClaimsFrom(c)
+			c.JSON(http.StatusOK, gin.H{"signed_in": signedIn})
+		})
+		router.GET("/profile", auth.Guard(), func(c *gin.Context) { c.JSON(http.StatusOK, c.MustGet(logtogin.ClaimsKey)) })
+		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
+		server.Start()
+		t.Cleanup(func() {
+			server.Close()
+			if err := auth.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	address := func(i int) string { return "http://" + listeners[i].Addr().String() }
+	for out := range listeners { // the one with a sid tells the one without, and the other way round
+		b := newBrowser(t)
+		b.submit(b.get(address(0)+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
+		b.get(address(1) + "/profile")
+		for i := range listeners {
+			if signedIn := b.get(address(i) + "/").members(t)["signed_in"]; signedIn != true {
+				t.Fatalf("not signed in at %s", names[i])
+			}
+		}
+		if page := b.submit(b.get(address(out)+"/sign-out"), url.Values{"logout": {"yes"}}); page.url.String() != address(out)+"/" {
+			t.Errorf("arrived at %s: %d %s", page.url, page.status, page.body)
+		}
+		for i := range listeners {
+			if signedIn := b.get(address(i) + "/").members(t)["signed_in"]; signedIn != false {
+				t.Errorf("after the sign-out at %s: still signed in at %s", names[out], names[i])
+			}
+		}
+		// Without a sid a later session is told from the one before by seconds.
+		waitForNextSecond(t)
+	}
+}
+
+// waitForNextSecond returns when the second has changed by which sessions without a sid are
+// compared.
+func waitForNextSecond(t *testing.T) {
+	t.Helper()
+	now := time.Now()
+	timer := time.NewTimer(now.Truncate(time.Second).Add(time.Second + 10*time.Millisecond).Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
+}
