@@ -41,7 +41,8 @@ const maxAuthorization = maxToken + len("Bearer ")
 // error="insufficient_scope", malformed ones with 400, each with the header
 // WWW-Authenticate (RFC 6750, section 3) and a problem document (RFC 9457); and with 503 if
 // Logto's keys could never be had. Config.OnError can draw these answers. CORS preflight
-// requests pass, without a token.
+// requests pass, without a token: a handler that also serves OPTIONS, by router.Any, must
+// expect them.
 //
 // The requirements and the audience are the application's: Bearer panics if the audience is
 // empty or a requirement does not fit. It needs Config.Endpoint and nothing else.
@@ -65,11 +66,16 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 	source.mustBeSet("BearerOrganization")
 	guard := newBearerGuard(requirements)
 	return a.bearer(guard, func(c *gin.Context, claims *AccessTokenClaims) error {
-		id := source.of(c)
+		id, err := source.of(c)
+		if err != nil {
+			return err
+		}
 		if id == "" || !slices.Contains(claims.Audience, organizationAudience+id) {
 			return tokenError("aud is not the organization %s", source.name)
 		}
-		c.Set(OrganizationKey, id)
+		if !leaveOrganization(c, id) {
+			return tokenError("it is for another organization than the rest of the request")
+		}
 		return nil
 	})
 }
@@ -84,36 +90,42 @@ func AccessTokenClaimsFrom(c *gin.Context) (*AccessTokenClaims, bool) {
 // bearerGuard is what a guard requires of tokens.
 type bearerGuard struct {
 	requirements []TokenRequirement
-	// scope is what a refused client is told to ask for.
-	scope string
 	// isWithin says that tokens within an organization are welcome.
 	isWithin bool
 }
 
 func newBearerGuard(requirements []TokenRequirement) *bearerGuard {
 	guard := &bearerGuard{requirements: slices.Clone(requirements)}
-	var scopes []string
-	var look func(Requirement)
-	look = func(one Requirement) {
-		if _, ok := one.(TokenRequirement); !ok {
-			panic(fmt.Sprintf("logtogin: an access token cannot tell %s", one.describe()))
-		}
-		switch r := one.(type) {
-		case scopeRequirement:
-			scopes = append(scopes, r...)
-		case anyRequirement:
-			for _, member := range r {
-				look(member)
-			}
-		}
-	}
 	for _, one := range requirements {
-		look(one)
+		mustBeToldByToken(one)
 		guard.isWithin = guard.isWithin || asksForOrganization(one)
 	}
-	slices.Sort(scopes)
-	guard.scope = strings.Join(slices.Compact(scopes), " ")
 	return guard
+}
+
+// mustBeToldByToken panics if an access token cannot tell whether a requirement is met.
+func mustBeToldByToken(one Requirement) {
+	if _, ok := one.(TokenRequirement); !ok {
+		panic(fmt.Sprintf("logtogin: an access token cannot tell %s", one.describe()))
+	}
+	if members, ok := one.(anyRequirement); ok {
+		for _, member := range members {
+			mustBeToldByToken(member)
+		}
+	}
+}
+
+// scopesOf are the permissions that a requirement asks for.
+func scopesOf(one Requirement) (scopes []string) {
+	switch r := one.(type) {
+	case scopeRequirement:
+		return r
+	case anyRequirement:
+		for _, member := range r {
+			scopes = append(scopes, scopesOf(member)...)
+		}
+	}
+	return scopes
 }
 
 func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
@@ -137,7 +149,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			err = guard.check(c, claims)
 		}
 		if err != nil {
-			a.refuseBearer(c, guard, err)
+			a.refuseBearer(c, err)
 			return
 		}
 		c.Set(AccessTokenClaimsKey, claims)
@@ -147,8 +159,11 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 
 func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
 	for _, one := range g.requirements {
-		if !one.metByToken(c, claims) {
-			return fmt.Errorf("%w: %s", ErrInsufficientRights, one.describe())
+		switch isMet, err := one.metByToken(c, claims); {
+		case err != nil:
+			return err
+		case !isMet:
+			return &RequirementError{Requirement: one.describe(), scope: strings.Join(scopesOf(one), " ")}
 		}
 	}
 	return nil
@@ -163,7 +178,8 @@ const maxVerified = 8192
 type verifiedToken struct {
 	claims  *AccessTokenClaims // to be copied before anybody gets it
 	expires time.Time
-	// withdrawals is how often keys had been withdrawn when the token was verified.
+	// withdrawals is how often keys had been withdrawn before the one was fetched by which
+	// it was verified.
 	withdrawals uint64
 }
 
@@ -186,12 +202,12 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 		}
 		a.verified.Delete(digest)
 	}
-	claims, err := verifyAccessToken(ctx, a.keys, token, a.settings.issuers, now, a.settings.ClockSkew)
+	verified, err := verifyAccessToken(ctx, a.keys, token, a.settings.issuers, now, a.settings.ClockSkew)
 	if err != nil {
 		return nil, err
 	}
-	a.verified.Put(digest, &verifiedToken{claims, claims.Expiry.Add(a.settings.ClockSkew), withdrawals})
-	return claims.own(), nil
+	a.verified.Put(digest, verified)
+	return verified.claims.own(), nil
 }
 
 // tokenOf reads the header Authorization (RFC 6750, section 2.1). Tokens in forms or
@@ -243,8 +259,9 @@ type bearerError struct {
 func (e *bearerError) Error() string { return e.err.Error() }
 func (e *bearerError) Unwrap() error { return e.err }
 
-func (a *Auth) refuseBearer(c *gin.Context, guard *bearerGuard, err error) {
+func (a *Auth) refuseBearer(c *gin.Context, err error) {
 	challenge, status := "Bearer", http.StatusUnauthorized
+	var unmet *RequirementError
 	switch {
 	case errors.Is(err, errNoToken):
 	case errors.Is(err, errBearerRequest):
@@ -253,8 +270,8 @@ func (a *Auth) refuseBearer(c *gin.Context, guard *bearerGuard, err error) {
 		challenge = `Bearer error="invalid_token"`
 	case errors.Is(err, ErrInsufficientRights):
 		challenge, status = `Bearer error="insufficient_scope"`, http.StatusForbidden
-		if guard.scope != "" {
-			challenge += fmt.Sprintf(`, scope="%s"`, guard.scope)
+		if errors.As(err, &unmet) && unmet.scope != "" {
+			challenge += fmt.Sprintf(`, scope="%s"`, unmet.scope)
 		}
 	default:
 		challenge, status = "", StatusCode(err)
@@ -275,6 +292,7 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 	}
 	return func(c *gin.Context) {
 		varyBy(c, "Authorization")
+		c.Set(bearerWelcome{}, true)
 		if len(c.Request.Header["Authorization"]) > 0 {
 			bearer(c)
 			return
@@ -282,6 +300,10 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 		session(c)
 	}
 }
+
+// bearerWelcome is the key under which a request knows that a token would do in the place of
+// a session.
+type bearerWelcome struct{}
 
 // isPreflight reports whether a browser asks, before a cross-origin request, whether it may
 // make it. Such a request has no credentials.

@@ -92,7 +92,9 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 			mine.cookies = append(mine.cookies, line)
 		}
 	}
-	a.store.memory.tellOutcome(context.WithoutCancel(c.Request.Context()), found.attempt, mine)
+	if answer.code != "" {
+		a.store.memory.tellOutcome(context.WithoutCancel(c.Request.Context()), found.attempt, mine)
+	}
 	result, err = a.resultOf(mine)
 	return result, returnTo, err
 }
@@ -159,9 +161,21 @@ func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInRe
 	case !errors.Is(err, ErrNotSignedIn):
 		return nil, "", err
 	case *answer == callbackAnswer{}:
-		return nil, "", ErrCancelled
+		return nil, a.onlyReturnPath(c.Request), ErrCancelled
 	}
-	return nil, "", ErrNoAttempt
+	return nil, a.onlyReturnPath(c.Request), ErrNoAttempt
+}
+
+// onlyReturnPath is where the user had wanted to go, if that can be told without knowing
+// which attempt a callback belongs to.
+func (a *Auth) onlyReturnPath(r *http.Request) (returnTo string) {
+	for i, s := range a.store.loadAttempts(r) {
+		if i > 0 || s.attempt == nil {
+			return ""
+		}
+		returnTo = s.attempt.returnTo
+	}
+	return returnTo
 }
 
 // finishSignIn fills in the session of an outcome, or returns the error.

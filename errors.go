@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -64,7 +65,8 @@ var (
 	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
 
 	// ErrInsufficientRights: the user or the token does not meet the requirements of
-	// the guard, which the text names.
+	// the guard, which a *RequirementError names, or the user had to authenticate again
+	// (MaxAge) and came back from Logto without having done so.
 	ErrInsufficientRights = errors.New("logtogin: insufficient rights")
 
 	// ErrInsufficientAuthentication: it is too long since the user authenticated (MaxAge;
@@ -126,6 +128,31 @@ func errorText(s string, limit int) string {
 	}, s)
 }
 
+// RequirementError is the ErrInsufficientRights of a guard. errors.As finds a *ProviderError
+// in it if Logto has refused a token.
+type RequirementError struct {
+	// Requirement says what was asked for, for developers: `role "admin"`.
+	Requirement string
+
+	reason error // of Logto's; may be nil
+	// scope are the permissions that were missing from a token.
+	scope string
+}
+
+func (e *RequirementError) Error() string {
+	text := ErrInsufficientRights.Error() + ": " + e.Requirement
+	if e.reason != nil {
+		text += ": " + e.reason.Error()
+	}
+	return text
+}
+
+// Is makes it an ErrInsufficientRights.
+func (e *RequirementError) Is(target error) bool { return target == ErrInsufficientRights }
+
+// Unwrap returns what Logto has said, or nil.
+func (e *RequirementError) Unwrap() error { return e.reason }
+
 // RefusalError is what Config.OnSignedIn returns to turn a user away and to say
 // why.
 type RefusalError struct {
@@ -149,12 +176,14 @@ func (e *ConfigError) Error() string {
 
 // StatusCode is the HTTP status with which a request that failed so is
 // answered: 401 to sign in, 403 for what is not allowed, 503 if something is
-// unavailable, 400 for a sign-in or a token that Logto refuses, and 500 for mistakes of
-// the application and all errors of others.
+// unavailable, 400 for a sign-in or a token that Logto refuses, 502 or 504 if an API that an
+// HTTPClient was to call could not be reached, and 500 for mistakes of the application and
+// all other errors.
 func StatusCode(err error) int {
 	var refused *ProviderError
 	var refusal *RefusalError
 	var bearer *bearerError
+	var called *url.Error // of an http.Client; our own calls leave it out
 	switch {
 	case errors.As(err, &bearer):
 		return bearer.status
@@ -170,6 +199,10 @@ func StatusCode(err error) int {
 	case errors.As(err, &refused) && !isOperators(refused), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
 		errors.Is(err, ErrIssuerMismatch), errors.Is(err, ErrCancelled), errors.Is(err, ErrInvalidToken):
 		return http.StatusBadRequest
+	case errors.As(err, &called) && called.Timeout():
+		return http.StatusGatewayTimeout
+	case errors.As(err, &called):
+		return http.StatusBadGateway
 	default:
 		return http.StatusInternalServerError
 	}
@@ -178,6 +211,9 @@ func StatusCode(err error) int {
 // errAnotherUser is an ErrInvalidToken after which nothing of the session can be
 // trusted any more.
 var errAnotherUser = fmt.Errorf("%w: sub is another user", ErrInvalidToken)
+
+// errNotAuthenticatedAgain is an ErrInvalidToken of a sign-in with MaxAge.
+var errNotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", ErrInsufficientRights, ErrInvalidToken)
 
 // tokenError is an ErrInvalidToken with the check that failed.
 func tokenError(format string, args ...any) error {

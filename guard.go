@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -28,7 +29,8 @@ import (
 // info, once between two refreshes of the session.
 //
 // Every guarded response may not be stored by caches. CORS preflight requests pass, without
-// claims. Guard panics if Config.BaseURL is empty, without which there are no sessions, and
+// claims: a handler that also serves OPTIONS, by router.Any, must expect them. So do requests
+// on the routes of RegisterRoutes itself, so that a whole router can be guarded. Guard panics if Config.BaseURL is empty, without which there are no sessions, and
 // if Config.Scopes lack what a requirement needs.
 func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
@@ -37,7 +39,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		a.mustBeAbleToTell(one)
 	}
 	return func(c *gin.Context) {
-		if isPreflight(c.Request) {
+		if _, isOwn := a.own[ownRoute{c.Request.Method, c.FullPath()}]; isOwn || isPreflight(c.Request) {
 			c.Next()
 			return
 		}
@@ -48,7 +50,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		record, err := a.revalidated(c)
 		if err != nil {
-			a.Refuse(c, err)
+			a.refuseVisitor(c, err, requirements)
 			return
 		}
 		claims, err := record.claims()
@@ -71,10 +73,22 @@ func (s *subject) meets(requirements []ClaimsRequirement) error {
 		case err != nil:
 			return err
 		case !isMet:
-			return fmt.Errorf("%w: %s", ErrInsufficientRights, one.describe())
+			return &RequirementError{Requirement: one.describe()}
 		}
 	}
 	return nil
+}
+
+// refuseVisitor refuses a request without a session. A visitor of a page with MaxAge starts
+// the sign-in that it needs, and not one that would have to be followed by another.
+func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsRequirement) {
+	for _, one := range requirements {
+		if age, ok := one.(ageRequirement); ok && errors.Is(err, ErrNotSignedIn) && isNavigation(c.Request) && a.routes.SignIn != "" {
+			a.SignIn(c, SignInOptions{MaxAge: time.Duration(age), ReturnTo: c.Request.URL.RequestURI()})
+			return
+		}
+	}
+	a.Refuse(c, err)
 }
 
 // refuseSubject sends a user who has to authenticate again through a sign-in, and refuses

@@ -29,8 +29,9 @@ const apiTimeout = 30 * time.Second
 // http.Request.GetBody).
 //
 // Without a valid token its requests fail with the errors of AccessToken, which
-// errors.Is finds. It goes by the transport of Config.HTTPClient, and its Timeout is 30 s;
-// both may be changed before it is used.
+// errors.Is finds. It goes by the transport of Config.HTTPClient, and its Timeout is 30 s.
+// Change the Timeout before it is used if need be; the Transport is what adds the token, so
+// it can be wrapped but not replaced.
 func (a *Auth) HTTPClient(c *gin.Context, opts ...TokenOption) *http.Client {
 	transport := &bearerTransport{auth: a, request: c.Request.Clone(context.WithoutCancel(c.Request.Context()))}
 	transport.request.Body = http.NoBody
@@ -85,21 +86,24 @@ func (t *bearerTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
 	_ = response.Body.Close()
-	return base.RoundTrip(withToken(again, another))
+	response, err = base.RoundTrip(withToken(again, another))
+	if err == nil && blamesToken(response) { // it is not the token, whatever the API says
+		t.auth.deny(t.auth.store.memory.newestHere(t.session), t.target, errRefusedByAPI)
+	}
+	return response, err
 }
+
+var errRefusedByAPI = tokenError("the API has refused another one, too")
 
 // isOwn reports whether the request is one to which the token belongs.
 func (t *bearerTransport) isOwn(request *http.Request) bool {
-	if request.Header.Get("Authorization") != "" {
-		return false
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	origin := request.URL.Scheme + "://" + strings.ToLower(request.URL.Host)
-	if t.origin == "" {
+	if t.origin == "" { // also by a request with a header of its own, which a redirect loses
 		t.origin = origin
 	}
-	return t.origin == origin
+	return t.origin == origin && request.Header.Get("Authorization") == ""
 }
 
 // token returns the token that meets the need.

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -33,10 +32,15 @@ const (
 
 // keySet are Logto's signing keys (JWKS, RFC 7517).
 type keySet struct {
-	current *remote.Value[[]verificationKey]
-	// withdrawn counts the fetches in which keys were missing that had been there.
-	// What was verified before such a fetch has to be verified again.
-	withdrawn atomic.Uint64
+	current *remote.Value[keys]
+}
+
+// keys are those of one fetch.
+type keys struct {
+	usable []verificationKey
+	// withdrawals counts the fetches until then in which keys were missing that had been
+	// there. What was verified with the keys before such a fetch has to be verified again.
+	withdrawals uint64
 }
 
 // verificationKey is a public key and the algorithms it may be used with.
@@ -47,30 +51,29 @@ type verificationKey struct {
 }
 
 func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
-	var before []verificationKey // one fetch at a time is under way
-	k := &keySet{}
-	k.current = remote.New(remote.Policy{
+	var before keys // one fetch at a time is under way
+	return &keySet{remote.New(remote.Policy{
 		Timeout:    requestTimeout,
 		RenewAfter: keysRenewAfter,
 		Lifetime:   keysLifetime,
 		KeepFor:    keysKeepFor,
 		RetryAfter: failureMemory,
-	}, now, func(ctx context.Context) ([]verificationKey, error) {
+	}, now, func(ctx context.Context) (keys, error) {
 		body, err := fetch(ctx)
 		if err != nil {
-			return nil, err
+			return keys{}, err
 		}
-		keys, err := parseKeys(body)
+		usable, err := parseKeys(body)
 		if err != nil {
-			return nil, err
+			return keys{}, err
 		}
-		if slices.ContainsFunc(before, func(key verificationKey) bool { return !slices.ContainsFunc(keys, key.equal) }) {
-			k.withdrawn.Add(1)
+		fetched := keys{usable, before.withdrawals}
+		if slices.ContainsFunc(before.usable, func(key verificationKey) bool { return !slices.ContainsFunc(usable, key.equal) }) {
+			fetched.withdrawals++
 		}
-		before = keys
-		return keys, nil
-	})
-	return k
+		before = fetched
+		return fetched, nil
+	})}
 }
 
 // equal reports whether two keys are the same under the same name.
@@ -82,39 +85,35 @@ func (key verificationKey) equal(other verificationKey) bool {
 // withdrawals makes sure that keys that Logto withdraws are noticed in time, and returns
 // how often that has happened.
 func (k *keySet) withdrawals(ctx context.Context) (uint64, error) {
-	err := k.get(ctx)
-	return k.withdrawn.Load(), err
-}
-
-// get makes sure that there are keys.
-func (k *keySet) get(ctx context.Context) error {
-	if _, err := k.current.Get(ctx); err != nil {
-		return unavailable("the key set", err)
+	known, err := k.current.Get(ctx)
+	if err != nil {
+		return 0, unavailable("the key set", err)
 	}
-	return nil
+	return known.Value.withdrawals, nil
 }
 
 // find returns the keys that a token with this header can have been signed
-// by: the one named, or without a name all that fit the algorithm. If there
+// by, and how often keys had been withdrawn before they were fetched: the one named, or without a name all that fit the algorithm. If there
 // are none, Logto may have rotated its keys, and they are fetched again unless
 // that was done within cooldown: a token that anybody can send must not cause a
 // fetch each time.
-func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) ([]verificationKey, error) {
+func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) (fitting []verificationKey, withdrawals uint64, err error) {
 	known, err := k.current.Get(ctx)
 	if err != nil {
-		return nil, unavailable("the key set", err)
+		return nil, 0, unavailable("the key set", err)
 	}
-	fitting, final := fittingKeys(known.Value, id, algorithm), false
+	final := false
+	fitting = fittingKeys(known.Value.usable, id, algorithm)
 	// Twice: a fetch that was under way may have been answered before the keys
 	// were rotated. The one after it was not.
 	for round := 0; round < 2 && len(fitting) == 0 && !final; round++ {
 		known, final, err = k.current.Newer(ctx, known.Generation, cooldown)
 		if err != nil {
-			return nil, unavailable("the key set", err)
+			return nil, 0, unavailable("the key set", err)
 		}
-		fitting = fittingKeys(known.Value, id, algorithm)
+		fitting = fittingKeys(known.Value.usable, id, algorithm)
 	}
-	return fitting, nil
+	return fitting, known.Value.withdrawals, nil
 }
 
 func fittingKeys(keys []verificationKey, id string, algorithm jwa.SignatureAlgorithm) (fitting []verificationKey) {

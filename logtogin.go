@@ -64,6 +64,7 @@ type Auth struct {
 	// routes are the registered routes, "" for those left out; set by
 	// RegisterRoutes, with the path of the router group before them.
 	routes     Paths
+	own        map[ownRoute]struct{}
 	mount      string
 	registered bool
 }
@@ -87,6 +88,7 @@ func New(cfg Config) (*Auth, error) {
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 		shared:    newBoundedState(s),
+		own:       map[ownRoute]struct{}{},
 	}
 	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
 	if a.revocations, err = newRevocations(s, a.shared); err != nil {
@@ -133,7 +135,8 @@ func (a *Auth) Ready(ctx context.Context) error {
 	if _, err := a.provider.endpoints(ctx); err != nil {
 		return err
 	}
-	return a.keys.get(ctx)
+	_, err := a.keys.withdrawals(ctx)
+	return err
 }
 
 // Close ends what is under way in the background and waits for it. Requests

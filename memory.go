@@ -12,28 +12,33 @@ import (
 )
 
 // What refreshes have yielded, remembered for the requests that come with an older
-// version of the session: those that were under way, and those of a browser that has
-// not received the newer one. Each version leads to the next, and so to the newest.
+// version of the session: those that were under way, those of a browser that has not
+// received the newer one, and HTTPClients that outlive many versions.
 
 const (
-	// resultMemory is how long a result is remembered if the refresh token in the
-	// older version is still good: losing it costs a refresh. A result that has
-	// another refresh token is remembered for as long as the session may last, until
-	// the browser comes with it.
+	// resultMemory is how long a result is remembered if the refresh tokens in older
+	// versions are still good: losing it costs a refresh. After a refresh token has been
+	// replaced, the newest version is remembered for as long as the session may last:
+	// whoever came with the old one would make Logto revoke the grant.
 	resultMemory = 10 * time.Minute
 
-	// maxResults bounds the results in memory, of about 2 KiB each.
+	// maxResults bounds the sessions in memory of which a result is remembered, of about
+	// 4 KiB each.
 	maxResults = 16 << 10
+
+	// maxSteps is how many versions ahead of the newest one that is noted are looked for:
+	// other instances can be about to note them.
+	maxSteps = 16
 )
 
 // memory is where results are kept, here and in the shared state. It is safe for
 // concurrent use.
 type memory struct {
-	results *cache.Cache[string, string]
-	shared  *boundedState
-	sealer  *seal.Sealer
-	prefix  string // of the keys of this application
-	now     func() time.Time
+	newest *cache.Cache[string, string] // versions by the keys of their sessions
+	shared *boundedState
+	sealer *seal.Sealer
+	prefix string // of the keys of this application
+	now    func() time.Time
 }
 
 func newMemory(s *settings, shared *boundedState) (*memory, error) {
@@ -42,11 +47,11 @@ func newMemory(s *settings, shared *boundedState) (*memory, error) {
 		return nil, err
 	}
 	return &memory{
-		results: cache.New[string, string](maxResults, s.Now),
-		shared:  shared,
-		sealer:  sealer,
-		prefix:  s.stateKey(""),
-		now:     s.Now,
+		newest: cache.New[string, string](maxResults, s.Now),
+		shared: shared,
+		sealer: sealer,
+		prefix: s.stateKey(""),
+		now:    s.Now,
 	}, nil
 }
 
@@ -56,46 +61,51 @@ func (m *memory) keyFor(id string) string {
 	return m.prefix + hex.EncodeToString(sum[:16])
 }
 
-// resultKey is where the version that follows this one is.
-func (m *memory) resultKey(id string, version uint64) string {
+// newestKey is where the newest version of a session is.
+func (m *memory) newestKey(id string) string { return m.keyFor(id) + ":newest" }
+
+// nextKey is where the version that follows this one is. Instances that refresh the same
+// version at the same time agree there on whose result counts.
+func (m *memory) nextKey(id string, version uint64) string {
 	return m.keyFor(id) + ":" + strconv.FormatUint(version, 10)
 }
 
-// newestHere is the newest version of a session that this instance knows of.
+// newestHere is the newest version of a session that this instance knows of. It can be the
+// version of the record itself, with access tokens that the browser's cookies had no room
+// for.
 func (m *memory) newestHere(record *session) *session {
-	return m.newest(record, m.results.Get)
+	key := m.newestKey(record.id)
+	sealed, _ := m.newest.Get(key)
+	return newer(record, m.open(key, sealed))
 }
 
 // newestAnywhere asks the shared state as well.
 func (m *memory) newestAnywhere(ctx context.Context, record *session) *session {
-	return m.newest(record, func(key string) (string, bool) {
-		if value, ok := m.results.Get(key); ok {
-			return value, true
-		}
-		return m.shared.get(ctx, key)
-	})
-}
-
-func (m *memory) newest(record *session, get func(key string) (string, bool)) *session {
-	found := record
-	// The result that the record itself is: it has access tokens that the
-	// browser's cookies had no room for.
-	if record.version > 0 {
-		if same := m.open(record.id, record.version-1, get); same != nil && same.version >= record.version {
-			found = same
-		}
+	found := m.newestHere(record)
+	if m.shared.state == nil {
+		return found
 	}
-	for {
-		next := m.open(record.id, found.version, get)
-		if next == nil || next.version <= found.version {
+	key := m.newestKey(record.id)
+	sealed, _ := m.shared.get(ctx, key)
+	found = newer(found, m.open(key, sealed))
+	for range maxSteps {
+		key := m.nextKey(record.id, found.version)
+		sealed, ok := m.shared.get(ctx, key)
+		next := newer(found, m.open(key, sealed))
+		if !ok || next.version == found.version {
 			break
 		}
 		found = next
 	}
-	if found == record {
+	return found
+}
+
+// newer is the version that is the newer one, as that of the record's request.
+func newer(record, other *session) *session {
+	if other == nil || other.id != record.id || other.version < record.version {
 		return record
 	}
-	own := *found
+	own := *other
 	own.entry, own.isOutdated = record.entry, record.isOutdated
 	if record.activeAt.After(own.activeAt) {
 		own.activeAt = record.activeAt
@@ -103,10 +113,8 @@ func (m *memory) newest(record *session, get func(key string) (string, bool)) *s
 	return &own
 }
 
-func (m *memory) open(id string, version uint64, get func(key string) (string, bool)) *session {
-	key := m.resultKey(id, version)
-	sealed, ok := get(key)
-	if !ok {
+func (m *memory) open(key, sealed string) *session {
+	if sealed == "" {
 		return nil
 	}
 	record, _, err := m.sealer.Open(sealed, key)
@@ -120,67 +128,37 @@ func (m *memory) open(id string, version uint64, get func(key string) (string, b
 	return found
 }
 
-// remember leads from the version that was refreshed, and from the older one that the
-// request came with, to the next. ok is false if another instance has already made
-// another next version of it, which is then the one that counts.
-func (m *memory) remember(ctx context.Context, came, refreshed, next *session) (ok bool) {
-	lifetime := m.lifetime(refreshed, next)
-	key, sealed := m.seal(refreshed.version, next)
-	if !m.shared.setIfAbsent(ctx, key, sealed, lifetime) {
-		return false
+// remember leads from all older versions to the next. ok is false if another instance has
+// already made another next version, which is then the one that counts.
+func (m *memory) remember(ctx context.Context, refreshed, next *session) (ok bool) {
+	if m.shared.state != nil {
+		key := m.nextKey(next.id, refreshed.version)
+		if !m.shared.setIfAbsent(ctx, key, m.sealer.Seal(next.encode(), key), resultMemory) {
+			return false
+		}
 	}
-	m.results.Put(key, sealed, m.now().Add(lifetime))
-	if came.version != refreshed.version {
-		m.replace(ctx, came, next)
-	} else if came.version > 0 {
-		m.wasSeen(ctx, came)
-	}
+	m.note(ctx, next)
 	return true
 }
 
-// lifetime is how long the way from an older version to a newer one is remembered.
-func (m *memory) lifetime(older, newer *session) time.Duration {
-	if older.refreshToken != newer.refreshToken {
-		return max(resultMemory, newer.expires.Sub(m.now()))
+// note makes a version the newest one, whatever others have made.
+func (m *memory) note(ctx context.Context, next *session) {
+	lifetime := resultMemory
+	if next.replacements > 0 {
+		lifetime = max(lifetime, next.expires.Sub(m.now()))
 	}
-	return resultMemory
-}
-
-// replace leads from a version to another newest one, whatever followed it before.
-func (m *memory) replace(ctx context.Context, older, next *session) {
-	lifetime := m.lifetime(older, next)
-	key, sealed := m.seal(older.version, next)
-	m.results.Put(key, sealed, m.now().Add(lifetime))
+	key := m.newestKey(next.id)
+	sealed := m.sealer.Seal(next.encode(), key)
+	m.newest.Put(key, sealed, m.now().Add(lifetime))
 	m.shared.set(ctx, key, sealed, lifetime)
 }
 
-// wasSeen lets the result that the browser has come with be forgotten soon: only
-// requests that are under way can still need it.
-func (m *memory) wasSeen(ctx context.Context, record *session) {
-	key := m.resultKey(record.id, record.version-1)
-	sealed, ok := m.results.Get(key)
-	if !ok {
-		sealed, ok = m.shared.get(ctx, key)
-	}
-	if ok {
-		m.results.Put(key, sealed, m.now().Add(resultMemory))
-		m.shared.set(ctx, key, sealed, resultMemory)
-	}
-}
-
-func (m *memory) seal(version uint64, next *session) (key, sealed string) {
-	key = m.resultKey(next.id, version)
-	return key, m.sealer.Seal(next.encode(), key)
-}
-
-// end forgets what is remembered of a session that has ended.
+// end forgets what is remembered of a session that has ended. Results that an instance
+// may be about to read go by themselves.
 func (m *memory) end(ctx context.Context, record *session) {
-	newest := m.newestAnywhere(ctx, record)
-	for version := max(record.version, 1) - 1; version < newest.version; version++ {
-		key := m.resultKey(record.id, version)
-		m.results.Delete(key)
-		m.shared.set(ctx, key, "", time.Millisecond)
-	}
+	key := m.newestKey(record.id)
+	m.newest.Delete(key)
+	m.shared.set(ctx, key, "", time.Millisecond)
 }
 
 // spend tells the other instances that an attempt has been used up. It reports whether

@@ -16,8 +16,10 @@ const (
 	// outcomeMemory is how long a callback that comes again gets the outcome
 	// of the first one.
 	outcomeMemory = 2 * time.Minute
-	maxOutcomes   = 16 << 10
-	maxSpent      = 128 << 10
+	// codeMemory is how long the instances know that a code has been redeemed.
+	codeMemory  = 10 * time.Minute
+	maxOutcomes = 16 << 10
+	maxSpent    = 128 << 10
 )
 
 // outcome is what became of an attempt. All fields but answer may be read once
@@ -42,7 +44,9 @@ func (a *Auth) spend(ctx context.Context, started *attempt, answer *callbackAnsw
 		close(its.done)
 		return its, false
 	}
-	if !a.store.memory.spend(ctx, started, attemptLifetime) {
+	// The others need not know of what strangers make up. The code itself is good for a
+	// minute at Logto.
+	if answer.code != "" && !a.store.memory.spend(ctx, started, codeMemory) {
 		a.store.memory.awaitOutcome(ctx, started, its)
 		close(its.done)
 		return its, false

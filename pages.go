@@ -34,6 +34,7 @@ h1 { font-size: 1.5rem }
 {{define "error"}}{{template "head" .}}<p>{{.Advice}}</p>
 {{with .Detail}}<p class="detail">{{.}}</p>
 {{end}}{{with .SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
+{{end}}{{with .Start}}<p><a class="button" href="{{.}}">Go to the start page</a></p>
 {{end}}</main>
 </body>
 </html>
@@ -47,7 +48,7 @@ h1 { font-size: 1.5rem }
 // writeErrorPage says what happened and offers to start again; never by itself,
 // because that could go on for ever.
 func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
-	page := struct{ Title, Advice, Detail, SignIn string }{
+	page := struct{ Title, Advice, Detail, SignIn, Start string }{
 		Title:  titleFor(status),
 		Advice: adviceFor(err),
 	}
@@ -58,7 +59,12 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 			page.Detail += ": " + errorText(refused.Description, 200)
 		}
 	}
-	if !errors.Is(err, ErrCrossOrigin) {
+	switch {
+	case errors.Is(err, ErrInsufficientRights): // another sign-in would end here again
+		if a.settings.base != nil {
+			page.Start = a.external("")
+		}
+	case !errors.Is(err, ErrCrossOrigin):
 		page.SignIn = a.signInPath(returnTo)
 	}
 	c.Header("Referrer-Policy", "no-referrer")
@@ -136,6 +142,8 @@ func adviceFor(err error) string {
 		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
 	case errors.Is(err, ErrInsufficientAuthentication):
 		return "Please confirm who you are by signing in again."
+	case errors.Is(err, errNotAuthenticatedAgain):
+		return "You had to confirm who you are, and came back without having done so."
 	case errors.Is(err, ErrInsufficientRights):
 		return "You are not allowed to do this."
 	case errors.Is(err, ErrCrossOrigin):

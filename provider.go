@@ -465,5 +465,8 @@ func describe(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	}
-	return errors.New("the answer cannot be read")
+	return errUnreadable
 }
+
+// errUnreadable: there was an answer, so that Logto is not down.
+var errUnreadable = errors.New("the answer cannot be read")

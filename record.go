@@ -32,10 +32,12 @@ type session struct {
 	id string
 	// version counts the refreshes. A browser can come back with an older one, and
 	// several instances can make the next one at the same time.
-	version   uint64
-	startedAt time.Time
-	activeAt  time.Time // when the user was last known to be active
-	expires   time.Time // absolute
+	version uint64
+	// replacements counts how often Logto has replaced the refresh token.
+	replacements uint64
+	startedAt    time.Time
+	activeAt     time.Time // when the user was last known to be active
+	expires      time.Time // absolute
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
 	begunAt time.Time
@@ -129,6 +131,7 @@ func (s *session) encode() []byte {
 	w := recordWriter{sessionFormat}
 	w.string(s.id)
 	w.number(s.version)
+	w.number(s.replacements)
 	w.milliseconds(s.startedAt)
 	w.time(s.activeAt)
 	w.time(s.expires)
@@ -157,6 +160,7 @@ func decodeSession(record []byte) (*session, error) {
 	s := &session{
 		id:             r.string(),
 		version:        r.number(),
+		replacements:   r.number(),
 		startedAt:      r.milliseconds(),
 		activeAt:       r.time(),
 		expires:        r.time(),

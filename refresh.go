@@ -22,6 +22,13 @@ const (
 
 	maxFailures = 16 << 10
 
+	// denialMemory is how long a token that Logto has refused to a session, or an API has
+	// refused twice, is not asked for again: which ones are is up to the user.
+	denialMemory = 5 * time.Second
+
+	// maxAccessTokens is how many access tokens a session remembers; the latest stay.
+	maxAccessTokens = 16
+
 	// maxResultPause is the last of the pauses in which the result of another
 	// instance is waited for.
 	maxResultPause = 400 * time.Millisecond
@@ -43,13 +50,24 @@ type refresher struct {
 	isClosing bool
 
 	failures *cache.Cache[string, failure]
+	denials  *cache.Cache[denialKey, error]
+}
+
+// denialKey is what was denied to which version of a session: a later one may get it.
+type denialKey struct {
+	id      string
+	version uint64
+	target  tokenTarget
+}
+
+func denialOf(record *session, target tokenTarget) denialKey {
+	return denialKey{record.id, record.version, target}
 }
 
 // flight is a refresh that is under way. session and err may be read once done is
 // closed.
 type flight struct {
 	target  tokenTarget
-	came    uint64 // the version that the request had which began it
 	done    chan struct{}
 	session *session
 	err     error
@@ -72,6 +90,7 @@ func newRefresher(now func() time.Time) *refresher {
 		owner: owner, cancel: cancel,
 		flights:  map[string]*flight{},
 		failures: cache.New[string, failure](maxFailures, now),
+		denials:  cache.New[denialKey, error](maxFailures, now),
 	}
 }
 
@@ -112,24 +131,16 @@ func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, ne
 		if newest.refreshToken == "" {
 			return nil, ErrTokenExpired
 		}
-		under, _ := a.refresher.start(r, record, need.target, func(ctx context.Context, r *http.Request) (*session, error) {
+		under, isMine := a.refresher.start(r, record, need.target, func(ctx context.Context, r *http.Request) (*session, error) {
 			return a.runRefresh(ctx, r, record, need)
 		})
 		if err := under.wait(ctx); err != nil {
 			return nil, err
 		}
-		if under.target == need.target || errors.Is(under.err, ErrNotSignedIn) {
-			a.leadOn(ctx, record, under)
+		// What another request has asked for may not do.
+		if isMine || errors.Is(under.err, ErrNotSignedIn) || (under.target == need.target && (under.err != nil || need.isMet(under.session))) {
 			return under.session, under.err
 		}
-	}
-}
-
-// leadOn makes sure that an older version finds its way for as long as the refresh token
-// in it is no good any more.
-func (a *Auth) leadOn(ctx context.Context, record *session, under *flight) {
-	if under.err == nil && record.version != under.came && record.refreshToken != under.session.refreshToken {
-		a.store.memory.replace(ctx, record, under.session)
 	}
 }
 
@@ -142,7 +153,7 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 	if under := f.flights[record.id]; under != nil {
 		return under, false
 	}
-	under = &flight{target: target, came: record.version, done: make(chan struct{})}
+	under = &flight{target: target, done: make(chan struct{})}
 	if f.isClosing {
 		under.err = fmt.Errorf("%w: Close has been called", ErrProviderUnavailable)
 		close(under.done)
@@ -212,15 +223,23 @@ func (a *Auth) clear(ctx context.Context, r *http.Request, record *session) (*se
 func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (*session, error) {
 	memory := a.store.memory
 	defer memory.shared.lock(ctx, memory.keyFor(record.id)+":lock", func() bool { return true })()
-	newest, err := a.newest(ctx, r, record)
-	if err != nil {
-		return nil, err
+	for {
+		newest, err := a.newest(ctx, r, record)
+		if err != nil {
+			return nil, err
+		}
+		cleared := *newest
+		cleared.version++
+		cleared.accessTokens = nil
+		if memory.remember(ctx, newest, &cleared) {
+			return a.keep(ctx, r, newest, &cleared)
+		}
+		// Another instance has refreshed it at the same moment.
+		if theirs, err := a.newestOfOthers(ctx, r, newest); err != nil || theirs.version == newest.version {
+			memory.note(ctx, &cleared)
+			return a.keep(ctx, r, newest, &cleared)
+		}
 	}
-	cleared := *newest
-	cleared.version++
-	cleared.accessTokens = nil
-	memory.replace(ctx, newest, &cleared)
-	return a.keep(ctx, r, newest, &cleared)
 }
 
 // runRefresh asks Logto, unless somebody else has.
@@ -239,22 +258,26 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 			return newest, nil
 		}
 		next, err := a.askForTokens(ctx, newest, need.target)
+		isFirst := next != nil && memory.remember(ctx, newest, next)
 		switch {
-		case err == nil && memory.remember(ctx, record, newest, next):
+		case err == nil && isFirst:
 			return a.keep(ctx, r, newest, next)
+		case err != nil && isFirst:
+			_, _ = a.keep(ctx, r, newest, next)
+			return nil, err
 		case err != nil && !isRefused(err, need.target):
 			return nil, err
 		}
 		// Somebody else has refreshed it, or may have used the refresh token: then theirs
 		// is the result.
-		theirs, failure := a.newestOfOthers(ctx, r, newest)
+		theirs, unknown := a.newestOfOthers(ctx, r, newest)
 		switch {
-		case failure != nil:
-			return nil, failure
+		case unknown != nil:
+			return nil, unknown
 		case theirs.version > newest.version:
 			newest = theirs
 		case err == nil: // it is not to be had
-			memory.replace(ctx, newest, next)
+			memory.note(ctx, next)
 			return a.keep(ctx, r, newest, next)
 		default:
 			return nil, a.endRefused(ctx, r, newest)
@@ -309,9 +332,14 @@ func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
 	return a.store.hasEnded(record)
 }
 
-// askForTokens makes the next version of a session from an answer of Logto's.
+// askForTokens makes the next version of a session from an answer of Logto's. With an error,
+// a version has the refresh token of an answer of which nothing else can be used: Logto has
+// replaced the one before it.
 func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTarget) (*session, error) {
 	if err := a.backingOff(record.id); err != nil {
+		return nil, err
+	}
+	if err, denied := a.refresher.denials.Get(denialOf(record, target)); denied && !a.hasChanged(record) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -320,10 +348,33 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	got, err := a.provider.refresh(ctx, record.refreshToken, target)
 	var next *session
 	if err == nil {
-		next, err = a.nextVersion(ctx, record, got, target, asked)
+		if next, err = a.nextVersion(ctx, record, got, target, asked); err != nil && !errors.Is(err, errAnotherUser) {
+			next = record.withRefreshToken(got.refreshToken)
+		}
 	}
 	a.noteOutcome(ctx, record.id, err)
+	var refused *ProviderError
+	if errors.As(err, &refused) && !isOperators(refused) && !isRefused(err, target) {
+		a.deny(record, target, err)
+	}
 	return next, err
+}
+
+func (a *Auth) deny(record *session, target tokenTarget, reason error) {
+	a.refresher.denials.Put(denialOf(record, target), reason, a.settings.Now().Add(denialMemory))
+}
+
+// withRefreshToken is the next version of a session if the refresh token is another one, or
+// nil.
+func (s *session) withRefreshToken(refreshToken string) *session {
+	if refreshToken == "" || refreshToken == s.refreshToken {
+		return nil
+	}
+	next := *s
+	next.version++
+	next.replacements++
+	next.refreshToken = refreshToken
+	return &next
 }
 
 // nextVersion is the session with what a refresh has yielded that was begun at that time.
@@ -332,9 +383,10 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, ta
 	now := a.settings.Now()
 	next := *record
 	next.version++
-	next.confirmedAt, next.activeAt = asked.Truncate(time.Millisecond), now
-	if got.refreshToken != "" {
+	next.confirmedAt = asked.Truncate(time.Millisecond)
+	if got.refreshToken != "" && got.refreshToken != record.refreshToken {
 		next.refreshToken = got.refreshToken
+		next.replacements++
 	}
 	if got.idToken != "" {
 		original, err := record.claims()
@@ -359,6 +411,7 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, ta
 		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
 			return token.target() == target || !now.Before(token.expires) || a.hasChanged(record)
 		})...)
+	next.accessTokens = next.accessTokens[:min(len(next.accessTokens), maxAccessTokens)]
 	return &next, nil
 }
 
@@ -431,12 +484,12 @@ func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
 		a.refresher.failures.Delete(id)
 		a.refresher.failures.Delete(everyone)
 		return
-	case isRefused(err, tokenTarget{}), a.refresher.owner.Err() != nil:
+	case errors.Is(err, errAnotherUser), a.refresher.owner.Err() != nil: // it is no outage
 		return
 	}
 	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
 	var answer *answerError
-	isAnswered := errors.As(err, &answer) || !errors.Is(err, ErrProviderUnavailable)
+	isAnswered := errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, ErrProviderUnavailable)
 	a.backOff(id, err)
 	if !isAnswered || (answer != nil && answer.status == http.StatusTooManyRequests) {
 		a.backOff(everyone, err)

@@ -37,7 +37,13 @@ func (a *Auth) Refuse(c *gin.Context, err error) {
 			c.Header("HX-Redirect", a.signInPath(a.wantedPage(c.Request)))
 		}
 	}
-	a.answerError(c, err, a.wantedPage(c.Request), isNavigation(c.Request))
+	a.answerError(c, err, a.wantedPage(c.Request), showsPage(c.Request))
+}
+
+// showsPage reports whether a browser says that it is about to show the answer, be it that
+// to a form: a redirect would lose what was typed, but people should get something to read.
+func showsPage(r *http.Request) bool {
+	return isNavigation(r) || (r.Method == http.MethodPost && r.Header.Get("Sec-Fetch-Mode") == "navigate" && acceptsHTML(r.Header))
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -56,6 +62,9 @@ func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bo
 		return
 	}
 	forbidStoring(c)
+	if _, ok := c.Get(bearerWelcome{}); ok && status == http.StatusUnauthorized && c.Writer.Header().Get("WWW-Authenticate") == "" {
+		c.Header("WWW-Authenticate", "Bearer")
+	}
 	if status == http.StatusServiceUnavailable {
 		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(retryAfterIn(err)/time.Second))))
 	}
@@ -135,7 +144,11 @@ func (a *Auth) logError(c *gin.Context, status int, err error) {
 	case status >= http.StatusInternalServerError && ctx.Err() == nil:
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", c.FullPath(), "status", status, "error", err)
 	default:
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err)
+		subject := ""
+		if known, ok := a.kept(c); ok && known.err == nil {
+			subject = known.session.subject
+		}
+		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err, "sub", subject)
 	}
 }
 
@@ -147,7 +160,7 @@ func (a *Auth) WantsPage(c *gin.Context) bool {
 	if how, ok := a.answering(c); ok {
 		return how.asPage
 	}
-	return isNavigation(c.Request)
+	return showsPage(c.Request)
 }
 
 // SignInPath is the path of the sign-in route, as browsers see it, which leads back
@@ -175,14 +188,19 @@ func (a *Auth) wantedPage(r *http.Request) string {
 		return a.htmxPage(r)
 	case isNavigation(r):
 		return r.URL.RequestURI()
+	case showsPage(r): // of a form
+		return a.ownPath(r.Header.Get("Referer"))
 	}
 	return ""
 }
 
 // htmxPage is the path of the page that an htmx request belongs to.
-func (a *Auth) htmxPage(r *http.Request) string {
-	u, err := url.Parse(r.Header.Get("HX-Current-URL"))
-	if err != nil || u.Scheme != a.settings.base.Scheme || u.Host != a.settings.base.Host {
+func (a *Auth) htmxPage(r *http.Request) string { return a.ownPath(r.Header.Get("HX-Current-URL")) }
+
+// ownPath is the path of an address of this application, or "".
+func (a *Auth) ownPath(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || a.settings.base == nil || u.Scheme != a.settings.base.Scheme || u.Host != a.settings.base.Host {
 		return ""
 	}
 	return a.internal(u.RequestURI())

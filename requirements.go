@@ -19,13 +19,13 @@ type Requirement interface{ describe() string }
 // TokenRequirement is what Bearer and BearerOrganization can require of an access token.
 type TokenRequirement interface {
 	Requirement
-	metByToken(c *gin.Context, claims *AccessTokenClaims) bool
+	metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error)
 }
 
 // Scope requires permissions, all of them (RFC 6749, section 3.3).
 func Scope(permissions ...string) TokenRequirement {
-	if len(permissions) == 0 || slices.Contains(permissions, "") {
-		panic("logtogin: Scope needs the names of permissions")
+	if len(permissions) == 0 || slices.ContainsFunc(permissions, func(name string) bool { return name == "" || strings.ContainsAny(name, " \t\r\n") }) {
+		panic("logtogin: Scope needs the names of permissions, each as an argument of its own")
 	}
 	return scopeRequirement(slices.Clone(permissions))
 }
@@ -34,13 +34,13 @@ type scopeRequirement []string
 
 func (r scopeRequirement) describe() string { return "scope " + strings.Join(r, " ") }
 
-func (r scopeRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) bool {
+func (r scopeRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) (bool, error) {
 	for _, permission := range r {
 		if !slices.Contains(claims.Scopes, permission) {
-			return false
+			return false, nil
 		}
 	}
-	return true
+	return true, nil
 }
 
 // MachineOnly requires a token that an application got for itself by client credentials:
@@ -59,15 +59,15 @@ func (r machineRequirement) describe() string {
 	return "a token of a user"
 }
 
-func (r machineRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) bool {
-	return claims.IsMachine() == bool(r)
+func (r machineRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) (bool, error) {
+	return claims.IsMachine() == bool(r), nil
 }
 
-// MatchToken requires what a function of the application says. The function must be safe
-// for concurrent use.
+// MatchToken requires what a function of the application says. The name says what that is,
+// in logs and errors. The function must be safe for concurrent use.
 func MatchToken(name string, match func(c *gin.Context, claims *AccessTokenClaims) bool) TokenRequirement {
-	if match == nil {
-		panic("logtogin: MatchToken needs a function")
+	if name == "" || match == nil {
+		panic("logtogin: MatchToken needs a name and a function")
 	}
 	return tokenFunction{name, match}
 }
@@ -79,8 +79,8 @@ type tokenFunction struct {
 
 func (r tokenFunction) describe() string { return r.name }
 
-func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) bool {
-	return r.match(c, claims)
+func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
+	return r.match(c, claims), nil
 }
 
 // InOrganization requires the organization of the source, and leaves its ID under
@@ -102,15 +102,15 @@ type organizationRequirement struct{ source OrganizationSource }
 
 func (r organizationRequirement) describe() string { return "organization " + r.source.name }
 
-func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) bool {
-	id := r.source.of(c)
-	return id != "" && claims.OrganizationID == id && leaveOrganization(c, id)
+func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
+	id, err := r.source.of(c)
+	return id != "" && claims.OrganizationID == id && leaveOrganization(c, id), err
 }
 
 func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
-	id := r.source.of(s.c)
+	id, err := r.source.of(s.c)
 	if id == "" {
-		return false, nil
+		return false, err
 	}
 	organizations, err := s.claim("organizations")
 	return slices.Contains(organizations, id) && leaveOrganization(s.c, id), err
@@ -118,7 +118,12 @@ func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
 
 func (organizationRequirement) scope() string { return scopeOrganizations }
 
+// leaveOrganization reports whether this is the organization of the request: what one
+// requirement says about one organization and another about another is no right over either.
 func leaveOrganization(c *gin.Context, id string) bool {
+	if other := c.GetString(OrganizationKey); other != "" && other != id {
+		return false
+	}
 	c.Set(OrganizationKey, id)
 	return true
 }
@@ -144,10 +149,29 @@ func (r anyRequirement) describe() string {
 
 // metByToken lets a token within an organization count only for a requirement that asks for
 // the organization: the same scope over the whole API is another right.
-func (r anyRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) bool {
-	return slices.ContainsFunc(r, func(one Requirement) bool {
-		return (claims.OrganizationID == "" || asksForOrganization(one)) && one.(TokenRequirement).metByToken(c, claims)
+func (r anyRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
+	return r.isAnyMet(func(one Requirement) (bool, error) {
+		if claims.OrganizationID != "" && !asksForOrganization(one) {
+			return false, nil
+		}
+		return one.(TokenRequirement).metByToken(c, claims)
 	})
+}
+
+// isAnyMet does not let a failure of one requirement stand in the way of another. Of
+// failures, one that leaves open what is so counts for more than a refusal.
+func (r anyRequirement) isAnyMet(isMet func(Requirement) (bool, error)) (bool, error) {
+	var failure error
+	for _, one := range r {
+		met, err := isMet(one)
+		if met {
+			return true, nil
+		}
+		if failure == nil || errors.Is(failure, ErrInsufficientRights) {
+			failure = cmp.Or(err, failure)
+		}
+	}
+	return false, failure
 }
 
 func asksForOrganization(one Requirement) bool {
@@ -160,17 +184,8 @@ func asksForOrganization(one Requirement) bool {
 	return false
 }
 
-// metByClaims does not let a failure of one requirement stand in the way of another.
 func (r anyRequirement) metByClaims(s *subject) (bool, error) {
-	var failure error
-	for _, one := range r {
-		isMet, err := one.(ClaimsRequirement).metByClaims(s)
-		if isMet {
-			return true, nil
-		}
-		failure = cmp.Or(failure, err)
-	}
-	return false, failure
+	return r.isAnyMet(func(one Requirement) (bool, error) { return one.(ClaimsRequirement).metByClaims(s) })
 }
 
 // ClaimsRequirement is what Guard can require of the user of a session.
@@ -222,9 +237,9 @@ func (organizationRoleRequirement) scope() string { return scopeOrganizationRole
 // metByClaims compares the whole of "<organization id>:<role>". The name of a role may have
 // a colon; in an ID, it would make another organization's role of this.
 func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
-	id := r.source.of(s.c)
+	id, err := r.source.of(s.c)
 	if id == "" || strings.Contains(id, ":") {
-		return false, nil
+		return false, err
 	}
 	roles, err := s.claim("organization_roles")
 	return slices.Contains(roles, id+":"+r.name) && leaveOrganization(s.c, id), err
@@ -232,7 +247,8 @@ func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
 
 // OrganizationAccess requires that Logto gives the user a token for the organization of the
 // source, which is how Logto enforces that members use multi-factor authentication. It costs
-// one call for each organization in the life of a token. Config.Scopes must have
+// one call for each organization in the life of a token, and one in five seconds for an
+// organization that Logto refuses. Config.Scopes must have
 // "urn:logto:scope:organizations".
 func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
 	source.mustBeSet("OrganizationAccess")
@@ -248,23 +264,29 @@ func (r organizationAccessRequirement) describe() string {
 func (organizationAccessRequirement) scope() string { return scopeOrganizations }
 
 func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
-	id := r.source.of(s.c)
+	id, err := r.source.of(s.c)
 	if id == "" {
-		return false, nil
+		return false, err
 	}
-	_, err := s.auth.AccessToken(s.c, Organization(id))
+	token, err := s.auth.AccessToken(s.c, Organization(id))
 	var refused *ProviderError
 	if errors.As(err, &refused) && !isOperators(refused) {
-		return false, nil
+		return false, &RequirementError{Requirement: r.describe(), reason: refused}
 	}
-	return err == nil && leaveOrganization(s.c, id), err
+	if err != nil {
+		return false, err
+	}
+	// Logto ignores an organization where it does not expect one.
+	isFor := token.Claims != nil && slices.Contains(token.Claims.Audience, organizationAudience+id)
+	return isFor && leaveOrganization(s.c, id), nil
 }
 
 // MatchClaims requires what a function of the application says about the claims of the ID
-// token. The function must be safe for concurrent use.
+// token. The name says what that is, in logs and errors. The function must be safe for
+// concurrent use.
 func MatchClaims(name string, match func(c *gin.Context, claims *Claims) bool) ClaimsRequirement {
-	if match == nil {
-		panic("logtogin: MatchClaims needs a function")
+	if name == "" || match == nil {
+		panic("logtogin: MatchClaims needs a name and a function")
 	}
 	return claimsFunction{name, match}
 }
@@ -280,7 +302,8 @@ func (r claimsFunction) metByClaims(s *subject) (bool, error) {
 	return r.match(s.c, s.claims), nil
 }
 
-// MaxAge requires that the user has authenticated within this time, for what is more
+// MaxAge requires that the user has authenticated within this time, and Config.ClockSkew
+// more, for what is more
 // dangerous than the rest. A page navigation of a user who has not is sent through a
 // sign-in with max_age, in which Logto asks for the password again; anything else is
 // answered 401 with error="insufficient_user_authentication" (RFC 9470). A session whose
@@ -320,7 +343,7 @@ const OrganizationKey = "logto.organization"
 // is about: OrganizationID for a constant, or the request.
 type OrganizationSource struct {
 	name string
-	of   func(*gin.Context) string
+	of   func(*gin.Context) (id string, err error)
 }
 
 func (s OrganizationSource) mustBeSet(what string) {
@@ -334,27 +357,36 @@ func OrganizationID(id string) OrganizationSource {
 	if id == "" {
 		panic("logtogin: OrganizationID is empty")
 	}
-	return OrganizationSource{fmt.Sprintf("%q", id), func(*gin.Context) string { return id }}
+	return OrganizationSource{fmt.Sprintf("%q", id), func(*gin.Context) (string, error) { return id, nil }}
 }
 
 // FromParam is the organization in a parameter of the route's path, as in
-// "/organizations/:id".
+// "/organizations/:id". A route that has no such parameter is a mistake, and answered 500.
 func FromParam(name string) OrganizationSource {
-	return OrganizationSource{"in the path parameter " + name, func(c *gin.Context) string { return c.Param(name) }}
+	return OrganizationSource{"in the path parameter " + name, func(c *gin.Context) (string, error) {
+		id, ok := c.Params.Get(name)
+		if !ok {
+			return "", fmt.Errorf("logtogin: the route %s has no parameter %q, as its guard expects", c.FullPath(), name)
+		}
+		return id, nil
+	}}
 }
 
 // FromQuery is the organization in a query parameter.
 func FromQuery(name string) OrganizationSource {
-	return OrganizationSource{"in the query parameter " + name, func(c *gin.Context) string { return c.Query(name) }}
+	return OrganizationSource{"in the query parameter " + name, func(c *gin.Context) (string, error) { return c.Query(name), nil }}
 }
 
 // FromHeader is the organization in a header of the request.
 func FromHeader(name string) OrganizationSource {
-	return OrganizationSource{"in the header " + name, func(c *gin.Context) string { return c.GetHeader(name) }}
+	return OrganizationSource{"in the header " + name, func(c *gin.Context) (string, error) { return c.GetHeader(name), nil }}
 }
 
 // FromRequest is the organization that a function of the application finds; "" is none,
 // and matches nothing.
 func FromRequest(find func(*gin.Context) string) OrganizationSource {
-	return OrganizationSource{"of the request", find}
+	if find == nil {
+		panic("logtogin: FromRequest needs a function")
+	}
+	return OrganizationSource{"of the request", func(c *gin.Context) (string, error) { return find(c), nil }}
 }

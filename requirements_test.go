@@ -2,7 +2,10 @@ package logtogin_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -364,6 +367,152 @@ func TestPreflightsPassTheGuard(t *testing.T) {
 		header := http.Header{"Origin": {"https://spa.example.com"}, "Access-Control-Request-Method": {method}}
 		if page := send(t, http.MethodOptions, app.url+"/cors", nil, header); page.status != want {
 			t.Errorf("%q: %d", method, page.status)
+		}
+	}
+}
+
+// Which organization a request asks about is up to the user; how often Logto is asked is not.
+func TestARefusedTokenIsNotAskedForAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes = rightsScopes })
+	app.guarded("/in/:org", logtogin.OrganizationAccess(logtogin.FromParam("org")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	logto.ResetCalls()
+	for range 20 {
+		if page := b.get(app.url + "/in/other"); page.status != http.StatusForbidden {
+			t.Fatalf("%d %s", page.status, page.body)
+		}
+	}
+	if calls := logto.Calls().Token; calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+	logto.AddOrganization(logtotest.Organization{ID: "other", Name: "Other"})
+	logto.SetMembership(idOf(t, logto, "alice"), "other", []string{})
+	now.advance(6 * time.Second)
+	if page := b.get(app.url + "/in/other"); page.status != http.StatusOK {
+		t.Errorf("a member: %d %s", page.status, page.body)
+	}
+}
+
+// A Logto that ignores the organization, as it does in other requests.
+func TestOrganizationAccessLooksAtTheToken(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	app.guarded("/in/:org", logtogin.OrganizationAccess(logtogin.FromParam("org")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	for name, change := range map[string]func(url.Values){
+		"another kind of token":        func(form url.Values) { form.Del("organization_id") },
+		"that of another organization": func(form url.Values) { form.Set("organization_id", "acme") },
+	} {
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if err := r.ParseForm(); err != nil {
+				t.Error(err)
+			}
+			change(r.PostForm)
+			body := r.PostForm.Encode()
+			r.Body, r.ContentLength, r.Form, r.PostForm = io.NopCloser(strings.NewReader(body)), int64(len(body)), nil, nil
+			next.ServeHTTP(w, r)
+		})
+		if page := b.get(app.url + "/in/" + strings.ReplaceAll(name, " ", "-")); page.status != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, page.status, page.body)
+		}
+	}
+}
+
+// What Logto says against a token reaches OnError: a member may only have to turn on MFA.
+func TestWhatWasAskedForCanBeTold(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	var seen error
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.Scopes = rightsScopes
+		cfg.OnError = func(_ *gin.Context, err error) { seen = err }
+	})
+	app.guarded("/strict", logtogin.OrganizationAccess(logtogin.OrganizationID("strict")))
+	app.guarded("/editor", logtogin.Role("editor"))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	var unmet *logtogin.RequirementError
+	var refused *logtogin.ProviderError
+	if page := b.get(app.url + "/strict"); page.status != http.StatusForbidden || !errors.As(seen, &unmet) || !errors.As(seen, &refused) || refused.Code != "access_denied" {
+		t.Errorf("%d %v", page.status, seen)
+	}
+	if page := b.get(app.url + "/editor"); page.status != http.StatusForbidden || !errors.As(seen, &unmet) || unmet.Requirement != `role "editor"` || !errors.Is(seen, logtogin.ErrInsufficientRights) {
+		t.Errorf("%d %v", page.status, seen)
+	}
+	if !strings.Contains(app.log.String(), "sub="+idOf(t, logto, "alice")) {
+		t.Errorf("whose request it was is not in %s", app.log)
+	}
+}
+
+// A right over one organization and a right over another are none over either.
+func TestOneRequestIsAboutOneOrganization(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	app.guarded("/x/:org", logtogin.OrganizationRole(logtogin.FromParam("org"), "owner"), logtogin.InOrganization(logtogin.FromHeader("X-Org")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	for other, status := range map[string]int{"acme": http.StatusOK, "strict": http.StatusForbidden} {
+		if page := send(t, http.MethodGet, app.url+"/x/acme", b.ours(app), http.Header{"X-Org": {other}}); page.status != status {
+			t.Errorf("%s: %d %s", other, page.status, page.body)
+		}
+	}
+}
+
+// A mistake of the application is not the user's want of rights.
+func TestARouteWithoutTheParameterOfItsGuardIsAMistake(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	app.guarded("/squads/:squad", logtogin.InOrganization(logtogin.FromParam("team")))
+	app.router.GET("/api/:squad", app.auth.Bearer(ordersAPI, logtogin.InOrganization(logtogin.FromParam("team"))), func(*gin.Context) {})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	token := http.Header{"Authorization": {"Bearer " + logto.OrganizationToken(alice(), "acme", ordersAPI)}}
+	for path, header := range map[string]http.Header{"/squads/acme": nil, "/api/acme": token} {
+		if page := send(t, http.MethodGet, app.url+path, b.ours(app), header); page.status != http.StatusInternalServerError {
+			t.Errorf("%s: %d %s", path, page.status, page.body)
+		}
+	}
+	if !strings.Contains(app.log.String(), `the route /squads/:squad has no parameter \"team\"`) {
+		t.Error(app.log)
+	}
+}
+
+// A visitor of a page with MaxAge signs in once, and one step-up that yields nothing is 403.
+func TestMaxAgeAsksOnce(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	app := newApplication(t, logto, nil)
+	app.guarded("/pay", logtogin.MaxAge(5*time.Minute))
+	b := newBrowser(t)
+	if page := b.enter(b.get(app.url+"/pay?order=7"), alice()); page.status != http.StatusOK || page.url.RequestURI() != "/pay?order=7" {
+		t.Errorf("%s %d %s", page.url, page.status, page.body)
+	}
+	if calls := logto.Calls().Authorization; calls != 1 {
+		t.Errorf("%d authorization requests", calls)
+	}
+	for name, change := range map[string]func(*logtotest.JWT){
+		"no auth_time":     func(token *logtotest.JWT) { delete(token.Claims, "auth_time") },
+		"an old auth_time": func(token *logtotest.JWT) { token.Claims["auth_time"] = time.Now().Add(-time.Hour).Unix() },
+	} {
+		logto.ChangeIDToken(nil)
+		other := newBrowser(t)
+		other.signIn(app.url+"/profile", alice())
+		logto.ChangeIDToken(change)
+		logto.ResetCalls()
+		page := other.enter(other.get(app.url+"/pay"), alice())
+		if page.status != http.StatusForbidden || strings.Contains(page.body, "/sign-in") || logto.Calls().Authorization != 1 {
+			t.Errorf("%s: %d after %d authorization requests: %s", name, page.status, logto.Calls().Authorization, page.body)
+		}
+		if !other.isSignedIn(app) {
+			t.Errorf("%s: the session from before has ended", name)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -57,6 +56,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 			if err := addRoute(router, method, route.path, route.handler); err != nil {
 				return err
 			}
+			a.own[ownRoute{method, a.mount + route.path}] = struct{}{}
 		}
 		*route.own = a.mount + route.path
 	}
@@ -238,11 +238,16 @@ func (a *Auth) mayReturnTo(target string) bool {
 		return false
 	}
 	path := strings.TrimRight(pathOf(target), "/")
-	own := []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout}
-	return !slices.ContainsFunc(own, func(route string) bool {
-		return route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path)
-	})
+	for route := range a.own {
+		if strings.EqualFold(strings.TrimRight(route.path, "/"), path) {
+			return false
+		}
+	}
+	return true
 }
+
+// ownRoute is one that RegisterRoutes has added.
+type ownRoute struct{ method, path string }
 
 // external is the path as browsers see it, or that of the default page.
 func (a *Auth) external(returnTo string) string {

@@ -122,14 +122,14 @@ func (a *Auth) revalidated(c *gin.Context) (*session, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(c.Request.Context(), patience, errNoAnswerYet)
 	defer cancel()
-	renewed, err := a.refreshFor(ctx, c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
+	newest, err := a.refreshFor(ctx, c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
 	switch {
 	case err == nil:
-		return renewed, nil
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrStoreUnavailable), a.isTooStale(record):
+		return newest, nil
+	case newest == nil, errors.Is(err, ErrStoreUnavailable), a.isTooStale(newest):
 		return nil, err
 	}
-	return record, nil
+	return newest, nil
 }
 
 // revalidationPatience is how long a request waits to learn that its session is as
@@ -172,14 +172,22 @@ func (a *Auth) isTooStale(record *session) bool {
 }
 
 // refreshFor refreshes the session of a request, which goes on with the newest
-// version.
+// version. With an error, that is the newest one that is known, or nil if there is none any
+// more.
 func (a *Auth) refreshFor(ctx context.Context, c *gin.Context, record *session, need need) (*session, error) {
 	newest, err := a.refresh(ctx, c.Request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
 		a.forget(c, record, err)
 	}
 	if err != nil {
-		return nil, err
+		if errors.Is(err, ErrNotSignedIn) {
+			return nil, err
+		}
+		known, gone := a.adopt(c, record, a.store.memory.newestHere(record))
+		if gone != nil {
+			return nil, gone
+		}
+		return known, err
 	}
 	return a.adopt(c, record, newest)
 }

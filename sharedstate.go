@@ -54,10 +54,10 @@ const (
 	stateTimeout = 500 * time.Millisecond
 	statePause   = time.Second
 
-	// lockLifetime is longer than what is done under a lock may take, and lockPatience
-	// is how long somebody waits for another instance that has it.
-	lockLifetime = 15 * time.Second
-	lockPatience = 5 * time.Second
+	// lockLifetime is longer than what is done under a lock usually takes, and
+	// othersPatience is how long somebody waits for what another instance is doing.
+	lockLifetime   = 15 * time.Second
+	othersPatience = 5 * time.Second
 
 	maxStateCalls = 512
 )
@@ -159,7 +159,7 @@ func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bo
 
 // poll asks again and again, for as long as somebody waits for another instance.
 func poll(ctx context.Context, isDone func(context.Context) bool) {
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	ctx, cancel := context.WithTimeout(ctx, othersPatience)
 	defer cancel()
 	for pause := 10 * time.Millisecond; !isDone(ctx); pause = min(2*pause, 200*time.Millisecond) {
 		timer := time.NewTimer(pause)

@@ -214,7 +214,7 @@ func (o *SignInOptions) params() url.Values {
 func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	address, err := a.SignInURL(c, opts)
 	if err != nil {
-		a.showError(c, err, "")
+		a.showError(c, err, opts.ReturnTo)
 		return
 	}
 	redirect(c, address)

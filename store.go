@@ -197,7 +197,7 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 		*record = *smaller
 	}
 	if err != nil {
-		return nil, unwritable(err)
+		return nil, st.unwritable(err)
 	}
 	forbidStoring(c)
 	st.keepWithinBudget(c)
@@ -228,12 +228,14 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 }
 
 // writeSession writes a session into the store or the cookies of the response, which
-// must not have been started. Access tokens that find no room are left out. The error
+// must not have been started, and that the user is active. Access tokens that find no room are left out. The error
 // is ErrNotSignedIn if it has ended meanwhile.
 func (st *store) writeSession(c *gin.Context, record *session) (*session, error) {
 	ctx, header := c.Request.Context(), c.Writer.Header()
 	before := slices.Clone(header["Set-Cookie"])
-	written, err := st.update(ctx, c.Request, header, record)
+	active := *record
+	active.activeAt = st.s.Now()
+	written, err := st.update(ctx, c.Request, header, &active)
 	if err != nil {
 		return nil, err
 	}
@@ -263,14 +265,14 @@ func (st *store) writeRecord(ctx context.Context, r *http.Request, record *sessi
 
 func (st *store) update(ctx context.Context, r *http.Request, header http.Header, record *session) (*session, error) {
 	written := *record
-	written.activeAt, written.isOutdated = st.s.Now(), false
+	written.isOutdated = false
 	for {
 		sealed := st.sessionSealer.Seal(written.encode(), st.sessionName)
 		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
 			func() bool { return st.hasEnded(record) })
 		smaller, ok := written.withoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
-			return &written, unwritable(err)
+			return &written, st.unwritable(err)
 		}
 		written = *smaller
 	}
@@ -325,7 +327,7 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 	}
 	for _, entry := range entries {
 		if failure := remove(entry); failure != nil {
-			err = errors.Join(err, unwritable(failure))
+			err = errors.Join(err, st.unwritable(failure))
 		}
 	}
 	return ended, err
@@ -397,11 +399,13 @@ func unreadable(err error) error {
 	return fmt.Errorf("%w: cannot read: %w", ErrStoreUnavailable, err)
 }
 
-func unwritable(err error) error {
-	if err == nil {
+func (st *store) unwritable(err error) error {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if errors.Is(err, anystore.ErrTooLong) {
+	case errors.Is(err, anystore.ErrTooLong) && st.s.Store == nil:
+		return fmt.Errorf("%w: %w; set Config.Store, or leave claims out of the ID token in the Logto Console", ErrSessionTooLarge, err)
+	case errors.Is(err, anystore.ErrTooLong):
 		return fmt.Errorf("%w: %w", ErrSessionTooLarge, err)
 	}
 	return fmt.Errorf("%w: cannot write: %w", ErrStoreUnavailable, err)

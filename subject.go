@@ -70,12 +70,11 @@ func (a *Auth) lookUp(c *gin.Context, record *session) (*UserInfo, error) {
 		switch {
 		case its.err == nil && a.isCurrent(its, record):
 			return its.info, nil
-		case its.err != nil && (errors.Is(its.err, ErrProviderUnavailable) || StatusCode(its.err) == http.StatusUnauthorized):
+		case its.err != nil && !errors.Is(its.err, errAskerGone):
 			return nil, its.err
 		case its.err == nil:
 			a.lookups.Delete(record.id)
 		}
-		// It is outdated, or the client of the request that had asked has gone.
 	}
 }
 
@@ -104,7 +103,7 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 			mine.staleAt = a.staleAt(record)
 		}
 	case ctx.Err() != nil:
-		mine.err = context.Cause(ctx)
+		mine.err = fmt.Errorf("%w: %w", errAskerGone, context.Cause(ctx))
 	case StatusCode(err) == http.StatusUnauthorized, errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		mine.err = err
 	default:
@@ -112,4 +111,9 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 	}
 }
 
-var errLookup = fmt.Errorf("%w: user info", ErrProviderUnavailable)
+var (
+	errLookup = fmt.Errorf("%w: user info", ErrProviderUnavailable)
+	// errAskerGone says that the client of the request that had asked has gone, which the
+	// others need not mind.
+	errAskerGone = errors.New("logtogin: the request has ended")
+)

@@ -98,11 +98,11 @@ func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, e
 
 // accessToken is AccessToken for a session and a target that were checked.
 func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
-	renewed, err := a.refreshFor(c.Request.Context(), c, record, a.needOf(target))
-	if err == nil {
-		record = renewed
+	newest, err := a.refreshFor(c.Request.Context(), c, record, a.needOf(target))
+	if newest == nil {
+		return accessToken{}, err
 	}
-	found, ok := record.accessToken(target)
+	found, ok := newest.accessToken(target)
 	if err != nil && !(ok && a.canGoOnWith(found, err)) {
 		return accessToken{}, err
 	}
@@ -126,8 +126,8 @@ func (a *Auth) canGoOnWith(found accessToken, err error) bool {
 
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
 // from Logto, for example after the user's permissions have changed. Call it before the
-// response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable and
-// ErrResponseStarted.
+// response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
+// ErrResponseStarted, ErrProviderUnavailable after Close, and that of the request's context.
 func (a *Auth) ClearAccessTokens(c *gin.Context) error {
 	record, err := a.current(c)
 	if err != nil {

@@ -27,6 +27,9 @@ type signed struct {
 	algorithm jwa.SignatureAlgorithm
 	header    jsonObject
 	payload   []byte
+	// withdrawals is how often keys had been withdrawn before the one was fetched by which
+	// it was verified.
+	withdrawals uint64
 }
 
 // verifySignature checks the form, the header and the signature of a token in
@@ -65,7 +68,7 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 		return nil, tokenError("the algorithm is not allowed")
 	}
 
-	candidates, err := keys.find(ctx, keyID, algorithm, cooldown)
+	candidates, withdrawals, err := keys.find(ctx, keyID, algorithm, cooldown)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 	}
 	for _, key := range candidates {
 		if verifier.Verify([]byte(signingInput), signature, key.public) == nil {
-			return &signed{algorithm: algorithm, header: header, payload: payload}, nil
+			return &signed{algorithm, header, payload, withdrawals}, nil
 		}
 	}
 	return nil, tokenError("the signature is wrong")
@@ -192,7 +195,7 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 		return tokenError("auth_time is not a time")
 	}
 	if want.maxAge > 0 && (!ok || want.now.After(authTime.Add(want.maxAge+want.skew))) {
-		return tokenError("auth_time is missing or older than max_age")
+		return errNotAuthenticatedAgain
 	}
 	return nil
 }
@@ -203,7 +206,7 @@ const unknownKeyCooldown = 10 * time.Second
 
 // verifyAccessToken makes those checks of RFC 9068, section 4, that are the same for every
 // guard: type, signature, issuer and times. The audience is the guard's business.
-func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers []string, now time.Time, skew time.Duration) (*AccessTokenClaims, error) {
+func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers []string, now time.Time, skew time.Duration) (*verifiedToken, error) {
 	verified, err := verifySignature(ctx, keys, token, unknownKeyCooldown)
 	if err != nil {
 		return nil, err
@@ -240,8 +243,10 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 		return nil, tokenError("iat is missing or in the future")
 	case set.Has("nbf") && (!hasNotBefore || notBefore.After(now.Add(skew))):
 		return nil, tokenError("nbf is in the future")
+	case set.Has("organization_id") && claims.OrganizationID == "":
+		return nil, tokenError("organization_id is empty or no string")
 	}
-	return claims, nil
+	return &verifiedToken{claims, expiry.Add(skew), verified.withdrawals}, nil
 }
 
 // backchannelEvent is the member of "events" that makes a token a logout token.

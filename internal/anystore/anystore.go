@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,8 @@ type Store struct {
 	inner ginsessions.Store
 	key   string
 	calls *bounded.Calls // nil for a store that never waits
+	// remembers says that the server keeps the values.
+	remembers bool
 	// cookies is which that is then.
 	cookies *cookiestore.Store
 }
@@ -60,7 +63,22 @@ type Store struct {
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
 func New(inner ginsessions.Store, key string, timeout time.Duration) *Store {
-	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning)}
+	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning), remembers: !isCookieStore(inner)}
+}
+
+// isCookieStore reports whether a store is that of gin-contrib/sessions/cookie, which wraps
+// gorilla's. Its interface is one that every store has.
+func isCookieStore(inner ginsessions.Store) bool {
+	value := reflect.Indirect(reflect.ValueOf(inner))
+	if value.Kind() != reflect.Struct {
+		return false
+	}
+	for field := range value.Type().Fields() {
+		if field.Type == reflect.TypeFor[*sessions.CookieStore]() {
+			return true
+		}
+	}
+	return false
 }
 
 // InCookies returns a Store for a store that keeps values in cookies and so
@@ -71,7 +89,7 @@ func InCookies(inner *cookiestore.Store, key string) *Store {
 
 // Remembers reports whether the server keeps the values, so that they can be
 // read again and deleted.
-func (s *Store) Remembers() bool { return s.calls != nil }
+func (s *Store) Remembers() bool { return s.remembers }
 
 // Close waits for the calls that are under way, not longer than one may take.
 func (s *Store) Close() error {
@@ -205,7 +223,7 @@ func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header,
 	if err != nil {
 		return err
 	}
-	if entry.ID() == "" {
+	if !s.Remembers() || entry.ID() == "" {
 		replaceCookies(header, entry.name, lines)
 	}
 	return nil

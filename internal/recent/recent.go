@@ -34,7 +34,7 @@ type shard[V any] struct {
 	young, old map[Digest]V
 }
 
-// New returns a Cache of about so many values, and never more.
+// New returns a Cache of about so many values, and never more, if that is 32 at least.
 func New[V any](limit int) *Cache[V] { return &Cache[V]{limit: max(1, limit/shards/2)} }
 
 // Get returns the value of a digest.
