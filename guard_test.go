@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -348,5 +349,60 @@ func TestRoutersOwnRedirectsStayHere(t *testing.T) {
 		if err != nil || (location.Host != "" && "http://"+location.Host != app.url) {
 			t.Errorf("%s leads to %s", path, page.header.Get("Location"))
 		}
+	}
+}
+
+// A whole router can be guarded: its own routes let people in.
+func TestGuardingAWholeRouter(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	cfg := logto.Config("https://app.example.com")
+	auth, err := logtogin.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed(t, auth)
+	router := gin.New()
+	router.Use(auth.Guard())
+	if err := auth.RegisterRoutes(router); err != nil {
+		t.Fatal(err)
+	}
+	reached := 0
+	page := func(c *gin.Context) { reached++; c.String(http.StatusOK, "in") }
+	router.GET("/page", page)
+	router.POST("/sign-in", page) // the application's own
+	router.GET("/Sign-In", page)
+	for path, method := range map[string]string{"/page": "GET", "/sign-in": "POST", "/Sign-In": "GET"} {
+		w := httptest.NewRecorder()
+		if router.ServeHTTP(w, httptest.NewRequest(method, path, nil)); w.Code != http.StatusUnauthorized {
+			t.Errorf("a visitor at %s %s: %d", method, path, w.Code)
+		}
+	}
+	if reached > 0 {
+		t.Errorf("%d handlers have run", reached)
+	}
+	client := logto.SignIn(t, router, logtotest.DefaultUser())
+	if response, err := client.Get("/page"); err != nil || response.StatusCode != http.StatusOK || reached != 1 {
+		t.Errorf("%v %v", response, err)
+	}
+}
+
+// Whoever has filled in a form gets something to read, and a way back to the form.
+func TestAFormWithoutASessionIsAnsweredByAPage(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	form := func(referer string) page {
+		return send(t, http.MethodPost, app.url+"/profile", nil, http.Header{"Referer": {referer}, "Sec-Fetch-Site": {"same-origin"}})
+	}
+	if page := form(app.url + "/form?x=1"); page.status != 401 || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(page.body, `href="/sign-in?return_to=%2Fform%3Fx%3D1"`) {
+		t.Errorf("%d %v %s", page.status, page.header, page.body)
+	}
+	if page := form("https://evil.example/x"); !strings.Contains(page.body, `href="/sign-in"`) {
+		t.Errorf("%s", page.body)
+	}
+	script := send(t, http.MethodPost, app.url+"/profile", nil, http.Header{"Sec-Fetch-Mode": {"cors"}, "Accept": {"*/*"}})
+	if script.header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%v", script.header)
 	}
 }

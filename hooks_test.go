@@ -356,3 +356,44 @@ func TestACallbackDuringAnOutageCanBeReloaded(t *testing.T) {
 		t.Errorf("%d %s", page.status, page.body)
 	}
 }
+
+// An Auth without sessions answers errors, too.
+func TestRefusingWithoutABaseURL(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	auth, router, _ := resourceServer(t, logto, nil)
+	router.GET("/rights", func(c *gin.Context) { auth.Refuse(c, logtogin.ErrInsufficientRights) })
+	router.GET("/path", func(c *gin.Context) { c.String(http.StatusOK, "path %q", auth.SignInPath(c)) })
+	for name, header := range map[string]http.Header{"htmx": {"Hx-Request": {"true"}, "Hx-Current-Url": {"https://x.example/"}}, "a page": {"Accept": {"text/html"}}, "a program": {}} {
+		if w := ask(router, "/rights", header); w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if w := ask(router, "/path", header); w.Body.String() != `path ""` {
+			t.Errorf("%s: %s", name, w.Body)
+		}
+	}
+}
+
+// Whoever cancels can go on to where they had wanted to go, if it is clear where that was.
+func TestTheWayBackAfterACallbackWithoutAnAttempt(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	b := newBrowser(t)
+	b.stopAt(logto.Endpoint())
+	b.get(app.url + "/sign-in?return_to=/wanted")
+	for name, callback := range map[string]string{"cancelled": "/callback", "another state": "/callback?state=x&code=y"} {
+		if page := b.get(app.url + callback); page.status != http.StatusBadRequest || !strings.Contains(page.body, `href="/sign-in?return_to=%2Fwanted"`) {
+			t.Errorf("%s: %d %s", name, page.status, page.body)
+		}
+	}
+	b.get(app.url + "/sign-in?return_to=/other")
+	if page := b.get(app.url + "/callback"); !strings.Contains(page.body, `href="/sign-in"`) {
+		t.Errorf("of two: %s", page.body)
+	}
+	logto.Misbehave(logtotest.Down)
+	down := newApplication(t, logto, nil)
+	if page := newBrowser(t).get(down.url + "/sign-in?return_to=/wanted"); page.status != http.StatusServiceUnavailable || !strings.Contains(page.body, `return_to=%2Fwanted`) {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}

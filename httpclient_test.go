@@ -265,3 +265,89 @@ func TestHTTPClientTellsWhatIsWrong(t *testing.T) {
 		t.Errorf("%q", tokens)
 	}
 }
+
+// A first request with a header of its own, which net/http drops on the way to another host.
+func TestTheTokenDoesNotFollowARedirectOfAnotherRequest(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	elsewhere := newAPI(t)
+	orders := newAPI(t)
+	other := strings.Replace(elsewhere.url, "127.0.0.1", "localhost", 1)
+	orders.answer = func(w http.ResponseWriter, r *http.Request, _ int) {
+		http.Redirect(w, r, other, http.StatusTemporaryRedirect)
+	}
+	app.calling("/call", func(c *gin.Context, client *http.Client) {
+		request, err := http.NewRequest(http.MethodGet, orders.url, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		request.SetBasicAuth("somebody", "else")
+		response, err := client.Do(request)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = response.Body.Close()
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	b.get(app.url + "/call")
+	if tokens, _ := elsewhere.seen(); len(tokens) != 1 || tokens[0] != "" {
+		t.Errorf("elsewhere: %q", tokens)
+	}
+}
+
+// Another service that is down is no mistake of this application.
+func TestAnAPIThatCannotBeReached(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	frozen := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(frozen.Close)
+	for path, address := range map[string]string{"/gone": gone.URL, "/frozen": frozen.URL} {
+		app.calling(path, func(c *gin.Context, client *http.Client) {
+			client.Timeout = 50 * time.Millisecond
+			_, err := client.Get(address)
+			app.auth.Refuse(c, err)
+		})
+	}
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	if page := b.get(app.url + "/gone"); page.status != http.StatusBadGateway {
+		t.Errorf("gone: %d %s", page.status, page.body)
+	}
+	if page := b.get(app.url + "/frozen"); page.status != http.StatusGatewayTimeout {
+		t.Errorf("frozen: %d %s", page.status, page.body)
+	}
+	if page := send(t, http.MethodGet, app.url+"/gone", nil, nil); page.status != http.StatusFound {
+		t.Errorf("a visitor: %d", page.status)
+	}
+}
+
+// An API that refuses whatever token it gets does not make Logto work for each request.
+func TestAnAPIThatRefusesEveryToken(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	orders := newAPI(t)
+	orders.answer = func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusUnauthorized) }
+	app.calling("/call", func(c *gin.Context, client *http.Client) {
+		status, err := post(t, client, orders.url, strings.NewReader("x"))
+		c.String(http.StatusOK, "%d %v", status, err)
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	logto.ResetCalls()
+	for range 20 {
+		if page := b.get(app.url + "/call"); page.body != "401 <nil>" {
+			t.Errorf("%s", page.body)
+		}
+	}
+	if calls := logto.Calls().Token; calls != 2 { // the first token and another one
+		t.Errorf("%d calls", calls)
+	}
+}

@@ -797,3 +797,65 @@ func TestAPanicDuringARefreshIsAnError(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A guard goes by the newest version that it knows, not by the one in an old cookie.
+func TestAnOldCookieBringsNoRightsBackWhileLogtoIsDown(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto, rotating(logto))
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes, cfg.MaxStale = rightsScopes, 30*time.Minute })
+	app.guarded("/admin", logtogin.Role("admin"))
+	b := newBrowser(t)
+	b.signIn(app.url+"/admin", alice())
+	old := b.ours(app)
+	demoted, _ := logto.User("alice")
+	demoted.Roles = nil
+	logto.AddUser(demoted)
+	now.advance(61 * time.Minute)
+	if page := b.get(app.url + "/admin"); page.status != http.StatusForbidden {
+		t.Fatalf("%d %s", page.status, page.body)
+	}
+	now.advance(61 * time.Minute)
+	logto.Misbehave(logtotest.Down)
+	if page := send(t, http.MethodGet, app.url+"/admin", old, nil); page.status != http.StatusForbidden {
+		t.Errorf("with the old cookie: %d %s", page.status, page.body)
+	}
+	now.advance(30 * time.Minute)
+	if page := send(t, http.MethodGet, app.url+"/admin", old, nil); page.status != http.StatusServiceUnavailable {
+		t.Errorf("too stale: %d %s", page.status, page.body)
+	}
+}
+
+// What one user alone can cause does not silence Logto for the others.
+func TestUnreadableAnswersAreTheSessionsOwn(t *testing.T) {
+	t.Parallel()
+	mallory := logtotest.User{Username: "mallory", Password: "mallory-password", Organizations: map[string][]string{"acme": nil}}
+	logto := withAPIs(t, mallory)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	b, other := newBrowser(t), newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	other.signIn(app.url+"/profile", mallory)
+	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		if r.PostForm.Get("organization_id") == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"access_token":"` + strings.Repeat("x", 2<<20) + `"}`))
+	})
+	for range 5 {
+		if page := other.get(app.url + "/token?organization=acme"); page.status != http.StatusServiceUnavailable {
+			t.Errorf("%d %s", page.status, page.body)
+		}
+		if _, page := b.token(app, url.Values{"resource": {ordersAPI}}); page.status != http.StatusOK {
+			t.Errorf("the other user: %d %s", page.status, page.body)
+		}
+		b.get(app.url + "/clear")
+		now.advance(500 * time.Millisecond)
+	}
+}
