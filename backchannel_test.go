@@ -516,6 +516,29 @@ func TestALogoutTokenThatCannotBeVerifiedNow(t *testing.T) {
 	}
 }
 
+// "Sign out everywhere": a session that was revoked in the same request is signed out like
+// any other.
+func TestSigningOutAfterRevoking(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		told := 0
+		app := start(func(cfg *logtogin.Config) { cfg.OnSignedOut = func(*gin.Context, *logtogin.Claims) { told++ } })
+		app.router.POST("/everywhere", app.auth.Guard(), func(c *gin.Context) {
+			claims, _ := logtogin.ClaimsFrom(c)
+			if err := app.auth.RevokeUser(c.Request.Context(), claims.Subject); err != nil {
+				t.Error(err)
+			}
+			app.auth.SignOut(c, logtogin.SignOutOptions{LocalOnly: true})
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		b.post(app.url+"/everywhere", nil)
+		if calls := logto.Calls().Revocation; calls != 1 || told != 1 || b.isSignedIn(app) {
+			t.Errorf("%d revocations, told %d times, signed in %v", calls, told, b.isSignedIn(app))
+		}
+	})
+}
+
 // C57: a late answer to a request of A's neither brings A back nor signs B out, who has
 // signed in in the same browser meanwhile.
 func TestALateAnswerLeavesTheNextUserAlone(t *testing.T) {

@@ -185,12 +185,17 @@ type AccessTokenClaims struct {
 // credentials, and not one of a user.
 func (claims *AccessTokenClaims) IsMachine() bool { return claims.Subject == claims.ClientID }
 
-// own is a copy that may be changed.
+// own is a copy that may be changed. The usual one, of a single audience and a few scopes,
+// takes one allocation.
 func (claims *AccessTokenClaims) own() *AccessTokenClaims {
-	copied := *claims
-	copied.Audience = slices.Clone(claims.Audience)
-	copied.Scopes = slices.Clone(claims.Scopes)
-	return &copied
+	copied := &struct {
+		AccessTokenClaims
+		audience [1]string
+		scopes   [4]string
+	}{AccessTokenClaims: *claims}
+	copied.Audience = append(copied.audience[:0:1], claims.Audience...)
+	copied.Scopes = append(copied.scopes[:0:4], claims.Scopes...)
+	return &copied.AccessTokenClaims
 }
 
 func newAccessTokenClaims(raw []byte) (*AccessTokenClaims, error) {

@@ -304,10 +304,8 @@ func forbidStoring(c *gin.Context) {
 func forbidStoringFor(c *gin.Context, name string) {
 	header := c.Writer.Header()
 	if len(header["Vary"]) == 0 {
-		// The usual case, for the price of one allocation. Neither can grow into the
-		// other.
-		lines := [...]string{privateNoStore, name}
-		header["Cache-Control"], header["Vary"] = lines[0:1:1], lines[1:2:2]
+		// The usual case, without an allocation. Adding to one of them makes a copy.
+		header["Cache-Control"], header["Vary"] = privateNoStoreLine, varyLine(name)
 		return
 	}
 	if lines := header["Cache-Control"]; len(lines) != 1 || lines[0] != privateNoStore {
@@ -317,6 +315,22 @@ func forbidStoringFor(c *gin.Context, name string) {
 }
 
 const privateNoStore = "private, no-store"
+
+var (
+	privateNoStoreLine = []string{privateNoStore}
+	varyByCookieLine   = []string{"Cookie"}
+	varyByTokenLine    = []string{"Authorization"}
+)
+
+func varyLine(name string) []string {
+	switch name {
+	case "Cookie":
+		return varyByCookieLine
+	case "Authorization":
+		return varyByTokenLine
+	}
+	return []string{name}
+}
 
 // varyByCookie tells caches that others may get another response.
 func varyByCookie(c *gin.Context) { varyBy(c, "Cookie") }

@@ -312,7 +312,8 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 		}
 	}
 	for _, entry := range entries {
-		if found, ok := st.openSession(entry); ok {
+		// One that was revoked a moment ago still has a refresh token to take away.
+		if found, ok := st.openSession(entry); ok || (found != nil && st.revocations.isNewsFor(found)) {
 			// Its refresh token may have been replaced since.
 			ended = append(ended, st.memory.newestAnywhere(ctx, found))
 			st.end(ctx, found)
