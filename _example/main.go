@@ -4,8 +4,9 @@
 //
 // It starts a fake Logto beside it. To use a real one, set LOGTO_ENDPOINT,
 // LOGTO_APP_ID and LOGTO_APP_SECRET, and any other variable that
-// logtogin.ConfigFromEnv reads. ADDR is the address to listen on, by default
-// localhost:8080.
+// logtogin.ConfigFromEnv reads: the first of LOGTO_RESOURCES is taken for the
+// application's own API. LOGTO_WEBHOOK_SIGNING_KEY makes it receive webhooks. ADDR
+// is the address to listen on, by default localhost:8080.
 package main
 
 import (
@@ -17,14 +18,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
-
-	"github.com/logtogin/logtogin"
-	"github.com/logtogin/logtogin/logtotest"
 )
 
 func main() {
@@ -52,16 +49,17 @@ func run() (err error) {
 		return err
 	}
 	defer listener.Close()
+	ownURL := localURL(addr, listener)
 
-	var cfg logtogin.Config
+	var cfg config
 	if withFake {
-		fake, err := logtotest.Start(logtotest.DefaultUser())
+		fake, err := startFake(ownURL)
 		if err != nil {
 			return err
 		}
 		defer fake.Close()
-		cfg = fakeConfig(fake, localURL(addr, listener))
-	} else if cfg, err = realConfig(localURL(addr, listener)); err != nil {
+		cfg = fakeConfig(fake, ownURL)
+	} else if cfg, err = realConfig(ownURL); err != nil {
 		return err
 	}
 
@@ -71,54 +69,12 @@ func run() (err error) {
 	}
 	defer func() { err = errors.Join(err, auth.Close()) }()
 
-	announce(cfg, withFake)
+	if withFake {
+		announceFake(os.Stdout, cfg)
+	} else {
+		announce(os.Stdout, cfg)
+	}
 	return serve(ctx, listener, router)
-}
-
-// wantsFake reports whether to run with a fake Logto: only if no variable
-// speaks of a real one. A variable that is set but empty does, so that a
-// deployment whose secrets got lost never runs with a well-known password.
-func wantsFake(environ []string) (bool, error) {
-	logto := map[string]string{}
-	for _, variable := range environ {
-		if name, value, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "LOGTO_") {
-			logto[name] = value
-		}
-	}
-	if len(logto) == 0 {
-		return true, nil
-	}
-	var missing []string
-	for _, name := range []string{"LOGTO_ENDPOINT", "LOGTO_APP_ID", "LOGTO_APP_SECRET"} {
-		if logto[name] == "" {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) > 0 {
-		return false, fmt.Errorf("%s missing; set LOGTO_ENDPOINT, LOGTO_APP_ID and LOGTO_APP_SECRET to use a real Logto, or no LOGTO_ variable at all to use a fake one", strings.Join(missing, ", "))
-	}
-	return false, nil
-}
-
-func realConfig(baseURL string) (logtogin.Config, error) {
-	cfg, err := logtogin.ConfigFromEnv()
-	cfg.BaseURL = cmp.Or(cfg.BaseURL, baseURL)
-	return cfg, err
-}
-
-func fakeConfig(fake *logtotest.Server, baseURL string) logtogin.Config {
-	fake.RegisterPostLogoutRedirectURIs(baseURL + "/")
-	return logtogin.Config{
-		Endpoint:     fake.Endpoint(),
-		AppID:        fake.AppID(),
-		AppSecret:    fake.AppSecret(),
-		BaseURL:      baseURL,
-		Scopes:       []string{"email"},
-		AfterSignOut: "/",
-		// Each fake is another application with cookies of its own, which
-		// would pile up in the browser.
-		SessionLifetime: time.Hour,
-	}
 }
 
 func listen(addr string) (net.Listener, error) {
@@ -137,26 +93,6 @@ func localURL(addr string, listener net.Listener) string {
 	}
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return "http://" + net.JoinHostPort(host, port)
-}
-
-func announce(cfg logtogin.Config, withFake bool) {
-	base := strings.TrimRight(cfg.BaseURL, "/")
-	if withFake {
-		user := logtotest.DefaultUser()
-		fmt.Printf("No LOGTO_ variable is set: using a fake Logto at %s\n\n", cfg.Endpoint)
-		fmt.Printf("  Open       %s\n  User name  %s\n  Password   %s\n\n", base, user.Username, user.Password)
-		return
-	}
-	fmt.Printf("Using the Logto at %s\n\n", cfg.Endpoint)
-	fmt.Printf("  Open                        %s\n", base)
-	fmt.Printf("  Redirect URI                %s/callback\n", base)
-	if after := cfg.AfterSignOut; after != "" {
-		if strings.HasPrefix(after, "/") {
-			after = base + after
-		}
-		fmt.Printf("  Post sign-out redirect URI  %s\n", after)
-	}
-	fmt.Print("\nRegister the redirect URIs in the Logto Console.\n\n")
 }
 
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"embed"
 	"encoding/json"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -15,44 +13,13 @@ import (
 	"github.com/logtogin/logtogin"
 )
 
-//go:embed templates/*.html static/*
-var files embed.FS
+// section is a part of the application that the navigation leads to.
+type section struct{ Path, Name, Text string }
 
-// newApp is the application with all its routes.
-func newApp(cfg logtogin.Config) (*gin.Engine, *logtogin.Auth, error) {
-	templates, err := template.ParseFS(files, "templates/*.html")
-	if err != nil {
-		return nil, nil, err
-	}
-	router := gin.New()
-	if err := router.SetTrustedProxies(nil); err != nil {
-		return nil, nil, err
-	}
-	router.SetHTMLTemplate(templates)
-	// The query of the callback holds the authorization code, which does not
-	// belong into a log.
-	router.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery(), secureHeaders)
-
-	auth, err := logtogin.Register(router, cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	router.GET("/", auth.Optional(), showHome(auth))
-	router.GET("/profile", auth.Guard(), showProfile)
-	router.GET("/protected", auth.Guard(), showProtected)
-	router.NoRoute(auth.Optional(), showNotFound)
-	for _, name := range []string{"static/style.css", "static/icon.svg"} {
-		router.StaticFileFS("/"+name, name, http.FS(files))
-	}
-	return router, auth, nil
-}
-
-func secureHeaders(c *gin.Context) {
-	// No form-action: browsers apply it to redirects too, and the sign-out
-	// form is redirected to Logto.
-	c.Header("Content-Security-Policy", "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'")
-	c.Header("Referrer-Policy", "same-origin")
-	c.Header("X-Content-Type-Options", "nosniff")
+var sections = []section{
+	{"/profile", "Profile", "What Logto tells about you."},
+	{"/teams", "Teams", "Your organizations, and what you may do in each."},
+	{"/rights", "Rights", "Pages that need a role, an organization or a fresh sign-in."},
 }
 
 // page is what every template is given.
@@ -63,43 +30,48 @@ type page struct {
 	Data   any
 }
 
-func show(c *gin.Context, status int, name, title string, data any) {
-	claims, _ := logtogin.ClaimsFrom(c)
-	c.HTML(status, name, page{Title: title, Path: c.Request.URL.Path, Claims: claims, Data: data})
-}
+func (page) Sections() []section { return sections }
 
-func showHome(auth *logtogin.Auth) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		claims, ok := logtogin.ClaimsFrom(c)
-		if !ok {
-			show(c, http.StatusOK, "visitor.html", "Welcome", nil)
-			return
-		}
-		var home struct {
-			Claims, UserInfo string
-			Failed           bool
-		}
-		home.Claims = indented(claims)
-		switch info, err := auth.UserInfo(c); {
-		case err == nil:
-			home.UserInfo = indented(info)
-		case logtogin.StatusCode(err) == http.StatusUnauthorized: // the session has just ended
-			auth.Refuse(c, err)
-			return
-		default:
-			slog.ErrorContext(c.Request.Context(), "cannot fetch user info", "error", err)
-			home.Failed = true
-		}
-		name := cmp.Or(claims.Name, claims.Username, claims.Subject)
-		show(c, http.StatusOK, "home.html", "Hello, "+name, home)
+// Current is the value of aria-current for a link in the navigation.
+func (p page) Current(path string) string {
+	switch {
+	case p.Path == path:
+		return "page"
+	case strings.HasPrefix(p.Path, path+"/"):
+		return "true"
 	}
+	return ""
 }
 
-type claimRow struct{ Label, Claim, Value string }
+func show(c *gin.Context, name, title string, data any) {
+	claims, _ := logtogin.ClaimsFrom(c)
+	render(c, http.StatusOK, name, page{Title: title, Claims: claims, Data: data})
+}
 
-func showProfile(c *gin.Context) {
+func render(c *gin.Context, status int, name string, p page) {
+	p.Path = c.Request.URL.Path
+	c.HTML(status, name, p)
+}
+
+func (a *application) addPages(router gin.IRouter) {
+	router.GET("/", a.auth.Optional(), showHome)
+	router.GET("/profile", a.auth.Guard(), a.showProfile)
+	router.GET("/protected", a.auth.Guard(), showProtected)
+}
+
+func showHome(c *gin.Context) {
+	title := "Welcome"
+	if claims, ok := logtogin.ClaimsFrom(c); ok {
+		title = "Hello, " + nameOf(claims)
+	}
+	show(c, "home.html", title, nil)
+}
+
+type row struct{ Label, Claim, Value string }
+
+func (a *application) showProfile(c *gin.Context) {
 	claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
-	rows := []claimRow{
+	rows := []row{
 		{"User ID", "sub", claims.Subject},
 		{"Name", "name", claims.Name},
 		{"Username", "username", claims.Username},
@@ -107,6 +79,7 @@ func showProfile(c *gin.Context) {
 		{"E-mail verified", "email_verified", yesNo(claims.EmailVerified)},
 		{"Phone", "phone_number", claims.PhoneNumber},
 		{"Roles", "roles", strings.Join(claims.Roles, ", ")},
+		{"Organizations", "organizations", strings.Join(claims.Organizations, ", ")},
 		{"Account created", "created_at", readable(claims.CreatedAt)},
 		{"Issued by", "iss", claims.Issuer},
 		{"Issued for", "aud", strings.Join(claims.Audience, ", ")},
@@ -114,27 +87,44 @@ func showProfile(c *gin.Context) {
 		{"Expires", "exp", readable(claims.Expiry)},
 	}
 	var profile struct {
-		Rows []claimRow
-		JSON string
+		Rows             []row
+		Claims, UserInfo string
+		Failed           bool
 	}
 	for _, row := range rows {
 		if claims.Has(row.Claim) {
 			profile.Rows = append(profile.Rows, row)
 		}
 	}
-	profile.JSON = indented(claims)
-	show(c, http.StatusOK, "profile.html", "Your profile", profile)
+	profile.Claims = indented(claims)
+	switch info, err := a.auth.UserInfo(c); {
+	case err == nil:
+		profile.UserInfo = indented(info)
+	case logtogin.StatusCode(err) == http.StatusUnauthorized: // the session has just ended
+		a.auth.Refuse(c, err)
+		return
+	default:
+		slog.ErrorContext(c.Request.Context(), "cannot fetch user info", "error", err)
+		profile.Failed = true
+	}
+	show(c, "profile.html", "Your profile", profile)
 }
 
 func showProtected(c *gin.Context) {
-	show(c, http.StatusOK, "protected.html", "Protected page", struct {
+	show(c, "protected.html", "Protected page", struct {
 		Address, Page string
 		Pages         []string
 	}{c.Request.URL.RequestURI(), c.DefaultQuery("page", "1"), []string{"1", "2", "3"}})
 }
 
 func showNotFound(c *gin.Context) {
-	show(c, http.StatusNotFound, "not-found.html", "Page not found", nil)
+	claims, _ := logtogin.ClaimsFrom(c)
+	render(c, http.StatusNotFound, "not-found.html", page{Title: "Page not found", Claims: claims})
+}
+
+// nameOf is how a user is addressed.
+func nameOf(claims *logtogin.Claims) string {
+	return cmp.Or(claims.Name, claims.Username, claims.Subject)
 }
 
 // indented shows claims as Logto sent them: their MarshalJSON adds nothing and
