@@ -46,6 +46,7 @@ func newApp(cfg config) (*gin.Engine, *logtogin.Auth, error) {
 	}
 	a.addPages(router)
 	a.addRights(router)
+	a.addTokens(router)
 	router.NoRoute(a.auth.Optional(), showNotFound)
 	for _, name := range []string{"static/style.css", "static/icon.svg"} {
 		router.StaticFileFS("/"+name, name, http.FS(files))

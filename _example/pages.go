@@ -20,6 +20,7 @@ var sections = []section{
 	{"/profile", "Profile", "What Logto tells about you."},
 	{"/teams", "Teams", "Your organizations, and what you may do in each."},
 	{"/rights", "Rights", "Pages that need a role, an organization or a fresh sign-in."},
+	{"/tokens", "Tokens", "The access tokens that this application gets for you."},
 }
 
 // page is what every template is given.
