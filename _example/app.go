@@ -47,6 +47,8 @@ func newApp(cfg config) (*gin.Engine, *logtogin.Auth, error) {
 	a.addPages(router)
 	a.addRights(router)
 	a.addTokens(router)
+	a.addAPI(router)
+	a.addCalls(router)
 	router.NoRoute(a.auth.Optional(), showNotFound)
 	for _, name := range []string{"static/style.css", "static/icon.svg"} {
 		router.StaticFileFS("/"+name, name, http.FS(files))

@@ -21,6 +21,7 @@ var sections = []section{
 	{"/teams", "Teams", "Your organizations, and what you may do in each."},
 	{"/rights", "Rights", "Pages that need a role, an organization or a fresh sign-in."},
 	{"/tokens", "Tokens", "The access tokens that this application gets for you."},
+	{"/calls", "API", "Calls of this application's API, made for you."},
 }
 
 // page is what every template is given.

@@ -41,7 +41,7 @@ func TestPages(t *testing.T) {
 	base, fake := startApp(t)
 	b := newBrowser(t)
 	b.signIn(base + "/sign-in")
-	for _, path := range []string{"/", "/profile", "/protected", "/teams", "/teams/acme", "/rights", "/admin", "/tokens"} {
+	for _, path := range []string{"/", "/profile", "/protected", "/teams", "/teams/acme", "/rights", "/admin", "/tokens", "/calls"} {
 		page := b.get(base + path)
 		page.mustBe(t, http.StatusOK, base+path, `<html lang="en">`, `<main id="content"`, `action="/sign-out"`)
 		page.mustLack(t, "<script", "<style", " style=", " onclick=")
