@@ -49,6 +49,7 @@ func newApp(cfg config) (*gin.Engine, *logtogin.Auth, error) {
 	a.addTokens(router)
 	a.addAPI(router)
 	a.addCalls(router)
+	a.addSignOuts(router)
 	router.NoRoute(a.auth.Optional(), showNotFound)
 	for _, name := range []string{"static/style.css", "static/icon.svg"} {
 		router.StaticFileFS("/"+name, name, http.FS(files))

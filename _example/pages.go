@@ -17,7 +17,7 @@ import (
 type section struct{ Path, Name, Text string }
 
 var sections = []section{
-	{"/profile", "Profile", "What Logto tells about you."},
+	{"/profile", "Profile", "What Logto tells about you, and how to sign out everywhere."},
 	{"/teams", "Teams", "Your organizations, and what you may do in each."},
 	{"/rights", "Rights", "Pages that need a role, an organization or a fresh sign-in."},
 	{"/tokens", "Tokens", "The access tokens that this application gets for you."},

@@ -92,3 +92,13 @@ func TestLeanIDToken(t *testing.T) {
 	b.get(base+"/teams").mustBe(t, http.StatusOK, base+"/teams", "Acme Corporation")
 	b.get(base+"/teams/acme").mustBe(t, http.StatusOK, base+"/teams/acme", "Team acme")
 }
+
+// TestRightsOfTomorrow: what changes at Logto is known at once, because the webhooks tell.
+func TestRightsOfTomorrow(t *testing.T) {
+	base, fake := startApp(t)
+	b := newBrowser(t)
+	b.signInAs(bob(), base+"/sign-in")
+	b.get(base+"/teams/globex").mustBe(t, http.StatusForbidden, base+"/teams/globex")
+	fake.SetMembership("bob", "globex", []string{"owner"})
+	b.get(base+"/teams/globex/billing").mustBe(t, http.StatusOK, base+"/teams/globex/billing", "Billing of globex")
+}
