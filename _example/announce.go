@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/logtogin/logtogin/logtotest"
@@ -17,6 +20,36 @@ func announceFake(w io.Writer, cfg config) {
 		fmt.Fprintf(w, "  User     %-12s password %s\n", user.Username, user.Password)
 	}
 	fmt.Fprintf(w, "  Machine  %-12s secret   %s\n\n", machine().ID, machine().Secret)
+	if cfg.RedisAddr != "" {
+		fmt.Fprintf(w, "A second instance:\n\n  %s \\\n  go run ./_example\n\n", strings.Join(secondInstance(cfg), " \\\n  "))
+	}
+}
+
+// secondInstance are the variables with which another instance does the same as this one,
+// which is what a proxy in front of both expects.
+func secondInstance(cfg config) []string {
+	return []string{
+		"REDIS_ADDR=" + cfg.RedisAddr,
+		"ADDR=" + nextAddr(cfg.OwnURL),
+		"LOGTO_BASE_URL=" + cfg.Logto.BaseURL,
+		"LOGTO_ENDPOINT=" + cfg.Logto.Endpoint,
+		"LOGTO_APP_ID=" + cfg.Logto.AppID,
+		"LOGTO_APP_SECRET=" + cfg.Logto.AppSecret,
+		"LOGTO_RESOURCES=" + strings.Join(cfg.Logto.Resources, " "),
+		"LOGTO_AFTER_SIGN_OUT=" + cfg.Logto.AfterSignOut,
+		"LOGTO_SESSION_LIFETIME=" + cfg.Logto.SessionLifetime.String(),
+		"LOGTO_WEBHOOK_SIGNING_KEY=" + cfg.WebhookSigningKey,
+	}
+}
+
+// nextAddr is the port after that of an address.
+func nextAddr(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "localhost:0"
+	}
+	port, _ := strconv.Atoi(u.Port())
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(port+1))
 }
 
 func announce(w io.Writer, cfg config) {

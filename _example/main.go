@@ -7,6 +7,13 @@
 // logtogin.ConfigFromEnv reads: the first of LOGTO_RESOURCES is taken for the
 // application's own API. LOGTO_WEBHOOK_SIGNING_KEY makes it receive webhooks. ADDR
 // is the address to listen on, by default localhost:8080.
+//
+// Sessions are kept in cookies. Several instances share what they know in Redis:
+//
+//	REDIS_ADDR=localhost:6379 go run ./_example
+//
+// This one prints the command that starts a second one, which uses the first one's
+// fake Logto and therefore needs its address and keys.
 package main
 
 import (
@@ -22,6 +29,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/logtogin/logtogin/redisstate"
 )
 
 func main() {
@@ -61,6 +71,15 @@ func run() (err error) {
 		cfg = fakeConfig(fake, ownURL)
 	} else if cfg, err = realConfig(ownURL); err != nil {
 		return err
+	}
+	if cfg.RedisAddr != "" {
+		client := redis.NewClient(&redis.Options{Addr: cfg.RedisAddr, ContextTimeoutEnabled: true})
+		defer client.Close()
+		// Later on an outage stops nothing, so a wrong address would go unnoticed.
+		if err := client.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("no Redis at REDIS_ADDR=%s: %w", cfg.RedisAddr, err)
+		}
+		cfg.Logto.SharedState = redisstate.New(client)
 	}
 
 	router, auth, err := newApp(cfg)

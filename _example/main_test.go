@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -74,10 +75,10 @@ func TestRealConfig(t *testing.T) {
 
 func TestAnnounce(t *testing.T) {
 	var out strings.Builder
-	cfg := config{OwnURL: "http://localhost:8080"}
+	cfg := config{RedisAddr: "localhost:6379", OwnURL: "http://localhost:8080"}
 	cfg.Logto.Endpoint, cfg.Logto.BaseURL = "http://127.0.0.1:3001", "http://localhost:8080"
 	announceFake(&out, cfg)
-	for _, want := range []string{"http://127.0.0.1:3001", "alice", "bob", "nightly-job"} {
+	for _, want := range []string{"http://127.0.0.1:3001", "alice", "bob", "nightly-job", "ADDR=localhost:8081 ", "LOGTO_BASE_URL=http://localhost:8080 "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("without %q:\n%s", want, &out)
 		}
@@ -92,6 +93,38 @@ func TestAnnounce(t *testing.T) {
 			t.Errorf("without %q:\n%s", want, &out)
 		}
 	}
+}
+
+// TestSecondInstance starts one from what is printed for it.
+func TestSecondInstance(t *testing.T) {
+	var first config
+	base, _ := startApp(t, func(cfg *config) { cfg.RedisAddr = "localhost:6379"; first = *cfg })
+	var addr string
+	for _, variable := range secondInstance(first) {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+		if name == "ADDR" {
+			addr = value
+		}
+	}
+	if addr == "" || addr == strings.TrimPrefix(base, "http://") {
+		t.Errorf("the second address is %q", addr)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	ownURL := "http://" + server.Listener.Addr().String()
+	second, err := realConfig(ownURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveApp(t, server, second)
+
+	b := newBrowser(t)
+	// The callback is the first one's; to a browser, both are one host.
+	b.signIn(ownURL+"/profile").mustBe(t, http.StatusOK, base+"/profile")
+	b.get(ownURL+"/admin").mustBe(t, http.StatusOK, ownURL+"/admin", "Redis at localhost:6379", ownURL, base)
+	calls := b.get(ownURL + "/calls")
+	b.submit(calls, "/calls", map[string]string{"path": "/api/orders"}).mustBe(t, http.StatusOK, ownURL+"/calls", "200 OK")
+	b.submit(b.submit(calls, "/sign-out", nil), "", nil).mustBe(t, http.StatusOK, base+"/", "You are not signed in")
 }
 
 func TestListen(t *testing.T) {
