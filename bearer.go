@@ -198,6 +198,7 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 	digest := recent.DigestOf(token)
 	if known, ok := a.verified.Get(digest); ok {
 		if known.withdrawals == withdrawals && now.Before(known.expires) {
+			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: known.claims.Subject})
 			return known.claims.own(), nil
 		}
 		a.verified.Delete(digest)

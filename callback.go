@@ -51,6 +51,11 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 
 // finishCallback also returns where the attempt was to return to.
 func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
+	defer func() {
+		if err != nil {
+			a.settings.emit(c.Request.Context(), Event{Kind: EventSignInFailed, Err: err})
+		}
+	}()
 	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, "", err
 	}
@@ -95,7 +100,9 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	if answer.code != "" {
 		a.store.memory.tellOutcome(context.WithoutCancel(c.Request.Context()), found.attempt, mine)
 	}
-	result, err = a.resultOf(mine)
+	if result, err = a.resultOf(mine); err == nil {
+		a.settings.emit(c.Request.Context(), Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
+	}
 	return result, returnTo, err
 }
 

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -172,6 +173,12 @@ type Config struct {
 	// come here again. A page navigation that a guard
 	// sends to the sign-in route does not come here.
 	OnError func(c *gin.Context, err error)
+
+	// OnEvent is told of what happens, for metrics, traces and audits; package telemetry
+	// makes OpenTelemetry of it. It is called where it happens, by many goroutines at a
+	// time, so it should be quick. The context is that of the request, or of the background
+	// work. The default, nil, costs nothing.
+	OnEvent func(ctx context.Context, event Event)
 
 	// Cookies are the attributes of the cookies.
 	Cookies CookieOptions

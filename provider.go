@@ -48,6 +48,7 @@ type provider struct {
 	client    *http.Client
 	metadata  *remote.Value[*metadata]
 	now       func() time.Time
+	timed     func(ctx context.Context, event Event) (ended func(error))
 }
 
 // metadata is what discovery tells (OpenID Connect Discovery, section 3).
@@ -70,6 +71,7 @@ func newProvider(s *settings) *provider {
 		appSecret: s.AppSecret,
 		client:    newHTTPClient(s.HTTPClient),
 		now:       s.Now,
+		timed:     s.timed,
 	}
 	p.metadata = remote.New(remote.Policy{
 		Timeout:    requestTimeout,
@@ -117,7 +119,9 @@ func (p *provider) endpoints(ctx context.Context) (*metadata, error) {
 	return found.Value, nil
 }
 
-func (p *provider) discover(ctx context.Context) (*metadata, error) {
+func (p *provider) discover(ctx context.Context) (m *metadata, err error) {
+	ended := p.timed(ctx, Event{Kind: EventProviderCall, Call: "discovery"})
+	defer func() { ended(err) }()
 	body, err := p.get(ctx, p.issuer+"/.well-known/openid-configuration")
 	if err != nil {
 		return nil, err
@@ -131,7 +135,7 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if issuer != p.issuer {
 		return nil, fmt.Errorf("the issuer it names is not %q; is Config.Endpoint the address that Logto itself uses?", p.issuer)
 	}
-	m := &metadata{}
+	m = &metadata{}
 	for name, endpoint := range map[string]*string{
 		"authorization_endpoint": &m.authorizationEndpoint,
 		"token_endpoint":         &m.tokenEndpoint,
@@ -154,11 +158,13 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 }
 
 // fetchKeys returns the JWKS document as it is.
-func (p *provider) fetchKeys(ctx context.Context) ([]byte, error) {
+func (p *provider) fetchKeys(ctx context.Context) (body []byte, err error) {
 	m, err := p.endpoints(ctx)
 	if err != nil {
 		return nil, err
 	}
+	ended := p.timed(ctx, Event{Kind: EventProviderCall, Call: "keys"})
+	defer func() { ended(err) }()
 	return p.get(ctx, m.keysEndpoint)
 }
 
@@ -191,12 +197,9 @@ func (p *provider) exchange(ctx context.Context, code, verifier, redirectURI str
 		return nil, err
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
-	asked := p.now()
+	asked, ended := p.now(), p.timed(ctx, Event{Kind: EventProviderCall, Call: "token"})
 	token, err := p.oauth2Config(m, redirectURI).Exchange(ctx, code, oauth2.VerifierOption(verifier))
-	if err != nil {
-		return nil, tokenEndpointError(err)
-	}
-	return readTokens(token, asked)
+	return readTokens(token, tokenEndpointError(err), asked, ended)
 }
 
 // refresh asks for new tokens (RFC 6749, section 6), with the resource (RFC 8707)
@@ -219,17 +222,18 @@ func (p *provider) refresh(ctx context.Context, refreshToken string, target toke
 		TokenURL: m.tokenEndpoint, AuthStyle: p.authStyle(), EndpointParams: params,
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
-	asked := p.now()
+	asked, ended := p.now(), p.timed(ctx, Event{Kind: EventProviderCall, Call: "refresh"})
 	token, err := config.Token(ctx)
-	if err != nil {
-		return nil, tokenEndpointError(err)
-	}
-	return readTokens(token, asked)
+	return readTokens(token, tokenEndpointError(err), asked, ended)
 }
 
-// readTokens reads the answer to a request that was made at this time. The
-// arithmetic of x/oauth2 takes a token without expires_in for eternal.
-func readTokens(token *oauth2.Token, asked time.Time) (*tokens, error) {
+// readTokens reads the answer to a request that was made at this time, and that has ended.
+// The arithmetic of x/oauth2 takes a token without expires_in for eternal.
+func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*tokens, error) {
+	ended(err)
+	if err != nil {
+		return nil, err
+	}
 	if !strings.EqualFold(token.TokenType, "Bearer") {
 		return nil, tokenError("the token endpoint issued a token of a type other than Bearer")
 	}
@@ -281,13 +285,15 @@ func (p *provider) oauth2Config(m *metadata, redirectURI string) *oauth2.Config 
 }
 
 // revoke makes Logto forget a refresh token and its grant (RFC 7009).
-func (p *provider) revoke(ctx context.Context, refreshToken string) error {
+func (p *provider) revoke(ctx context.Context, refreshToken string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
 	defer cancel()
 	m, err := p.endpoints(ctx)
 	if err != nil {
 		return err
 	}
+	ended := p.timed(ctx, Event{Kind: EventProviderCall, Call: "revocation"})
+	defer func() { ended(err) }()
 	form := url.Values{"token": {refreshToken}, "token_type_hint": {"refresh_token"}}
 	if p.appSecret == "" {
 		form.Set("client_id", p.appID)
@@ -307,18 +313,20 @@ func (p *provider) revoke(ctx context.Context, refreshToken string) error {
 
 // userInfo asks who the access token belongs to (OpenID Connect Core, section
 // 5.3). The token goes into the header, never into the URL.
-func (p *provider) userInfo(ctx context.Context, accessToken string) ([]byte, error) {
+func (p *provider) userInfo(ctx context.Context, accessToken string) (body []byte, err error) {
 	m, err := p.endpoints(ctx)
 	if err != nil {
 		return nil, err
 	}
+	ended := p.timed(ctx, Event{Kind: EventProviderCall, Call: "user_info"})
+	defer func() { ended(err) }()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, m.userInfoEndpoint, nil)
 	if err != nil {
 		return nil, unavailable("user info", err)
 	}
 	request.Header.Set("Authorization", "Bearer "+accessToken)
 	request.Header.Set("Accept", "application/json")
-	body, err := p.do(request)
+	body, err = p.do(request)
 	return body, providerAnswer("user info", err)
 }
 
@@ -428,6 +436,9 @@ func providerAnswer(what string, err error) error {
 // tokenEndpointError is the same for x/oauth2, whose own error text may hold
 // the whole body of the answer.
 func tokenEndpointError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
 		return unavailable("the token endpoint", describe(err))

@@ -344,7 +344,7 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	asked := a.settings.Now()
+	asked, ended := a.settings.Now(), a.settings.timed(ctx, Event{Kind: EventRefresh, Subject: record.subject})
 	got, err := a.provider.refresh(ctx, record.refreshToken, target)
 	var next *session
 	if err == nil {
@@ -352,6 +352,7 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 			next = record.withRefreshToken(got.refreshToken)
 		}
 	}
+	ended(err)
 	a.noteOutcome(ctx, record.id, err)
 	var refused *ProviderError
 	if errors.As(err, &refused) && !isOperators(refused) && !isRefused(err, target) {

@@ -66,6 +66,23 @@ const (
 	changedUser
 )
 
+// String is the reason in events.
+func (kind revocationKind) String() string {
+	switch kind {
+	case revokeUser:
+		return "user"
+	case revokeSession, revokeLogtoSession:
+		return "session"
+	case loggedOutUser, loggedOutLogtoSession:
+		return "logout_token"
+	case removedUser:
+		return "removed_user"
+	case changedUser:
+		return "changed_user"
+	}
+	return "unknown"
+}
+
 // logtoSessionRule says which sessions of a session of Logto's have ended.
 type logtoSessionRule struct {
 	forGood      bool
@@ -389,11 +406,16 @@ func (a *Auth) revokeNow(ctx context.Context, kind revocationKind, name string) 
 }
 
 // record is revocations.record with an error for whoever can try again.
-func (a *Auth) record(ctx context.Context, made revocation) error {
+func (a *Auth) record(ctx context.Context, made revocation) (err error) {
 	if !a.revocations.record(ctx, made) {
-		return errStateUnavailable
+		err = errStateUnavailable
 	}
-	return nil
+	event := Event{Kind: EventRevocation, Err: err, Reason: made.kind.String(), Subject: made.subject}
+	if made.kind != revokeLogtoSession && made.kind != loggedOutLogtoSession {
+		event.Subject = made.name
+	}
+	a.settings.emit(ctx, event)
+	return err
 }
 
 var errStateUnavailable = fmt.Errorf("%w: the shared state does not answer, so that the other instances cannot be told of a revocation", ErrStoreUnavailable)

@@ -256,6 +256,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err := a.store.saveAttempt(c, record); err != nil {
 		return "", err
 	}
+	a.settings.emit(c.Request.Context(), Event{Kind: EventSignInStarted})
 	return a.authorizationURL(m, record, opts), nil
 }
 

@@ -136,6 +136,9 @@ func isPostLogoutURL(given string) bool {
 }
 
 func (a *Auth) tellApplication(c *gin.Context, ended []*session) {
+	for _, record := range ended {
+		a.settings.emit(c.Request.Context(), Event{Kind: EventSignedOut, Subject: record.subject})
+	}
 	if a.settings.OnSignedOut == nil {
 		return
 	}

@@ -69,6 +69,7 @@ func (a *Auth) lookUp(c *gin.Context, record *session) (*UserInfo, error) {
 		}
 		switch {
 		case its.err == nil && a.isCurrent(its, record):
+			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "user_info", Subject: record.subject})
 			return its.info, nil
 		case its.err != nil && !errors.Is(its.err, errAskerGone):
 			return nil, its.err

@@ -98,7 +98,11 @@ func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, e
 
 // accessToken is AccessToken for a session and a target that were checked.
 func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
-	newest, err := a.refreshFor(c.Request.Context(), c, record, a.needOf(target))
+	need := a.needOf(target)
+	if a.settings.OnEvent != nil && need.isMet(record) {
+		a.settings.emit(c.Request.Context(), Event{Kind: EventCacheHit, Call: "access_token", Subject: record.subject})
+	}
+	newest, err := a.refreshFor(c.Request.Context(), c, record, need)
 	if newest == nil {
 		return accessToken{}, err
 	}

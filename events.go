@@ -1,0 +1,117 @@
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What happens, for those who count and trace it.
+
+// Event is what Config.OnEvent is told. There is none for an ordinary guarded page.
+type Event struct {
+	Kind EventKind
+
+	// Duration is how long a call to Logto or a refresh took; 0 for other events, which
+	// have just happened.
+	Duration time.Duration
+
+	// Err is why it failed; nil if it went well. Like all errors of this package it has no
+	// secret in it.
+	Err error
+	// Reason is a short name for Err, one of a dozen, for counting: "no_attempt",
+	// "provider_unavailable". "" if it went well. Of an EventRevocation it is what caused
+	// it: "user", "session", "logout_token", "removed_user", "changed_user".
+	Reason string
+
+	// Subject is the user's ID in Logto, if it is known. It is personal data: not for
+	// metrics.
+	Subject string
+
+	// Call is, of an EventProviderCall, the endpoint: "discovery", "keys", "token",
+	// "refresh", "user_info" or "revocation"; of an EventCacheHit, what was at hand:
+	// "access_token", "bearer_token" or "user_info".
+	Call string
+}
+
+// EventKind is what has happened. Others may be added: ignore those that you don't know.
+type EventKind string
+
+const (
+	// EventSignInStarted: a browser is sent to Logto.
+	EventSignInStarted EventKind = "sign_in_started"
+	// EventSignInFinished: a user has signed in.
+	EventSignInFinished EventKind = "sign_in_finished"
+	// EventSignInFailed: a callback did not end with a session.
+	EventSignInFailed EventKind = "sign_in_failed"
+	// EventSignedOut: a user has signed out here.
+	EventSignedOut EventKind = "signed_out"
+	// EventRefresh: Logto was asked for new tokens of a session.
+	EventRefresh EventKind = "refresh"
+	// EventCacheHit: something needed no call to Logto, or no verification.
+	EventCacheHit EventKind = "cache_hit"
+	// EventProviderCall: a call to Logto.
+	EventProviderCall EventKind = "provider_call"
+	// EventRevocation: sessions were ended, or are to be refreshed, by a logout token, a
+	// webhook or the application, at this instance.
+	EventRevocation EventKind = "revocation"
+)
+
+// emit tells the application of an event. What that does with it stands in nobody's way.
+func (s *settings) emit(ctx context.Context, event Event) {
+	if s.OnEvent == nil {
+		return
+	}
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.Logger.ErrorContext(ctx, "logtogin: Config.OnEvent panics", "event", string(event.Kind), "panic", reason)
+		}
+	}()
+	if event.Err != nil && event.Reason == "" {
+		event.Reason = reasonOf(event.Err)
+	}
+	s.OnEvent(ctx, event)
+}
+
+// timed begins a call whose event is emitted with the error when it has ended.
+func (s *settings) timed(ctx context.Context, event Event) (ended func(err error)) {
+	if s.OnEvent == nil {
+		return func(error) {}
+	}
+	began := time.Now()
+	return func(err error) {
+		event.Duration, event.Err = time.Since(began), err
+		s.emit(ctx, event)
+	}
+}
+
+// reasonOf names an error such that there are few names.
+func reasonOf(err error) string {
+	var refused *ProviderError
+	for _, known := range []struct {
+		is   error
+		name string
+	}{
+		{ErrNoAttempt, "no_attempt"},
+		{ErrInvalidCallback, "invalid_callback"},
+		{ErrIssuerMismatch, "issuer_mismatch"},
+		{ErrCancelled, "cancelled"},
+		{ErrSignInRefused, "refused_by_application"},
+		{errNotAuthenticatedAgain, "not_authenticated_again"},
+		{ErrStoreUnavailable, "store_unavailable"},
+		{ErrProviderUnavailable, "provider_unavailable"},
+		{ErrSessionTooLarge, "session_too_large"},
+		{ErrNotSignedIn, "session_ended"},
+		{ErrInvalidToken, "invalid_token"},
+		{context.Canceled, "request_ended"},
+		{context.DeadlineExceeded, "timed_out"},
+	} {
+		if errors.Is(err, known.is) {
+			return known.name
+		}
+	}
+	if errors.As(err, &refused) {
+		return "refused_by_logto"
+	}
+	return "other"
+}
