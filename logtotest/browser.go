@@ -2,11 +2,13 @@ package logtotest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,15 +26,20 @@ import (
 // is added, or takes the place of the one with that ID or username.
 //
 // The test fails at once if the sign-in does. Afterwards nobody fills in Logto's
-// pages: a client that has signed out, or whose session has ended, gets to see
-// Logto's sign-in page. Browser is for tests of what goes wrong. The client is
-// otherwise like Browser's.
+// pages: as long as the session at Logto lives, another sign-in is silent, and then,
+// as after a sign-out, a request that leads to a sign-in fails with ErrSignInPage.
+// Browser is for tests of what goes wrong. The client is otherwise like Browser's.
 func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Client {
 	tb.Helper()
 	return s.SignInAt(tb, handler, "/sign-in", user)
 }
 
-// SignInAt is SignIn for a sign-in route or a guarded page of another path.
+// ErrSignInPage is why a request of a client of SignIn has failed: it was led to a page
+// of Logto's on which somebody has to sign in, register or consent.
+var ErrSignInPage = errors.New("logtotest: led to Logto's sign-in page: the session has ended, or the guard asks for another sign-in; Browser lets a test see this page")
+
+// SignInAt is SignIn for a sign-in route or a guarded page of another path, also one
+// with MaxAge, for which the user signs in twice.
 func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user User) *http.Client {
 	tb.Helper()
 	client := s.Browser(tb, handler, user)
@@ -58,9 +65,9 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 }
 
 // Browser returns a client that behaves as the browser of a user who has not
-// signed in yet: it keeps cookies, follows redirects, and when Logto asks who it
-// is, the user signs in and consents. So it can see what becomes of a sign-in that
-// goes wrong:
+// signed in yet: it keeps cookies, follows up to 20 redirects, submits Logto's form
+// that completes a sign-out, and when Logto asks who it is, the user signs in and
+// consents. So it can see what becomes of a sign-in that goes wrong:
 //
 //	logto.Misbehave(logtotest.AccessDenied)
 //	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/profile")
@@ -73,15 +80,49 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 // safe for concurrent use once it has signed in.
 func (s *Server) Browser(tb testing.TB, handler http.Handler, user User) *http.Client {
 	tb.Helper()
+	return s.newTestBrowser(tb, handler, s.userForTest(user).ID)
+}
+
+// Visitor returns a client that behaves as the browser of somebody who does not sign
+// in, for tests of what an application shows to visitors and what it keeps from them:
+//
+//	response, err := logto.Visitor(t, router).Get("/profile")
+//
+// It stops at the first redirect to Logto, which is the response then. The client is
+// otherwise like Browser's.
+func (s *Server) Visitor(tb testing.TB, handler http.Handler) *http.Client {
+	tb.Helper()
+	client := s.newTestBrowser(tb, handler, "")
+	follow := client.CheckRedirect
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		if s.isOwn(next.URL) {
+			return http.ErrUseLastResponse
+		}
+		return follow(next, via)
+	}
+	return client
+}
+
+// maxRedirects is that of browsers. A page with MaxAge takes two sign-ins in a row,
+// which is more than the ten that http.Client follows by itself.
+const maxRedirects = 20
+
+func (s *Server) newTestBrowser(tb testing.TB, handler http.Handler, userID string) *http.Client {
+	tb.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b := &testBrowser{server: s, jar: jar, handler: handler, userID: s.userForTest(user).ID}
+	b := &testBrowser{server: s, jar: jar, handler: handler, userID: userID}
 	if base := s.onlyBase(); base != nil {
 		b.settle(base)
 	}
-	return &http.Client{Transport: b, Jar: b}
+	return &http.Client{Transport: b, Jar: b, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return fmt.Errorf("logtotest: stopped after %d redirects", maxRedirects)
+		}
+		return nil
+	}}
 }
 
 // testBrowser is as much of a browser as a sign-in needs.
@@ -92,7 +133,7 @@ type testBrowser struct {
 
 	mu       sync.Mutex
 	base     *url.URL // of the application, nil as long as it is not known
-	userID   string   // who fills in the pages of the server
+	userID   string   // who fills in the pages of the server, "" if nobody does
 	callback int      // the status with which the callback was answered
 }
 
@@ -153,8 +194,11 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 		if response, err = unplaced.serve(b.handler, navigating); err == nil {
 			err = b.learn(response)
 		}
-	case userID != "" && b.server.isOwn(navigating.URL):
+	case b.server.isOwn(navigating.URL):
 		response, err = b.server.outgoing.RoundTrip(navigating.WithContext(context.WithValue(navigating.Context(), testUserKey{}, userID)))
+		if err == nil && userID == "" && response.StatusCode == http.StatusOK && slices.Contains(pagesForUsers, navigating.URL.Path) {
+			err = ErrSignInPage
+		}
 	default:
 		response, err = b.server.outgoing.RoundTrip(navigating)
 	}
@@ -233,11 +277,13 @@ func (s *Server) baseOf(address *url.URL) *url.URL {
 	return &url.URL{Scheme: address.Scheme, Host: address.Host}
 }
 
-// testUserKey is where a request of a test says who the user is, so that no form
-// needs to be filled in.
+// testUserKey is where a request of a test browser says who the user is, "" if nobody is
+// there, so that no form needs to be filled in.
 type testUserKey struct{}
 
 func testUser(r *http.Request) string {
 	id, _ := r.Context().Value(testUserKey{}).(string)
 	return id
 }
+
+func isTestBrowser(r *http.Request) bool { return r.Context().Value(testUserKey{}) != nil }

@@ -16,6 +16,9 @@ var templateFiles embed.FS
 
 var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
 
+// pagesForUsers are those that go on only when somebody has filled them in.
+var pagesForUsers = []string{"/sign-in", "/register", "/consent"}
+
 // formPage is the sign-in or the register page.
 type formPage struct {
 	Query                 template.URL // of the links, so that the address stays complete
