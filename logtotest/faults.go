@@ -16,8 +16,10 @@ type Fault struct {
 	// Conformance are the tests of the OpenID Foundation's conformance suite for
 	// relying parties in which the provider does the same, "" if there is none.
 	Conformance string
-	// Harmless says that an application has to cope with it: a sign-in must
-	// work.
+	// Stage is what an application is doing when it meets it.
+	Stage Stage
+	// Harmless says that an application has to cope with it: what it is doing must
+	// work. With any other fault it must fail.
 	Harmless bool
 
 	idToken, logoutToken  func(*Server, *JWT)
@@ -26,6 +28,22 @@ type Fault struct {
 	callback              func(url.Values)
 	intercept             map[Endpoint]http.HandlerFunc
 }
+
+// Stage is what an application is doing when it meets a fault.
+type Stage string
+
+const (
+	// StageSignIn is everything on the way to a session: metadata, keys, the callback
+	// and its tokens. An application keeps metadata and keys for a while; faults of
+	// theirs show in one that has just been started.
+	StageSignIn Stage = "sign-in"
+	// StageUserInfo is asking for user info when the user is signed in.
+	StageUserInfo Stage = "user info"
+	// StageSignOut is a sign-out, with the revocation of tokens.
+	StageSignOut Stage = "sign-out"
+	// StageBackchannelLogout is taking a logout token.
+	StageBackchannelLogout Stage = "back-channel logout"
+)
 
 // Misbehave makes the server have these faults and no others. The hooks of the
 // Change methods and of Intercept that they need are replaced.
@@ -37,6 +55,8 @@ func (s *Server) Misbehave(faults ...Fault) {
 }
 
 // Behave makes the server honest again: it removes every fault and every hook.
+// Applications remember that metadata or keys could not be had for a second by their
+// clock; Advance moves it past that.
 func (s *Server) Behave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,12 +160,12 @@ var (
 
 // Faults of discovery and of the key set.
 var (
-	WrongDiscoveryIssuer = Fault{Name: "WrongDiscoveryIssuer", Conformance: "oidcc-client-test-discovery-issuer-mismatch",
+	WrongDiscoveryIssuer = Fault{Name: "WrongDiscoveryIssuer", Stage: StageSignIn, Conformance: "oidcc-client-test-discovery-issuer-mismatch",
 		discovery: func(document map[string]any) { document["issuer"] = text(document["issuer"]) + "INVALID" }}
-	MissingTokenEndpoint = Fault{Name: "MissingTokenEndpoint", discovery: func(document map[string]any) { delete(document, "token_endpoint") }}
-	NoKeys               = Fault{Name: "NoKeys", keys: func(set map[string]any) { set["keys"] = []any{} }}
-	SymmetricKeys        = Fault{Name: "SymmetricKeys", keys: func(set map[string]any) { set["keys"] = []any{map[string]any{"kty": "oct", "k": "AAAA"}} }}
-	UnknownKeyTypes      = Fault{Name: "UnknownKeyTypes", Harmless: true, keys: func(set map[string]any) {
+	MissingTokenEndpoint = Fault{Name: "MissingTokenEndpoint", Stage: StageSignIn, discovery: func(document map[string]any) { delete(document, "token_endpoint") }}
+	NoKeys               = Fault{Name: "NoKeys", Stage: StageSignIn, keys: func(set map[string]any) { set["keys"] = []any{} }}
+	SymmetricKeys        = Fault{Name: "SymmetricKeys", Stage: StageSignIn, keys: func(set map[string]any) { set["keys"] = []any{map[string]any{"kty": "oct", "k": "AAAA"}} }}
+	UnknownKeyTypes      = Fault{Name: "UnknownKeyTypes", Stage: StageSignIn, Harmless: true, keys: func(set map[string]any) {
 		set["keys"] = append([]any{map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}, 7, nil}, set["keys"].([]any)...)
 	}}
 )
@@ -164,14 +184,15 @@ var (
 
 // Faults of endpoints. Down answers 503 everywhere, the others at one endpoint.
 var (
-	Down           = everywhere("Down", Discovery, Keys, Authorization, Token, UserInfo, Revocation, Introspection, EndSession)
-	DiscoveryDown  = everywhere("DiscoveryDown", Discovery)
-	KeysDown       = everywhere("KeysDown", Keys)
-	TokenDown      = everywhere("TokenDown", Token)
-	UserInfoDown   = everywhere("UserInfoDown", UserInfo)
-	RevocationDown = everywhere("RevocationDown", Revocation)
+	Down           = unavailable("Down", StageSignIn, Discovery, Keys, Authorization, Token, UserInfo, Revocation, Introspection, EndSession)
+	DiscoveryDown  = unavailable("DiscoveryDown", StageSignIn, Discovery)
+	KeysDown       = unavailable("KeysDown", StageSignIn, Keys)
+	TokenDown      = unavailable("TokenDown", StageSignIn, Token)
+	UserInfoDown   = unavailable("UserInfoDown", StageUserInfo, UserInfo)
+	RevocationDown = harmless(unavailable("RevocationDown", StageSignOut, Revocation))
 
-	// SlowToken answers only when the caller has given up.
+	// SlowToken answers only when the caller has given up, which an application does
+	// after 10 s of real time, whatever the server's clock says.
 	SlowToken = tokenFault("SlowToken", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	// HugeBody never stops to answer.
 	HugeBody = tokenFault("HugeBody", func(w http.ResponseWriter, r *http.Request) {
@@ -218,7 +239,18 @@ var (
 	LogoutTokenNoExpiry      = harmless(logoutTokenFault("LogoutTokenNoExpiry", "", without("exp"))) // Logto 1.41 and older
 )
 
-// Faults are all of them.
+// Faults are all of them. What an application does amid those of a sign-in, for
+// example:
+//
+//	for _, fault := range logtotest.Faults() {
+//		if fault.Stage != logtotest.StageSignIn || fault.Harmless || fault.Name == "SlowToken" {
+//			continue
+//		}
+//		logto := logtotest.NewServer(t)
+//		logto.Misbehave(fault)
+//		client := logto.Browser(t, newRouter(logto.Config("https://app.example.com")), logtotest.DefaultUser())
+//		…
+//	}
 func Faults() []Fault {
 	return []Fault{
 		WrongIssuer, MissingIssuer, MissingSubject, WrongAudience, MissingAudience, SecondAudience, MissingIssuedAt, MissingExpiry, ExpiredToken,
@@ -236,31 +268,31 @@ func Faults() []Fault {
 }
 
 func idTokenFault(name, conformance string, change func(*Server, *JWT)) Fault {
-	return Fault{Name: name, Conformance: conformance, idToken: change}
+	return Fault{Name: name, Stage: StageSignIn, Conformance: conformance, idToken: change}
 }
 
 func logoutTokenFault(name, conformance string, change func(*Server, *JWT)) Fault {
-	return Fault{Name: name, Conformance: conformance, logoutToken: change}
+	return Fault{Name: name, Stage: StageBackchannelLogout, Conformance: conformance, logoutToken: change}
 }
 
 func answerFault(name, conformance string, change func(map[string]any)) Fault {
-	return Fault{Name: name, Conformance: conformance, tokenAnswer: change}
+	return Fault{Name: name, Stage: StageSignIn, Conformance: conformance, tokenAnswer: change}
 }
 
 func userInfoFault(name, conformance string, change func(map[string]any)) Fault {
-	return Fault{Name: name, Conformance: conformance, userInfo: change}
+	return Fault{Name: name, Stage: StageUserInfo, Conformance: conformance, userInfo: change}
 }
 
 func callbackFault(name, conformance string, change func(url.Values)) Fault {
-	return Fault{Name: name, Conformance: conformance, callback: change}
+	return Fault{Name: name, Stage: StageSignIn, Conformance: conformance, callback: change}
 }
 
 func tokenFault(name string, handler http.HandlerFunc) Fault {
-	return Fault{Name: name, intercept: map[Endpoint]http.HandlerFunc{Token: handler}}
+	return Fault{Name: name, Stage: StageSignIn, intercept: map[Endpoint]http.HandlerFunc{Token: handler}}
 }
 
-func everywhere(name string, endpoints ...Endpoint) Fault {
-	fault := Fault{Name: name, intercept: map[Endpoint]http.HandlerFunc{}}
+func unavailable(name string, stage Stage, endpoints ...Endpoint) Fault {
+	fault := Fault{Name: name, Stage: stage, intercept: map[Endpoint]http.HandlerFunc{}}
 	for _, endpoint := range endpoints {
 		fault.intercept[endpoint] = func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)

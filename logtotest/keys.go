@@ -28,7 +28,11 @@ type signingKey struct {
 // RotateKey makes a new key that signs from now on, as Logto's rotation does.
 // The JWK set lists it first, then the one before it; older keys are gone. alg
 // is one of ES256, ES384 (which the server starts with), ES512, RS256, PS256
-// and EdDSA.
+// and EdDSA. Any other is an error.
+//
+// For a token with a key that it does not know, Bearer fetches the keys at most once in
+// 10 s by the application's clock: Advance by those before a token is to be accepted that
+// was made after the rotation.
 func (s *Server) RotateKey(alg string) error {
 	key, err := newSigningKey(alg)
 	if err != nil {
