@@ -170,3 +170,44 @@ func TestFaultsAddUpAndGo(t *testing.T) {
 		t.Errorf("afterwards: %v", claims)
 	}
 }
+
+// As the documentation of Behave and RotateKey says.
+func TestApplicationsLearnByTheirClock(t *testing.T) {
+	t.Parallel()
+	server := logtotest.NewServer(t)
+	router, auth := newApp(t, server.Config("https://app.example.com"), "/")
+	router.GET("/orders", auth.Bearer("https://api.example.test/"), func(*gin.Context) {})
+	server.Misbehave(logtotest.DiscoveryDown)
+	if err := auth.Ready(t.Context()); err == nil {
+		t.Error("ready")
+	}
+	server.Behave()
+	if err := auth.Ready(t.Context()); err == nil {
+		t.Error("ready at once: the documentation says more than there is")
+	}
+	server.Advance(time.Second)
+	if err := auth.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	if err := server.RotateKey("ES384"); err != nil {
+		t.Fatal(err)
+	}
+	token := server.AccessToken(logtotest.User{ID: "alice"}, "https://api.example.test/")
+	for _, want := range []int{http.StatusUnauthorized, http.StatusOK} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/orders", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := server.Visitor(t, router).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d, want %d", response.StatusCode, want)
+		}
+		server.Advance(10 * time.Second)
+	}
+}
