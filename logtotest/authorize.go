@@ -31,6 +31,7 @@ func (s *Server) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	}
 	request, failure := s.parseAuthorizationRequest(app, query)
 	if failure != nil {
+		s.explain(failure)
 		s.answerError(w, request, failure)
 		return
 	}

@@ -20,6 +20,7 @@ type oidcError struct {
 	Issuer      string `json:"iss,omitempty"`
 
 	status int
+	hint   string // for the log
 }
 
 func (e *oidcError) Error() string { return e.Name + ": " + e.Description }
@@ -59,8 +60,18 @@ func invalidGrant() *oidcError {
 	return newError(http.StatusBadRequest, "invalid_grant", "grant request is invalid")
 }
 
-func invalidTarget() *oidcError {
-	return newError(http.StatusBadRequest, "invalid_target", "resource indicator is missing, or unknown")
+func invalidTarget(hint string) *oidcError {
+	failure := newError(http.StatusBadRequest, "invalid_target", "resource indicator is missing, or unknown")
+	failure.hint = hint
+	return failure
+}
+
+func unknownResource(indicator string) *oidcError {
+	return invalidTarget(fmt.Sprintf("there is no API resource %q; AddResource adds it; a slash at its end counts", indicator))
+}
+
+func resourceNotRequested(indicator string) *oidcError {
+	return invalidTarget(fmt.Sprintf("the sign-in has not asked for the API resource %q; Config.Resources of the application lists what it asks for", indicator))
 }
 
 func serverError(err error) *oidcError {

@@ -103,7 +103,7 @@ func (s *Server) issue(source tokenSource, asked tokenRequest) (map[string]any, 
 func (s *Server) audienceOf(user User, source tokenSource, asked tokenRequest) (target audience, failure *oidcError) {
 	for _, resource := range asked.resources {
 		if !slices.Contains(source.resources, resource) || resource == organizationsResource {
-			return target, invalidTarget()
+			return target, resourceNotRequested(resource)
 		}
 	}
 	target.organizationID = asked.organizationID

@@ -226,7 +226,7 @@ func (s *Server) checkResources(request *authorizationRequest, query url.Values)
 		// Logto splits at commas too.
 		for resource := range strings.SplitSeq(value, ",") {
 			if _, known := s.resource(resource); !known && resource != organizationsResource {
-				return invalidTarget()
+				return unknownResource(resource)
 			}
 			request.resources = append(request.resources, resource)
 		}

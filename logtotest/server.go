@@ -49,8 +49,9 @@ const maxBody = 1 << 20
 // is of no use. All its methods may be called at any time, also while requests
 // are being answered.
 type Server struct {
-	startedAt time.Time
-	secret    string // for Config
+	startedAt  time.Time
+	secret     string       // for Config
+	testLogger *slog.Logger // nil if the server is not for one test
 
 	listener    net.Listener
 	http        *http.Server
@@ -89,14 +90,10 @@ type Server struct {
 // Start starts a server on a free port of 127.0.0.1. Without users it knows
 // DefaultUser. Close stops it. It says in the log that it is a fake.
 func Start(users ...User) (*Server, error) {
-	s, err := start(users)
-	if err == nil {
-		slog.Warn("logtotest: this is a fake Logto, for tests and development only", "endpoint", s.Endpoint())
-	}
-	return s, err
+	return start(users, nil)
 }
 
-func start(users []User) (*Server, error) {
+func start(users []User, testLogger *slog.Logger) (*Server, error) {
 	key, err := newSigningKey("ES384")
 	if err != nil {
 		return nil, err
@@ -109,6 +106,7 @@ func start(users []User) (*Server, error) {
 	s := &Server{
 		startedAt:         time.Now(),
 		secret:            randomToken(),
+		testLogger:        testLogger,
 		listener:          listener,
 		lifetime:          lifetime,
 		stop:              stop,
@@ -140,18 +138,18 @@ func start(users []User) (*Server, error) {
 	}
 	s.outgoing = &transport{server: s, network: &http.Transport{}}
 	s.running.Go(func() { _ = s.http.Serve(listener) })
+	s.log().Warn("logtotest: this is a fake Logto, for tests and development only", "endpoint", s.Endpoint())
 	return s, nil
 }
 
 // NewServer is Start for a test: it fails the test instead of returning an
-// error, and closes the server when the test is over.
+// error, closes the server when the test is over, and logs to the test.
 func NewServer(tb testing.TB, users ...User) *Server {
 	tb.Helper()
-	s, err := start(users)
+	s, err := start(users, slog.New(slog.NewTextHandler(newTestLog(tb), nil)))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Logf("logtotest: this is a fake Logto, for tests and development only: %s", s.Endpoint())
 	tb.Cleanup(s.Close)
 	return s
 }

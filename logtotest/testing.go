@@ -12,7 +12,8 @@ import (
 
 // Config is a configuration for an application at baseURL, which may be any: it
 // needs no listener. The application calls the server without a socket and goes
-// by its clock. An AfterSignOut that is added to it has to be registered with
+// by its clock. With a server of NewServer, it logs to the test, so that the lines of
+// parallel tests are not mixed up. An AfterSignOut that is added to it has to be registered with
 // RegisterPostLogoutRedirectURIs, as in the Logto Console, or sign-outs fail.
 func (s *Server) Config(baseURL string) logtogin.Config {
 	s.mu.Lock()
@@ -26,6 +27,7 @@ func (s *Server) Config(baseURL string) logtogin.Config {
 		BaseURL:    baseURL,
 		Secrets:    []string{s.secret},
 		HTTPClient: s.Client(),
+		Logger:     s.testLogger,
 		Now:        s.Now,
 	}
 }

@@ -33,6 +33,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		failure = newError(http.StatusBadRequest, "unsupported_grant_type", "unsupported grant_type requested")
 	}
 	if failure != nil {
+		s.explain(failure)
 		writeError(w, failure)
 		return
 	}
@@ -109,7 +110,7 @@ func (s *Server) consumeCode(app *Application, form url.Values) (*authorizationC
 	}
 	for _, resource := range form["resource"] {
 		if !slices.Contains(code.request.resources, resource) || resource == organizationsResource {
-			return nil, invalidTarget()
+			return nil, resourceNotRequested(resource)
 		}
 	}
 	code.used = true
@@ -124,8 +125,10 @@ func (s *Server) clientCredentials(app *Application, form url.Values) (map[strin
 	switch {
 	case target.isLogto():
 		return nil, newError(http.StatusBadRequest, "invalid_target", "both `resource` and `organization_id` are not provided")
-	case len(form["resource"]) > 1, target.resource != "" && !known:
-		return nil, invalidTarget()
+	case len(form["resource"]) > 1:
+		return nil, invalidTarget("a machine asks for one API resource at a time")
+	case target.resource != "" && !known:
+		return nil, unknownResource(target.resource)
 	case target.organizationID != "" && !isMember:
 		return nil, newError(http.StatusForbidden, "access_denied", "app has not associated with the organization")
 	}
