@@ -25,9 +25,11 @@
 // Management API and no Account API, no device flow, no token exchange, no pushed
 // authorization request and no custom domain; redirect URIs have no wildcards; a
 // tenant has no default API resource, and which claims ID tokens have is not to be
-// set; organization_id in an authorization request has no effect on permissions;
-// there is no limit of grants; webhooks are answered for before the request that
-// caused them goes on; texts are English. It answers as Logto 1.42 does.
+// set; organization_id in an authorization request has no effect on permissions; a
+// sign-in to a first-party application has one redirect to /oidc/auth/<uid> and none to
+// /consent, where Logto has two and one; there is no limit of grants; webhooks are
+// answered for before the request that caused them goes on; texts are English. It
+// answers as Logto 1.42 does.
 package logtotest
 
 import (
@@ -213,6 +215,7 @@ func (s *Server) handler() http.Handler {
 		mux.Handle(pattern, s.observed(endpoint, handler))
 	}
 	handle("GET /oidc/.well-known/openid-configuration", Discovery, crossOrigin(s.serveDiscovery))
+	handle("GET /oidc/.well-known/oauth-authorization-server", Discovery, crossOrigin(s.serveDiscovery))
 	handle("GET /oidc/jwks", Keys, crossOrigin(s.serveKeys))
 	handle("GET /oidc/auth", Authorization, s.serveAuthorization)
 	handle("POST /oidc/token", Token, crossOrigin(s.serveToken))
