@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 )
 
 // Endpoint is one of the addresses whose calls are counted and that Intercept
@@ -12,7 +13,7 @@ import (
 type Endpoint int
 
 const (
-	Discovery     Endpoint = iota // GET /oidc/.well-known/openid-configuration
+	Discovery     Endpoint = iota // GET /oidc/.well-known/openid-configuration and oauth-authorization-server
 	Keys                          // GET /oidc/jwks
 	Authorization                 // GET /oidc/auth
 	Token                         // POST /oidc/token
@@ -22,6 +23,15 @@ const (
 	EndSession                    // GET and POST /oidc/session/end
 	endpoints
 )
+
+// String is the name of the constant.
+func (e Endpoint) String() string {
+	names := [endpoints]string{"Discovery", "Keys", "Authorization", "Token", "UserInfo", "Revocation", "Introspection", "EndSession"}
+	if e < 0 || e >= endpoints {
+		return "Endpoint(" + strconv.Itoa(int(e)) + ")"
+	}
+	return names[e]
+}
 
 // Calls says how often each endpoint was called. Calls that were answered with
 // an error or by an interceptor count too; the sign-in pages, and the way back

@@ -2,8 +2,10 @@ package logtotest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -228,6 +230,24 @@ func TestCloseEndsWhatIsGoingOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh.Close()
+}
+
+func TestEndpointsHaveTheNamesOfTheirConstants(t *testing.T) {
+	t.Parallel()
+	calls := reflect.TypeFor[logtotest.Calls]()
+	for i := range calls.NumField() {
+		if got, want := logtotest.Endpoint(i).String(), calls.Field(i).Name; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	for _, unknown := range []logtotest.Endpoint{-1, logtotest.EndSession + 1} {
+		if got, want := unknown.String(), fmt.Sprintf("Endpoint(%d)", int(unknown)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if logtotest.EndSession.String() != "EndSession" || logtotest.Discovery.String() != "Discovery" {
+		t.Error("Calls has another order than the constants")
+	}
 }
 
 func TestCallsAreRecorded(t *testing.T) {

@@ -11,14 +11,21 @@ import (
 )
 
 // Config is a configuration for an application at baseURL, which may be any: it
-// needs no listener. The application calls the server without a socket and goes
-// by its clock. With a server of NewServer, it logs to the test, so that the lines of
-// parallel tests are not mixed up. An AfterSignOut that is added to it has to be registered with
+// needs no listener. The application calls the server, and the applications that
+// Serve has made known, without a socket and goes by the server's clock. With a
+// server of NewServer it logs to the test, so that the lines of parallel tests are not
+// mixed up. An AfterSignOut that is added to it has to be registered with
 // RegisterPostLogoutRedirectURIs, as in the Logto Console, or sign-outs fail.
+//
+// Config("") is for logtogin.New in an API that only verifies tokens and has no sign-in:
+//
+//	auth, err := logtogin.New(logto.Config(""))
 func (s *Server) Config(baseURL string) logtogin.Config {
-	s.mu.Lock()
-	s.baseURLs = append(s.baseURLs, strings.TrimRight(baseURL, "/"))
-	s.mu.Unlock()
+	if baseURL != "" {
+		s.mu.Lock()
+		s.baseURLs = append(s.baseURLs, strings.TrimRight(baseURL, "/"))
+		s.mu.Unlock()
+	}
 	app := s.Application()
 	return logtogin.Config{
 		Endpoint:   s.Endpoint(),

@@ -290,6 +290,22 @@ func TestTheClockOfConfigIsTheServers(t *testing.T) {
 	}
 }
 
+func TestAnAPIWithoutASignInHasNoAddress(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	api, err := logtogin.New(logto.Config(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer api.Close()
+	router, _ := newApp(t, logto.Config("https://app.example.com"), "/")
+	router.GET("/host", func(c *gin.Context) { c.String(http.StatusOK, c.Request.Host) })
+	// There is one base URL only, so that clients know theirs at once.
+	if _, body := read(t, logto.Visitor(t, router), "/host"); body != "app.example.com" {
+		t.Errorf("%s", body)
+	}
+}
+
 func TestTokensForTestsOfAnAPI(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)

@@ -26,10 +26,15 @@ type route struct {
 	handler http.Handler
 }
 
-// Serve lets the server reach an application that has no listener: requests for
-// addresses below baseURL, such as back-channel logouts and webhooks, go to the
-// handler. As behind a proxy that removes it, the handler does not see the path
-// of baseURL.
+// Serve puts an application that has no listener at baseURL: requests for addresses
+// below it go to the handler, those that the server makes (back-channel logouts and
+// webhooks) and those of applications with its Config. So an application can be tested
+// together with an API that it calls by Auth.HTTPClient:
+//
+//	logto.Serve("https://orders.example.com", newAPI(logto.Config("")))
+//
+// As behind a proxy that removes it, the handler does not see the path of baseURL. The
+// applications of SignIn, Browser and Visitor need no Serve.
 func (s *Server) Serve(baseURL string, handler http.Handler) {
 	baseURL = strings.TrimRight(baseURL, "/")
 	base, err := url.Parse(baseURL)

@@ -43,8 +43,9 @@ type User struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// DefaultUser is the user of a server that was started without any. It has no ID
-// yet: each server makes one up.
+// DefaultUser is the user of a server that was started without any: Alice Example with
+// the username "alice", the password "wonderland" and the e-mail address
+// alice@example.test. It has no ID yet: each server makes one up.
 func DefaultUser() User {
 	return User{
 		Username: "alice",
