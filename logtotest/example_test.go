@@ -1,6 +1,7 @@
 package logtotest_test
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 
@@ -22,6 +23,39 @@ func newRouter(cfg logtogin.Config) *gin.Engine {
 			c.AbortWithStatus(http.StatusForbidden)
 		}
 	})
+	router.GET("/goodbye", func(c *gin.Context) { c.String(http.StatusOK, "Goodbye!") })
+	return router
+}
+
+const ordersAPI = "https://orders.example.com/"
+
+// newOrders is an API that only verifies tokens.
+func newOrders(cfg logtogin.Config) *gin.Engine {
+	router := gin.New()
+	auth, err := logtogin.New(cfg)
+	if err != nil {
+		panic(err)
+	}
+	router.GET("/orders", auth.Bearer(ordersAPI, logtogin.Scope("read:orders")), func(c *gin.Context) { c.Status(http.StatusOK) })
+	return router
+}
+
+// newShop is an application that calls the API.
+func newShop(cfg logtogin.Config) *gin.Engine {
+	router := gin.New()
+	auth, err := logtogin.Register(router, cfg)
+	if err != nil {
+		panic(err)
+	}
+	router.GET("/my-orders", auth.Guard(), func(c *gin.Context) {
+		response, err := auth.HTTPClient(c, logtogin.Resource(ordersAPI)).Get(ordersAPI + "orders")
+		if err != nil {
+			auth.Refuse(c, err)
+			return
+		}
+		defer response.Body.Close()
+		c.DataFromReader(response.StatusCode, response.ContentLength, "application/json", response.Body, nil)
+	})
 	return router
 }
 
@@ -32,6 +66,33 @@ func TestAdminPage(t *testing.T) {
 	router := newRouter(cfg)
 	client := logto.SignIn(t, router, logtotest.User{Username: "alice", Roles: []string{"admin"}})
 	if response, err := client.Get("/admin"); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response, err)
+	}
+}
+
+func TestSignOut(t *testing.T) {
+	logto := logtotest.NewServer(t)
+	logto.RegisterPostLogoutRedirectURIs("https://app.example.com/goodbye")
+	cfg := logto.Config("https://app.example.com")
+	cfg.AfterSignOut = "/goodbye"
+	client := logto.SignIn(t, newRouter(cfg), logtotest.DefaultUser())
+	if response, err := client.Get("/sign-out"); err != nil || response.Request.URL.Path != "/goodbye" {
+		t.Fatal(response, err)
+	}
+	if response, err := client.Get("/admin"); !errors.Is(err, logtotest.ErrSignInPage) {
+		t.Fatal(response, err)
+	}
+}
+
+func TestShopAndOrders(t *testing.T) {
+	logto := logtotest.NewServer(t)
+	logto.AddResource(logtotest.Resource{Indicator: ordersAPI, Permissions: []string{"read:orders"}})
+	logto.AddRole(logtotest.Role{Name: "buyer", Permissions: map[string][]string{ordersAPI: {"read:orders"}}})
+	logto.Serve("https://orders.example.com", newOrders(logto.Config("")))
+	cfg := logto.Config("https://shop.example.com")
+	cfg.Resources, cfg.Scopes = []string{ordersAPI}, []string{"read:orders"}
+	client := logto.SignIn(t, newShop(cfg), logtotest.User{Username: "bob", Roles: []string{"buyer"}})
+	if response, err := client.Get("/my-orders"); err != nil || response.StatusCode != http.StatusOK {
 		t.Fatal(response, err)
 	}
 }
