@@ -26,9 +26,10 @@ import (
 // is added, or takes the place of the one with that ID or username.
 //
 // The test fails at once if the sign-in does. Afterwards nobody fills in Logto's
-// pages: as long as the session at Logto lives, another sign-in is silent, and then,
-// as after a sign-out, a request that leads to a sign-in fails with ErrSignInPage.
-// Browser is for tests of what goes wrong. The client is otherwise like Browser's.
+// pages. Another sign-in is silent as long as the session at Logto lives; when it has
+// ended, by a sign-out for example, or MaxAge asks for the password, the request fails
+// with ErrSignInPage. Browser is for tests of what goes wrong. The client is otherwise
+// like Browser's.
 func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Client {
 	tb.Helper()
 	return s.SignInAt(tb, handler, "/sign-in", user)
