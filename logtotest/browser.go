@@ -40,7 +40,7 @@ func (s *Server) SignIn(tb testing.TB, handler http.Handler, user User) *http.Cl
 var ErrSignInPage = errors.New("logtotest: led to Logto's sign-in page: the session has ended, or the guard asks for another sign-in; Browser lets a test see this page")
 
 // SignInAt is SignIn for a sign-in route or a guarded page of another path, also one
-// with MaxAge, for which the user signs in twice.
+// with MaxAge.
 func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user User) *http.Client {
 	tb.Helper()
 	client := s.Browser(tb, handler, user)
@@ -104,8 +104,8 @@ func (s *Server) Visitor(tb testing.TB, handler http.Handler) *http.Client {
 	return client
 }
 
-// maxRedirects is that of browsers. A page with MaxAge takes two sign-ins in a row,
-// which is more than the ten that http.Client follows by itself.
+// maxRedirects is that of browsers. A sign-in that leads to a page with MaxAge, and so to
+// another one, takes more than the ten that http.Client follows by itself.
 const maxRedirects = 20
 
 func (s *Server) newTestBrowser(tb testing.TB, handler http.Handler, userID string) *http.Client {

@@ -102,7 +102,7 @@ func TestABrowserFollowsAsManyRedirectsAsBrowsersDo(t *testing.T) {
 	logto := logtotest.NewServer(t)
 	router, auth := newApp(t, logto.Config("https://app.example.com"), "/")
 	router.GET("/payments", auth.Guard(logtogin.MaxAge(5*time.Minute)), func(*gin.Context) {})
-	if status, body := read(t, logto.Browser(t, router, logtotest.DefaultUser()), "/payments"); status != http.StatusOK || logto.Calls().Token != 2 {
+	if status, body := read(t, logto.Browser(t, router, logtotest.DefaultUser()), "/sign-in?return_to=/payments"); status != http.StatusOK || logto.Calls().Token != 2 {
 		t.Errorf("%d %s, %+v", status, body, logto.Calls())
 	}
 	if status, body := read(t, logto.SignInAt(t, router, "/payments", logtotest.DefaultUser()), "/payments"); status != http.StatusOK {
