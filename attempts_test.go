@@ -604,3 +604,29 @@ func TestAttemptsBesideALargeSessionStaySmall(t *testing.T) {
 		t.Error("the attempts have displaced the session")
 	}
 }
+
+// The log says why a callback does not find its attempt.
+func TestTheLogSaysWhyThereIsNoAttempt(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	port := app.url[strings.LastIndex(app.url, ":"):]
+	for what, visit := range map[string]func(){
+		"sent no cookie at all": func() { send(t, http.MethodGet, app.url+"/callback?state=x&code=y", nil, nil) },
+		"sent cookies, but none of": func() {
+			send(t, http.MethodGet, app.url+"/callback?state=x&code=y", []*http.Cookie{{Name: "a", Value: "b"}}, nil)
+		},
+		"of its 1 under way, none has": func() {
+			started := send(t, http.MethodGet, app.url+"/sign-in", nil, nil)
+			send(t, http.MethodGet, app.url+"/callback?state=x&code=y", setCookies(started), nil)
+		},
+		"started at another address than": func() { send(t, http.MethodGet, "http://localhost"+port+"/sign-in", nil, nil) },
+	} {
+		if strings.Contains(app.log.String(), what) {
+			t.Errorf("%q is in the log before", what)
+		}
+		if visit(); !strings.Contains(app.log.String(), what) {
+			t.Errorf("%q is not in %s", what, app.log)
+		}
+	}
+}

@@ -170,7 +170,18 @@ func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInRe
 	case *answer == callbackAnswer{}:
 		return nil, a.onlyReturnPath(c.Request), ErrCancelled
 	}
-	return nil, a.onlyReturnPath(c.Request), ErrNoAttempt
+	return nil, a.onlyReturnPath(c.Request), a.noAttempt(c.Request)
+}
+
+// noAttempt is an ErrNoAttempt that tells the operator what the usual cause is.
+func (a *Auth) noAttempt(r *http.Request) error {
+	switch count := len(a.store.loadAttempts(r)); {
+	case count > 0:
+		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, count)
+	case len(r.Header["Cookie"]) == 0:
+		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+	}
+	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
 }
 
 // onlyReturnPath is where the user had wanted to go, if that can be told without knowing

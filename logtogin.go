@@ -67,6 +67,9 @@ type Auth struct {
 	own        map[ownRoute]struct{}
 	mount      string
 	registered bool
+
+	diagnosing chan struct{} // has room for one
+	diagnosis  *Diagnosis    // the last one
 }
 
 // New checks the configuration and makes an Auth without adding routes. It
@@ -89,6 +92,8 @@ func New(cfg Config) (*Auth, error) {
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 		shared:    newBoundedState(s),
 		own:       map[ownRoute]struct{}{},
+
+		diagnosing: make(chan struct{}, 1),
 	}
 	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
 	if a.revocations, err = newRevocations(s, a.shared); err != nil {

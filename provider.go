@@ -339,6 +339,56 @@ func (p *provider) get(ctx context.Context, address string) ([]byte, error) {
 	return p.do(request)
 }
 
+// pageAnswer is an answer that is meant for a browser.
+type pageAnswer struct {
+	status   int
+	location string
+	code     string // the OAuth error, be it in the address or in the body
+}
+
+// isRedirectTo reports whether Logto sends the browser back to this redirect URI.
+func (p pageAnswer) isRedirectTo(uri string) bool {
+	return p.status >= 300 && p.status < 400 && strings.HasPrefix(p.location, uri+"?")
+}
+
+// askAsBrowser requests an address to which browsers are sent, without a cookie.
+func (p *provider) askAsBrowser(ctx context.Context, address string) (answer pageAnswer, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return pageAnswer{}, err
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return pageAnswer{}, withoutURL(err)
+	}
+	defer response.Body.Close()
+	answer = pageAnswer{status: response.StatusCode, location: response.Header.Get("Location")}
+	if to, err := url.Parse(answer.location); err == nil {
+		answer.code = to.Query().Get("error")
+	}
+	var body struct {
+		Code string `json:"error"`
+	}
+	if json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(&body) == nil && body.Code != "" {
+		answer.code = body.Code
+	}
+	return answer, nil
+}
+
+// dateOf returns when Logto answers, by its own clock, in full seconds.
+func (p *provider) dateOf(ctx context.Context, address string) (time.Time, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return time.Time{}, withoutURL(err)
+	}
+	defer response.Body.Close()
+	return http.ParseTime(response.Header.Get("Date"))
+}
+
 // answerError is an answer with a status other than 200.
 type answerError struct {
 	status     int

@@ -234,6 +234,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err := opts.check(); err != nil {
 		return "", err
 	}
+	a.warnOfAnotherHost(c)
 	redirectURI, err := a.redirectURI(opts.RedirectURI)
 	if err != nil {
 		return "", err
@@ -258,6 +259,15 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	}
 	a.settings.emit(c.Request.Context(), Event{Kind: EventSignInStarted})
 	return a.authorizationURL(m, record, opts), nil
+}
+
+// warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost.
+// Elsewhere, a proxy may call the host as it likes.
+func (a *Auth) warnOfAnotherHost(c *gin.Context) {
+	opened := &url.URL{Scheme: a.settings.base.Scheme, Host: c.Request.Host}
+	if isLoopback(opened.Hostname()) && isLoopback(a.settings.base.Hostname()) && canonicalHost(opened) != a.settings.base.Host {
+		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(c.Request.Host, 100), "base_url", a.settings.BaseURL)
+	}
 }
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,

@@ -244,6 +244,7 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 		mux.ServeHTTP(w, r)
 	})
 }

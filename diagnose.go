@@ -1,0 +1,323 @@
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// The configuration against the running Logto: what a newcomer gets wrong, said before a
+// user finds out.
+
+const (
+	// diagnosisMemory is how long a diagnosis is answered from memory, so that a page with
+	// it cannot be used against Logto.
+	diagnosisMemory  = 10 * time.Second
+	diagnosisTimeout = 15 * time.Second
+)
+
+// Diagnosis is what Auth.Diagnose has found.
+type Diagnosis struct {
+	// At is when it was made.
+	At time.Time `json:"at"`
+	// Findings are all that was looked at, in the order in which to mend it.
+	Findings []Finding `json:"findings"`
+}
+
+// Finding is one thing that was looked at. It holds no secret.
+type Finding struct {
+	// Check names it: "discovery", "clock", "client", "redirect_uri", "resources",
+	// "post_logout_redirect_uri", "refresh_token", "cookies", "secrets", "shared_state" or
+	// "store".
+	Check string `json:"check"`
+	// Severity says how bad it is.
+	Severity Severity `json:"severity"`
+	// Detail is what was found.
+	Detail string `json:"detail"`
+	// Advice is what to change; "" if nothing.
+	Advice string `json:"advice,omitempty"`
+}
+
+// Severity is how bad a finding is.
+type Severity string
+
+const (
+	// SeverityOK: as it should be.
+	SeverityOK Severity = "ok"
+	// SeverityWarning: it works, but perhaps not as was meant.
+	SeverityWarning Severity = "warning"
+	// SeverityError: somebody cannot sign in, or not out.
+	SeverityError Severity = "error"
+	// SeverityUnknown: it could not be looked at, because of another finding.
+	SeverityUnknown Severity = "unknown"
+)
+
+// Worst is the greatest severity among the findings: SeverityError, SeverityWarning,
+// SeverityUnknown or SeverityOK.
+func (d *Diagnosis) Worst() Severity {
+	for _, severity := range []Severity{SeverityError, SeverityWarning, SeverityUnknown} {
+		for _, finding := range d.Findings {
+			if finding.Severity == severity {
+				return severity
+			}
+		}
+	}
+	return SeverityOK
+}
+
+// Diagnose looks at the configuration and asks the running Logto what it makes of it:
+// whether it can be reached and is the one that is meant, how far the clocks are apart,
+// whether it knows the application, its secret, its redirect URIs and its resources; and
+// whether cookies, secrets, Store and SharedState are fit for production. For each finding it
+// says what to change. Nothing at Logto is changed by it, and nobody is signed in or out.
+//
+// It makes about six calls, within 15 seconds, and keeps the answer for 10. There is no
+// route for it: show it, if at all, on a page behind a guard, because it tells how the
+// application is set up. Call it after RegisterRoutes, which says where the callback is.
+func (a *Auth) Diagnose(ctx context.Context) *Diagnosis {
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
+	defer cancel()
+	d := &diagnosis{a: a, found: &Diagnosis{At: a.settings.Now()}}
+	select {
+	case a.diagnosing <- struct{}{}:
+		defer func() { <-a.diagnosing }()
+	case <-ctx.Done():
+		d.add("discovery", SeverityUnknown, "", "another diagnosis is under way")
+		return d.found
+	}
+	if last := a.diagnosis; last != nil && d.found.At.Sub(last.At).Abs() < diagnosisMemory {
+		return last.clone()
+	}
+	d.run(ctx)
+	if ctx.Err() == nil {
+		a.diagnosis = d.found
+	}
+	return d.found.clone()
+}
+
+func (d *Diagnosis) clone() *Diagnosis {
+	return &Diagnosis{d.At, append([]Finding(nil), d.Findings...)}
+}
+
+// diagnosis is one that is being made.
+type diagnosis struct {
+	a     *Auth
+	found *Diagnosis
+}
+
+func (d *diagnosis) add(check string, severity Severity, advice, detail string, args ...any) {
+	d.found.Findings = append(d.found.Findings, Finding{check, severity, fmt.Sprintf(detail, args...), advice})
+}
+
+func (d *diagnosis) run(ctx context.Context) {
+	if m := d.discovery(ctx); m == nil {
+		for _, check := range []string{"client", "redirect_uri", "resources", "post_logout_redirect_uri"} {
+			d.add(check, SeverityUnknown, "", "Logto cannot be asked")
+		}
+	} else if d.a.settings.base != nil {
+		d.client(ctx)
+		if d.redirectURI(ctx, m) {
+			d.resources(ctx, m)
+		} else {
+			d.add("resources", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
+		}
+		d.postLogoutRedirectURI(ctx, m)
+	}
+	if d.a.settings.base != nil {
+		d.local()
+		d.sessionStore(ctx)
+	}
+	d.sharedState(ctx)
+}
+
+// discovery asks Logto anew, not from memory.
+func (d *diagnosis) discovery(ctx context.Context) *metadata {
+	s := d.a.settings
+	began := time.Now()
+	m, err := d.a.provider.discover(ctx)
+	if err != nil {
+		d.add("discovery", SeverityError, "Compare Config.Endpoint with the Logto endpoint in the Logto Console, and see that this machine reaches it.",
+			"%s cannot be used: %v", s.issuer, err)
+		return nil
+	}
+	d.add("discovery", SeverityOK, "", "%s answers in %v and is the issuer", s.issuer, time.Since(began).Round(time.Millisecond))
+	date, err := d.a.provider.dateOf(ctx, m.keysEndpoint)
+	if err != nil {
+		d.add("clock", SeverityUnknown, "", "Logto does not say what time it is")
+		return m
+	}
+	// The header has full seconds.
+	difference := s.Now().Sub(date).Truncate(time.Second)
+	switch apart := difference.Abs(); {
+	case apart > s.ClockSkew:
+		d.add("clock", SeverityError, "Let both machines get their time from the network (NTP).", "The clocks are %v apart, and Config.ClockSkew is %v", apart, s.ClockSkew)
+	case apart > s.ClockSkew/4:
+		d.add("clock", SeverityWarning, "Let both machines get their time from the network (NTP).", "The clocks are %v apart", apart)
+	default:
+		d.add("clock", SeverityOK, "", "The clocks are %v apart", apart)
+	}
+	return m
+}
+
+// client tries the credentials with a refresh token that nobody has: it must be that which
+// Logto does not like.
+func (d *diagnosis) client(ctx context.Context) {
+	s := d.a.settings
+	_, err := d.a.provider.refresh(ctx, "diagnosis-"+oauth2.GenerateVerifier(), tokenTarget{})
+	var refused *ProviderError
+	switch {
+	case errors.As(err, &refused) && refused.Code == "invalid_grant":
+		d.add("client", SeverityOK, "", "Logto knows the application and accepts its secret")
+	case errors.As(err, &refused) && refused.Code == "invalid_client" && refused.Status == http.StatusUnauthorized:
+		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret; the application's type must be Traditional web.", "Logto does not accept the secret")
+	case errors.As(err, &refused) && refused.Code == "invalid_client":
+		d.add("client", SeverityError, "Copy the App ID from the application's page in the Logto Console into Config.AppID.", "Logto knows no application %q", s.AppID)
+	case errors.As(err, &refused):
+		d.add("client", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web, and its secret must not have expired.", "Logto says %s", strings.TrimPrefix(refused.Error(), "logtogin: "))
+	default:
+		d.add("client", SeverityUnknown, "", "Logto does not answer: %v", err)
+	}
+}
+
+// redirectURI begins a sign-in that nobody goes on with, without any page.
+func (d *diagnosis) redirectURI(ctx context.Context, m *metadata) (isRegistered bool) {
+	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
+	if err != nil {
+		d.add("redirect_uri", SeverityUnknown, "", "The callback route is left out and SignInDefaults.RedirectURI is not set, so each sign-in has its own")
+		return false
+	}
+	advice := fmt.Sprintf("Add %s to the redirect URIs of the application in the Logto Console, to the letter.", uri)
+	answer, err := d.authorize(ctx, m, uri, nil)
+	switch {
+	case err != nil:
+		d.add("redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
+	case answer.isRedirectTo(uri):
+		d.add("redirect_uri", SeverityOK, "", "%s is registered", uri)
+		return true
+	case strings.Contains(answer.code, "redirect_uri"):
+		d.add("redirect_uri", SeverityError, advice, "%s is not registered", uri)
+	case answer.code == "invalid_client":
+		d.add("redirect_uri", SeverityUnknown, "", "Logto does not know the application")
+	default:
+		d.add("redirect_uri", SeverityError, advice, "Logto answers %d %s", answer.status, errorText(answer.code, 64))
+	}
+	return false
+}
+
+// resources asks for each by itself, so that the answer says which.
+func (d *diagnosis) resources(ctx context.Context, m *metadata) {
+	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
+	if err != nil {
+		return
+	}
+	for _, resource := range d.a.settings.Resources {
+		answer, err := d.authorize(ctx, m, uri, url.Values{"resource": {resource}})
+		switch {
+		case err != nil:
+			d.add("resources", SeverityUnknown, "", "Logto does not answer: %v", err)
+			return
+		case answer.code == "invalid_target":
+			d.add("resources", SeverityError, "Copy the API identifier from the Logto Console; a slash at its end counts. Until then no sign-in works.", "Logto knows no API resource %q", resource)
+		default:
+			d.add("resources", SeverityOK, "", "Logto knows %q", resource)
+		}
+	}
+}
+
+// postLogoutRedirectURI asks for the page that would sign somebody out.
+func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *metadata) {
+	after, err := d.a.postLogoutRedirect("")
+	if err != nil || after == "" {
+		d.add("post_logout_redirect_uri", SeverityWarning, "Register an address as a post sign-out redirect URI in the Logto Console and set Config.AfterSignOut to it.",
+			"Config.AfterSignOut is empty, so users end on a page of Logto's after signing out")
+		return
+	}
+	params := url.Values{"client_id": {d.a.settings.AppID}, "post_logout_redirect_uri": {after}}
+	answer, err := d.a.provider.askAsBrowser(ctx, withQuery(m.endSessionEndpoint, params))
+	switch {
+	case err != nil:
+		d.add("post_logout_redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
+	case answer.code == "invalid_client":
+		d.add("post_logout_redirect_uri", SeverityUnknown, "", "Logto does not know the application")
+	case answer.status < http.StatusBadRequest:
+		d.add("post_logout_redirect_uri", SeverityOK, "", "%s is registered", after)
+	default:
+		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console. Until then Logto refuses every sign-out.", after),
+			"%s is not registered", after)
+	}
+}
+
+// local are findings for which nobody has to be asked.
+func (d *diagnosis) local() {
+	s := d.a.settings
+	switch {
+	case s.OmitReservedScopes && !strings.Contains(" "+strings.Join(s.scopes, " ")+" ", " offline_access "):
+		d.add("refresh_token", SeverityWarning, "Add offline_access to Config.Scopes, if Logto lets the application have it.", "There are no refresh tokens, so sessions end with their ID token")
+	case s.Prompt != PromptConsent && s.Prompt != PromptLoginConsent:
+		d.add("refresh_token", SeverityWarning, "Leave Config.Prompt empty, or use PromptLoginConsent.", "With the prompt %q Logto issues no refresh token, so sessions end with their ID token", s.Prompt)
+	default:
+		d.add("refresh_token", SeverityOK, "", "Logto issues refresh tokens")
+	}
+	switch {
+	case s.base.Scheme == "http":
+		d.add("cookies", SeverityWarning, "Use https in production, and open the application under the host name in Config.BaseURL and no other: localhost and 127.0.0.1 are two.",
+			"%s is http, so cookies are not Secure", s.BaseURL)
+	case s.Cookies.Domain != "":
+		d.add("cookies", SeverityWarning, "Leave Config.Cookies.Domain empty unless subdomains must share the session.", "All subdomains of %s can read and plant the cookies", strings.TrimPrefix(s.Cookies.Domain, "."))
+	default:
+		d.add("cookies", SeverityOK, "", "Secure, HttpOnly, SameSite=Lax, and %s fits %s", d.a.store.sessionName, s.BaseURL)
+	}
+	if len(s.Secrets) == 0 {
+		d.add("secrets", SeverityWarning, "Set Config.Secrets in production.", "Sessions are sealed by a key derived from AppSecret, which everybody has who may read applications in Logto")
+	} else {
+		d.add("secrets", SeverityOK, "", "Config.Secrets is set")
+	}
+}
+
+func (d *diagnosis) sessionStore(ctx context.Context) {
+	if d.a.settings.Store == nil {
+		return
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.a.settings.BaseURL, nil)
+	if err != nil {
+		return
+	}
+	request.AddCookie(&http.Cookie{Name: d.a.store.sessionName, Value: "diagnosis"})
+	if _, _, err := d.a.store.loadSession(request); errors.Is(err, ErrStoreUnavailable) {
+		d.add("store", SeverityError, "See that this machine reaches the server behind Config.Store.", "%v", err)
+		return
+	}
+	d.add("store", SeverityOK, "", "Config.Store answers")
+}
+
+func (d *diagnosis) sharedState(ctx context.Context) {
+	shared := d.a.shared
+	if shared.state == nil {
+		d.add("shared_state", SeverityWarning, "Set Config.SharedState, for example to redisstate.New, in production.",
+			"Config.SharedState is empty, so a restart forgets which sessions were ended, and other instances do not learn of it")
+		return
+	}
+	if _, _, works := shared.read(ctx, d.a.revocations.log, "", 1); !works {
+		d.add("shared_state", SeverityError, "See that this machine reaches the server behind Config.SharedState.", "Config.SharedState does not answer")
+		return
+	}
+	d.add("shared_state", SeverityOK, "", "Config.SharedState answers")
+}
+
+// authorize begins a sign-in in which Logto may show no page, and returns its refusal.
+func (d *diagnosis) authorize(ctx context.Context, m *metadata, redirectURI string, more url.Values) (pageAnswer, error) {
+	params := url.Values{
+		"client_id": {d.a.settings.AppID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "prompt": {"none"},
+		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier())},
+	}
+	for name, values := range more {
+		params[name] = values
+	}
+	return d.a.provider.askAsBrowser(ctx, withQuery(m.authorizationEndpoint, params))
+}
