@@ -18,7 +18,7 @@ func TestFilesKnowOnlyWhatTheyShould(t *testing.T) {
 		"github.com/lestrrat-go/jwx":             {"keys.go", "verify.go"},
 		"github.com/gorilla/":                    {"store.go", "internal/anystore/anystore.go", "internal/cookiestore/cookiestore.go"},
 		"github.com/gin-contrib/sessions":        {"config.go", "internal/anystore/anystore.go", "internal/cookiestore/cookiestore.go"},
-		"golang.org/x/oauth2":                    {"provider.go", "signin.go"},
+		"golang.org/x/oauth2":                    {"answers.go", "provider.go", "signin.go"},
 		"github.com/logtogin/logtogin/logtotest": {"_example/announce.go", "_example/fake.go"},
 		"go.opentelemetry.io/otel":               {"telemetry/telemetry.go"},
 	}

@@ -2,14 +2,14 @@ package logtogin
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 // The configuration against the running Logto: what a newcomer gets wrong, said before a
@@ -169,7 +169,7 @@ func (d *diagnosis) discovery(ctx context.Context) *metadata {
 // Logto does not like.
 func (d *diagnosis) client(ctx context.Context) {
 	s := d.a.settings
-	_, err := d.a.provider.refresh(ctx, "diagnosis-"+oauth2.GenerateVerifier(), tokenTarget{})
+	_, err := d.a.provider.refresh(ctx, "diagnosis-"+rand.Text(), tokenTarget{})
 	var refused *ProviderError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
@@ -312,9 +312,10 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 
 // authorize begins a sign-in in which Logto may show no page, and returns its refusal.
 func (d *diagnosis) authorize(ctx context.Context, m *metadata, redirectURI string, more url.Values) (pageAnswer, error) {
+	challenge := sha256.Sum256([]byte(rand.Text())) // of a verifier that nobody will send
 	params := url.Values{
 		"client_id": {d.a.settings.AppID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "prompt": {"none"},
-		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {oauth2.S256ChallengeFromVerifier(oauth2.GenerateVerifier())},
+		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {base64url.EncodeToString(challenge[:])},
 	}
 	for name, values := range more {
 		params[name] = values

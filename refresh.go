@@ -15,17 +15,6 @@ import (
 // Refreshing a session: once, however many requests, instances and browsers need it.
 
 const (
-	// After a failure of Logto a session waits for this long, twice as long after
-	// each further one, before Logto is asked again on its behalf.
-	minBackOff = 250 * time.Millisecond
-	maxBackOff = 2 * time.Second
-
-	maxFailures = 16 << 10
-
-	// denialMemory is how long a token that Logto has refused to a session, or an API has
-	// refused twice, is not asked for again: which ones are is up to the user.
-	denialMemory = 5 * time.Second
-
 	// maxAccessTokens is how many access tokens a session remembers; the latest stay.
 	maxAccessTokens = 16
 
@@ -53,17 +42,6 @@ type refresher struct {
 	denials  *cache.Cache[denialKey, error]
 }
 
-// denialKey is what was denied to which version of a session: a later one may get it.
-type denialKey struct {
-	id      string
-	version uint64
-	target  tokenTarget
-}
-
-func denialOf(record *session, target tokenTarget) denialKey {
-	return denialKey{record.id, record.version, target}
-}
-
 // flight is a refresh that is under way. session and err may be read once done is
 // closed.
 type flight struct {
@@ -72,17 +50,6 @@ type flight struct {
 	session *session
 	err     error
 }
-
-// failure is an outage of Logto as a session has met it.
-type failure struct {
-	err   error
-	count int
-	until time.Time
-}
-
-// everyone is the session ID under which an outage is noted that no single session can
-// have caused.
-const everyone = ""
 
 func newRefresher(now func() time.Time) *refresher {
 	owner, cancel := context.WithCancel(context.Background())
@@ -361,10 +328,6 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	return next, err
 }
 
-func (a *Auth) deny(record *session, target tokenTarget, reason error) {
-	a.refresher.denials.Put(denialOf(record, target), reason, a.settings.Now().Add(denialMemory))
-}
-
 // withRefreshToken is the next version of a session if the refresh token is another one, or
 // nil.
 func (s *session) withRefreshToken(refreshToken string) *session {
@@ -458,65 +421,3 @@ func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session)
 
 // errRefused is the ErrNotSignedIn of a session that Logto does not renew.
 var errRefused = fmt.Errorf("%w: Logto does not renew the session", ErrNotSignedIn)
-
-// backingOff returns the last failure as long as Logto is left alone because of it.
-func (a *Auth) backingOff(id string) error {
-	for _, whose := range []string{id, everyone} {
-		if last, ok := a.refresher.failures.Get(whose); ok && a.settings.Now().Before(last.until) {
-			return last.err
-		}
-	}
-	return nil
-}
-
-// hasFailed reports whether the last refresh that concerns the session has failed.
-func (a *Auth) hasFailed(id string) bool {
-	_, own := a.refresher.failures.Get(id)
-	_, others := a.refresher.failures.Get(everyone)
-	return own || others
-}
-
-// noteOutcome begins or ends backing off, and tells the operator of what is the
-// operator's to mend.
-func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
-	var refused *ProviderError
-	switch {
-	case err == nil, errors.As(err, &refused) && !isOperators(refused):
-		a.refresher.failures.Delete(id)
-		a.refresher.failures.Delete(everyone)
-		return
-	case errors.Is(err, errAnotherUser), a.refresher.owner.Err() != nil: // it is no outage
-		return
-	}
-	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
-	var answer *answerError
-	isAnswered := errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, ErrProviderUnavailable)
-	a.backOff(id, err)
-	if !isAnswered || (answer != nil && answer.status == http.StatusTooManyRequests) {
-		a.backOff(everyone, err)
-	}
-}
-
-func (a *Auth) backOff(whose string, err error) {
-	now := a.settings.Now()
-	last, _ := a.refresher.failures.Get(whose)
-	pause := min(minBackOff<<min(last.count, 10), maxBackOff)
-	if asked := retryAfterIn(err); asked > pause {
-		pause = asked
-	}
-	a.refresher.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
-}
-
-// isOperators reports whether a refusal is about the application and not about the
-// session: what it is registered as, or its secret, which Logto calls an invalid
-// request when it has expired. What comes with a callback, visitors can make up.
-func isOperators(refused *ProviderError) bool {
-	if refused.Status == 0 {
-		return false
-	}
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
-		return true
-	}
-	return false
-}
