@@ -15,20 +15,22 @@ import (
 
 // The routes of pages that not everybody may see.
 const (
-	adminRoute    = "/admin"
-	editorsRoute  = "/editors"
-	teamRoute     = "/teams/:team"
-	billingRoute  = "/teams/:team/billing"
-	paymentsRoute = "/payments"
+	adminRoute     = "/admin"
+	diagnosisRoute = "/diagnosis"
+	editorsRoute   = "/editors"
+	teamRoute      = "/teams/:team"
+	billingRoute   = "/teams/:team/billing"
+	paymentsRoute  = "/payments"
 )
 
 // needs is what the page itself and the page for those who may not see it say, by route.
 var needs = map[string]string{
-	adminRoute:    "the role “admin”",
-	editorsRoute:  "the role “editor” or “admin”",
-	teamRoute:     "membership of this organization",
-	billingRoute:  "the role “owner” in this organization",
-	paymentsRoute: "a sign-in with the password within the last 5 minutes",
+	adminRoute:     "the role “admin”",
+	diagnosisRoute: "the role “admin”",
+	editorsRoute:   "the role “editor” or “admin”",
+	teamRoute:      "membership of this organization",
+	billingRoute:   "the role “owner” in this organization",
+	paymentsRoute:  "a sign-in with the password within the last 5 minutes",
 }
 
 func (a *application) addRights(router gin.IRouter) {
@@ -37,6 +39,7 @@ func (a *application) addRights(router gin.IRouter) {
 
 	team := logtogin.FromParam("team")
 	router.GET(adminRoute, a.auth.Guard(logtogin.Role("admin")), a.showAdmin)
+	router.GET(diagnosisRoute, a.auth.Guard(logtogin.Role("admin")), a.showDiagnosis)
 	router.GET(editorsRoute, a.auth.Guard(logtogin.AnyOf(logtogin.Role("editor"), logtogin.Role("admin"))), showEditors)
 	router.GET(teamRoute, a.auth.Guard(logtogin.InOrganization(team)), showTeam)
 	router.GET(billingRoute, a.auth.Guard(logtogin.OrganizationRole(team, "owner")), showBilling)
@@ -66,6 +69,7 @@ func (a *application) showRights(c *gin.Context) {
 	links := []link{
 		{"/protected", "Protected page", "a sign-in"},
 		{adminRoute, "Administration", needs[adminRoute]},
+		{diagnosisRoute, "Diagnosis", needs[diagnosisRoute]},
 		{editorsRoute, "Editors", needs[editorsRoute]},
 		{paymentsRoute, "Payments", needs[paymentsRoute]},
 	}
@@ -97,7 +101,12 @@ func (a *application) showAdmin(c *gin.Context) {
 		{"This instance", a.OwnURL},
 		{"Shared state", state},
 		{"Webhooks", webhooks},
-	}})
+	}, Next: &link{Path: diagnosisRoute, Name: "Diagnosis"}})
+}
+
+// showDiagnosis tells how the application is set up, which is not for everybody.
+func (a *application) showDiagnosis(c *gin.Context) {
+	show(c, "diagnosis.html", "Diagnosis", a.auth.Diagnose(c.Request.Context()))
 }
 
 func showEditors(c *gin.Context) {

@@ -20,6 +20,7 @@ func TestRights(t *testing.T) {
 		contents    []string
 	}{
 		{"/admin", adminRoute, 200, 403, []string{"Administration", fake.Endpoint() + " answers", "this process"}},
+		{"/diagnosis", diagnosisRoute, 200, 403, []string{"Logto knows the application and accepts its secret", base + "/callback is registered", "Set Config.SharedState"}},
 		{"/editors", editorsRoute, 200, 200, []string{"Editors"}},
 		{"/teams/acme", teamRoute, 200, 200, []string{"Team acme", `<a href="/teams/acme" aria-current="page">acme</a>`}},
 		{"/teams/globex", teamRoute, 200, 403, []string{"Team globex", `<a href="/teams/acme">acme</a>`}},
