@@ -301,7 +301,9 @@ func (a *Auth) beginSession(c *gin.Context, record *session, its *outcome) error
 	admitted, its.session = true, record
 	ctx, cancel := politely(c)
 	defer cancel()
-	a.revoke(ctx, slices.DeleteFunc(replaced, func(old *session) bool { return old.subject == record.subject }))
+	a.revoke(ctx, slices.DeleteFunc(replaced, func(old *session) bool {
+		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
+	}))
 	return nil
 }
 

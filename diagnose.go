@@ -303,7 +303,7 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 			"Config.SharedState is empty, so a restart forgets which sessions were ended, and other instances do not learn of it")
 		return
 	}
-	if _, _, works := shared.read(ctx, d.a.revocations.log, "", 1); !works {
+	if _, _, works := shared.read(ctx, d.a.revocations.endings.name, "", 1); !works {
 		d.add("shared_state", SeverityError, "See that this machine reaches the server behind Config.SharedState.", "Config.SharedState does not answer")
 		return
 	}

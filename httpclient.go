@@ -111,6 +111,7 @@ func (t *bearerTransport) token(ctx context.Context, need need) (accessToken, er
 	if t.err != nil {
 		return accessToken{}, t.err
 	}
+	t.auth.revocations.keepUp(ctx)
 	newest, err := t.auth.refresh(ctx, t.request, t.session, need)
 	if err != nil {
 		newest = t.auth.store.memory.newestHere(t.session)

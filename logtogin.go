@@ -134,9 +134,11 @@ func Register(router gin.IRouter, cfg Config) (*Auth, error) {
 }
 
 // Ready reports whether Logto's metadata and keys can be had, from memory if
-// they are there already. It is meant for a readiness probe; the error is an
-// ErrProviderUnavailable.
+// they are there already, and lets the instance learn what has been revoked before it
+// started. It is meant for a readiness probe; the error is an ErrProviderUnavailable. That
+// Config.SharedState is down is none.
 func (a *Auth) Ready(ctx context.Context) error {
+	a.revocations.keepUp(ctx)
 	if _, err := a.provider.endpoints(ctx); err != nil {
 		return err
 	}

@@ -295,7 +295,7 @@ func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*s
 // hasEndedAnywhere reports whether the session has been ended, here or, as far as that can
 // be known, at another instance until now.
 func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
-	a.revocations.catchUp(ctx)
+	a.revocations.endings.catchUp(ctx)
 	return a.store.hasEnded(record)
 }
 

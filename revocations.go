@@ -3,12 +3,10 @@ package logtogin
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/cache"
-	"github.com/logtogin/logtogin/internal/seal"
 )
 
 // What has been ended before its time, here or at another instance: sessions, by their own
@@ -16,20 +14,11 @@ import (
 
 const (
 	// maxRevocations bounds the revocations in memory: those of sessions, of Logto's
-	// sessions and of users, so many of each, of about 200 bytes.
+	// sessions and of users, and the changes of users, so many of each, of about 200 bytes.
 	maxRevocations = 1 << 20
 
-	// An instance reads what the others have revoked when somebody asks, and goes on by
-	// what it knows while that is younger than revocationsGoodFor.
-	revocationsRenewAfter = 500 * time.Millisecond
-	revocationsGoodFor    = 900 * time.Millisecond
-
-	// revocationsPatience is how long a request waits to learn what the others have
-	// revoked, if nobody has asked for long.
-	revocationsPatience = time.Second
-
-	// revocationsBatch is how many entries are read at a time.
-	revocationsBatch = 1000
+	// tokenRevocationLifetime is longer than access tokens usually last.
+	tokenRevocationLifetime = 24 * time.Hour
 )
 
 // revocation ends what had begun when it was made.
@@ -87,6 +76,7 @@ func (kind revocationKind) String() string {
 type logtoSessionRule struct {
 	forGood      bool
 	startedUntil time.Time
+	expires      time.Time
 }
 
 // userRule says which sessions and tokens of a user have ended.
@@ -95,7 +85,7 @@ type userRule struct {
 	begunUntil      time.Time // sessions that began at Logto by then
 	withoutSIDUntil time.Time // the same, of those without a sid
 	issuedUntil     time.Time // access tokens that were issued by then
-	changedAt       time.Time // what was confirmed before is no longer current
+	expires         time.Time
 }
 
 // revocations is what an Auth knows of them. It is safe for concurrent use.
@@ -103,30 +93,17 @@ type revocations struct {
 	sessions      *cache.Cache[string, struct{}]
 	logtoSessions *cache.Cache[string, logtoSessionRule]
 	users         *cache.Cache[string, userRule]
-	tokenIDs      *cache.Cache[string, struct{}] // of logout tokens that have done their work
-	applying      sync.Mutex
+	changes       *cache.Cache[string, time.Time] // what was confirmed before is not current
+	tokenIDs      *cache.Cache[string, struct{}]  // of logout tokens that have done their work
 
-	shared *boundedState
-	sealer *seal.Sealer // nil without a shared state
-	log    string       // its name in the shared state
+	applying sync.Mutex
+	toldFull time.Time // when the operator was last told that there is no room
 
-	mu      sync.Mutex
-	cursor  string
-	asked   time.Time // when the last reading began
-	reading *reading  // the one under way
-	owner   context.Context
-	close   context.CancelFunc
-	running sync.WaitGroup
+	// Changes concern nearly everybody and matter for a short time only, so that they have
+	// a log of their own.
+	endings, changed *revocationLog
 
-	lifetime time.Duration
-	now      func() time.Time
-	logger   *slog.Logger
-}
-
-// reading is a look into the log of the shared state. works may be read once done is closed.
-type reading struct {
-	done  chan struct{}
-	works bool
+	s *settings
 }
 
 func newRevocations(s *settings, shared *boundedState) (r *revocations, err error) {
@@ -134,26 +111,52 @@ func newRevocations(s *settings, shared *boundedState) (r *revocations, err erro
 		sessions:      cache.New[string, struct{}](maxRevocations, s.Now),
 		logtoSessions: cache.New[string, logtoSessionRule](maxRevocations, s.Now),
 		users:         cache.New[string, userRule](maxRevocations, s.Now),
+		changes:       cache.New[string, time.Time](maxRevocations, s.Now),
 		tokenIDs:      cache.New[string, struct{}](maxRevocations, s.Now),
-		shared:        shared,
-		log:           s.stateKey("revocations"),
-		lifetime:      s.SessionLifetime,
-		now:           s.Now,
-		logger:        s.Logger,
+		s:             s,
 	}
-	r.owner, r.close = context.WithCancel(context.Background())
-	if shared.state != nil {
-		r.sealer, err = seal.New(s.secrets, s.purpose("revocation"))
+	if r.endings, err = newRevocationLog(s, shared, "revocations", max(s.SessionLifetime, tokenRevocationLifetime), r.heed); err != nil {
+		return nil, err
 	}
+	r.changed, err = newRevocationLog(s, shared, "changes", changeLifetime(s), r.heed)
 	return r, err
 }
 
-// stop ends the reading that is under way and waits for it.
+// changeLifetime is when every session has asked Logto anyway. How long ID tokens last is not
+// known here; by default it is an hour.
+func changeLifetime(s *settings) time.Duration {
+	switch {
+	case s.RevalidateAfter < 0:
+		return s.SessionLifetime
+	case s.RevalidateAfter > 0:
+		return min(s.RevalidateAfter+time.Hour, s.SessionLifetime)
+	}
+	return min(24*time.Hour, s.SessionLifetime)
+}
+
 func (r *revocations) stop() {
-	r.mu.Lock()
-	r.close()
-	r.mu.Unlock()
-	r.running.Wait()
+	r.endings.stop()
+	r.changed.stop()
+}
+
+// keepUp makes sure that what the others have revoked is known after a second.
+func (r *revocations) keepUp(ctx context.Context) {
+	r.endings.keepUp(ctx)
+	r.changed.keepUp(ctx)
+}
+
+// heed applies what another instance has revoked, or this one. An instance whose clock goes
+// before ours must not end the sign-ins to come.
+func (r *revocations) heed(made revocation) {
+	latest := r.s.Now()
+	if made.kind != changedUser {
+		latest = latest.Add(r.s.ClockSkew)
+	}
+	if made.at.After(latest) {
+		made.at = latest
+	}
+	r.apply(made)
+	r.spend(made)
 }
 
 // hasEnded reports whether a session has been ended before its time.
@@ -180,6 +183,16 @@ func (r *revocations) isNewsFor(record *session) bool {
 	return !ended && r.isRevoked(record)
 }
 
+// wasLoggedOut reports whether a session has ended at Logto, too, so that its grant is none
+// that a later session can have.
+func (r *revocations) wasLoggedOut(record *session) bool {
+	if rule, ok := r.logtoSessions.Get(record.logtoSessionID); ok && rule.forGood && record.logtoSessionID != "" {
+		return true
+	}
+	rule, ok := r.users.Get(record.subject)
+	return ok && (!record.begunAt.After(rule.begunUntil) || (record.logtoSessionID == "" && !record.begunAt.After(rule.withoutSIDUntil)))
+}
+
 // refuses reports whether an access token was issued before its user was revoked.
 func (r *revocations) refuses(claims *AccessTokenClaims) bool {
 	rule, ok := r.users.Get(claims.Subject)
@@ -189,8 +202,8 @@ func (r *revocations) refuses(claims *AccessTokenClaims) bool {
 // changedAt is when Logto has last said that something about a user has changed, or the
 // zero time.
 func (r *revocations) changedAt(subject string) time.Time {
-	rule, _ := r.users.Get(subject)
-	return rule.changedAt
+	at, _ := r.changes.Get(subject)
+	return at
 }
 
 // isSpent reports whether a logout token has done its work.
@@ -200,14 +213,19 @@ func (r *revocations) isSpent(tokenID string) bool {
 }
 
 // record makes a revocation known, here and to the others. It returns false if the others
-// cannot be told; here it holds all the same.
+// cannot be told at once; here it holds all the same, and they are told when that is possible.
 func (r *revocations) record(ctx context.Context, made revocation) bool {
 	made.at = made.at.Truncate(time.Millisecond)
-	if made.expires.IsZero() {
-		made.expires = r.now().Add(r.lifetime)
+	log := r.endings
+	switch made.kind {
+	case revokeSession: // ends with the session
+	case changedUser:
+		log, made.expires = r.changed, r.s.Now().Add(r.changed.lifetime)
+	default:
+		made.expires = r.s.Now().Add(r.endings.lifetime)
 	}
 	r.apply(made)
-	if r.shared.state != nil && !r.shared.append(ctx, r.log, r.sealer.Seal(made.encode(), r.log), r.lifetime) {
+	if !log.tell(ctx, made) {
 		return false
 	}
 	r.spend(made)
@@ -218,7 +236,7 @@ func (r *revocations) record(ctx context.Context, made revocation) bool {
 // told: until then the token may come again.
 func (r *revocations) spend(made revocation) {
 	if made.tokenID != "" {
-		r.tokenIDs.Put(made.tokenID, struct{}{}, r.now().Add(logoutTokenMemory))
+		r.tokenIDs.Put(made.tokenID, struct{}{}, r.s.Now().Add(logoutTokenMemory))
 	}
 }
 
@@ -236,12 +254,16 @@ func (r *revocations) apply(made revocation) {
 		} else {
 			rule.startedUntil = later(rule.startedUntil, made.at)
 		}
-		r.noteEviction(r.logtoSessions.Put(made.name, rule, made.expires))
+		rule.expires = later(rule.expires, made.expires)
+		r.noteEviction(r.logtoSessions.Put(made.name, rule, rule.expires))
 		if made.subject != "" {
-			r.change(made.subject, made.expires, func(rule *userRule) { rule.withoutSIDUntil = later(rule.withoutSIDUntil, made.at) })
+			r.change(made.subject, made, func(rule *userRule) { rule.withoutSIDUntil = later(rule.withoutSIDUntil, made.at) })
 		}
+	case changedUser:
+		at, _ := r.changes.Get(made.name)
+		r.changes.Put(made.name, later(at, made.at), made.expires) // losing one costs time only
 	default:
-		r.change(made.name, made.expires, func(rule *userRule) {
+		r.change(made.name, made, func(rule *userRule) {
 			switch made.kind {
 			case revokeUser:
 				rule.startedUntil = later(rule.startedUntil, made.at)
@@ -251,22 +273,23 @@ func (r *revocations) apply(made revocation) {
 			case removedUser:
 				rule.begunUntil = later(rule.begunUntil, made.at)
 				rule.issuedUntil = later(rule.issuedUntil, made.at)
-			case changedUser:
-				rule.changedAt = later(rule.changedAt, made.at)
 			}
 		})
 	}
 }
 
-func (r *revocations) change(subject string, expires time.Time, change func(*userRule)) {
+func (r *revocations) change(subject string, made revocation, change func(*userRule)) {
 	rule, _ := r.users.Get(subject)
 	change(&rule)
-	r.noteEviction(r.users.Put(subject, rule, expires))
+	rule.expires = later(rule.expires, made.expires)
+	r.noteEviction(r.users.Put(subject, rule, rule.expires))
 }
 
+// noteEviction tells the operator, once a minute, that the memory is too small.
 func (r *revocations) noteEviction(evicted bool) {
-	if evicted {
-		r.logger.Error("logtogin: the memory of revocations is full; one that was still in force has been dropped", "limit", maxRevocations)
+	if now := r.s.Now(); evicted && !isWithin(r.toldFull, now, time.Minute) {
+		r.toldFull = now
+		r.s.Logger.Error("logtogin: the memory of revocations is full; some that were still in force have been dropped", "limit", maxRevocations)
 	}
 }
 
@@ -277,106 +300,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// keepUp makes sure that what the others have revoked is known after a second. It waits
-// only if nobody has asked for so long.
-func (r *revocations) keepUp(ctx context.Context) {
-	if r.shared.state == nil {
-		return
-	}
-	r.mu.Lock()
-	age := r.now().Sub(r.asked)
-	if age >= 0 && age < revocationsRenewAfter {
-		r.mu.Unlock()
-		return
-	}
-	under := r.begin()
-	r.mu.Unlock()
-	if (age >= 0 && age < revocationsGoodFor) || r.shared.isKnownToBeDown() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, revocationsPatience)
-	defer cancel()
-	select {
-	case <-under.done:
-	case <-ctx.Done():
-	}
-}
-
-// catchUp reads what the others have revoked until now. It returns false if that cannot be
-// known.
-func (r *revocations) catchUp(ctx context.Context) bool {
-	if r.shared.state == nil {
-		return true
-	}
-	r.mu.Lock()
-	earlier := r.reading
-	r.mu.Unlock()
-	if earlier != nil { // it may have looked already
-		select {
-		case <-earlier.done:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	r.mu.Lock()
-	under := r.begin()
-	r.mu.Unlock()
-	select {
-	case <-under.done:
-		return under.works
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// begin starts a reading, unless one is under way, which it returns. The caller has the lock.
-func (r *revocations) begin() *reading {
-	if r.reading != nil {
-		return r.reading
-	}
-	under := &reading{done: make(chan struct{})}
-	if r.owner.Err() != nil {
-		close(under.done)
-		return under
-	}
-	r.reading, r.asked = under, r.now()
-	cursor := r.cursor
-	r.running.Go(func() {
-		cursor, under.works = r.read(r.owner, cursor)
-		r.mu.Lock()
-		r.cursor, r.reading = cursor, nil
-		r.mu.Unlock()
-		close(under.done)
-	})
-	return under
-}
-
-// read applies what follows the cursor in the log, and returns the next cursor.
-func (r *revocations) read(ctx context.Context, cursor string) (next string, works bool) {
-	for {
-		entries, next, works := r.shared.read(ctx, r.log, cursor, revocationsBatch)
-		if !works {
-			return cursor, false
-		}
-		for _, sealed := range entries {
-			encoded, _, err := r.sealer.Open(sealed, r.log)
-			if err != nil { // by a secret that is gone, or not by us
-				continue
-			}
-			if made, err := decodeRevocation(encoded); err == nil {
-				r.apply(made)
-				r.spend(made)
-			}
-		}
-		if len(entries) == 0 {
-			return cursor, true
-		}
-		if cursor = next; len(entries) < revocationsBatch {
-			return cursor, true
-		}
-	}
-}
-
 // RevokeUser ends all sessions of a user that have started until now, in all browsers, for
 // a button "sign out everywhere"; access tokens of the user that were issued until now
 // are refused by Bearer and BearerOrganization. A later sign-in is not concerned, and
@@ -384,9 +307,11 @@ func (r *revocations) read(ctx context.Context, cursor string) (next string, wor
 // The subject is the user's ID in Logto, Claims.Subject.
 //
 // It holds at once at this instance, and within a second at those that have the same
-// Config.SharedState, until Config.SessionLifetime has passed; without one, until this
-// instance restarts. The error is ErrInvalidOptions without a subject, or
-// ErrStoreUnavailable if the other instances cannot be told: try again.
+// Config.SharedState, AppID and Secrets, until no such session or token can be left; without
+// a shared state, until this instance restarts. What is "until now" is said by the clocks of
+// the instances and, for access tokens, of Logto, which should be in step. The error is
+// ErrInvalidOptions without a subject, or ErrStoreUnavailable if the other instances cannot be
+// told at once, which then is tried again in the background.
 func (a *Auth) RevokeUser(ctx context.Context, subject string) error {
 	return a.revokeNow(ctx, revokeUser, subject)
 }
@@ -419,29 +344,3 @@ func (a *Auth) record(ctx context.Context, made revocation) (err error) {
 }
 
 var errStateUnavailable = fmt.Errorf("%w: the shared state does not answer, so that the other instances cannot be told of a revocation", ErrStoreUnavailable)
-
-const revocationFormat byte = 1
-
-func (made revocation) encode() []byte {
-	w := recordWriter{revocationFormat}
-	w.number(uint64(made.kind))
-	w.string(made.name)
-	w.string(made.subject)
-	w.milliseconds(made.at)
-	w.time(made.expires)
-	w.string(made.tokenID)
-	return w
-}
-
-func decodeRevocation(record []byte) (revocation, error) {
-	r := newRecordReader(record, revocationFormat)
-	made := revocation{
-		kind:    revocationKind(r.number()),
-		name:    r.string(),
-		subject: r.string(),
-		at:      r.milliseconds(),
-		expires: r.time(),
-		tokenID: r.string(),
-	}
-	return made, r.end()
-}

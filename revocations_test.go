@@ -1,10 +1,12 @@
 package logtogin_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -472,4 +474,213 @@ func TestALogoutTokenIsAnsweredWhileTheSharedStateIsFrozen(t *testing.T) {
 	case <-time.After(2500 * time.Millisecond):
 		t.Error("Logto has given up")
 	}
+}
+
+// heldState holds the reading of the log until it is let go.
+type heldState struct {
+	*commonState
+	begun chan struct{}
+	goOn  chan struct{}
+}
+
+func (s *heldState) Read(ctx context.Context, log, cursor string, limit int) ([]string, string, error) {
+	if s.begun != nil && strings.HasSuffix(log, ":revocations") {
+		select {
+		case s.begun <- struct{}{}:
+		default:
+		}
+		<-s.goOn
+	}
+	return s.commonState.Read(ctx, log, cursor, limit)
+}
+
+// That somebody has begun to read does not mean that it is known.
+func TestRequestsWaitForTheReadingThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	held := &heldState{commonState: newCommonState()}
+	app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = held })
+	other := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState, cfg.BaseURL = held.commonState, app.url })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	cookies := b.ours(app)
+	now.advance(time.Minute)
+	if err := other.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	now.advance(10 * time.Minute)
+	held.begun, held.goOn = make(chan struct{}, 1), make(chan struct{})
+	answers := make(chan bool, 2)
+	ask := func() { answers <- signedInWith(t, app, cookies...) }
+	go ask()
+	<-held.begun
+	go ask()
+	select {
+	case signedIn := <-answers:
+		t.Errorf("answered before it is known: signed in %v", signedIn)
+	case <-time.After(50 * time.Millisecond): // usually enough to be wrong
+	}
+	close(held.goOn)
+	for range 2 {
+		if <-answers {
+			t.Error("signed in")
+		}
+	}
+}
+
+// A store that all instances have in common: one signs out while another writes the record.
+func TestASignOutElsewhereIsNotUndoneByARefreshHere(t *testing.T) {
+	t.Parallel()
+	for name, idle := range map[string]time.Duration{"a refresh": 0, "activity": 10 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			state, store := newCommonState(), newServerStore()
+			apps := two(t, logto, func(cfg *logtogin.Config) {
+				change(cfg)
+				cfg.SharedState, cfg.Store, cfg.IdleTimeout = state, store, idle
+			})
+			b := newBrowser(t)
+			b.signIn(apps[0].url+"/profile", alice())
+			cookies := b.ours(apps[0])
+			now.advance(61 * time.Minute)
+			var isOut atomic.Bool
+			store.set(func() {
+				store.beforeSave = func() {
+					if isOut.CompareAndSwap(false, true) {
+						send(t, http.MethodGet, apps[1].url+"/sign-out", cookies, nil)
+					}
+				}
+			})
+			if page := send(t, http.MethodGet, apps[0].url+"/profile", cookies, nil); page.status != http.StatusFound {
+				t.Errorf("the request in flight: %d %s", page.status, page.body)
+			}
+			if records := len(store.values(t)); records > 0 {
+				t.Errorf("%d records", records)
+			}
+			if signedInWith(t, apps[0], cookies...) || signedInWith(t, apps[1], cookies...) {
+				t.Error("signed in")
+			}
+		})
+	}
+}
+
+// What could not be told is told later: a sign-out is none that could be said again.
+func TestWhatCouldNotBeToldIsToldLater(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	apps := two(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+	for _, app := range apps {
+		app.router.POST("/webhook", app.auth.WebhookHandler("key"))
+	}
+	out, b := newBrowser(t), newBrowser(t)
+	out.signIn(apps[0].url+"/profile", alice())
+	b.signIn(apps[0].url+"/profile", alice())
+	signedOut, cookies := out.ours(apps[0]), b.ours(apps[0])
+	now.advance(time.Second)
+	state.set(func() { state.down = errors.New("down") })
+	send(t, http.MethodGet, apps[0].url+"/sign-out", signedOut, nil)
+	if answer := apps[0].logoutToken(tokenFor(t, logto, aliceID, "")); answer.status != http.StatusServiceUnavailable {
+		t.Errorf("%d", answer.status)
+	}
+	for what, cookies := range map[string][]*http.Cookie{"signed out": signedOut, "logged out": cookies} {
+		if signedInWith(t, apps[0], cookies...) {
+			t.Errorf("%s, and goes on here", what)
+		}
+	}
+	state.set(func() { state.down = nil })
+	for _, cookies := range [][]*http.Cookie{signedOut, cookies} {
+		eventually(t, func() bool {
+			now.advance(time.Second)
+			return !signedInWith(t, apps[1], cookies...)
+		})
+	}
+}
+
+// Instances whose clocks differ: a change is heeded once, and no sign-in to come is ended.
+func TestAnInstanceWhoseClockGoesBefore(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+	app.tokenRoutes()
+	ahead := told(t, logto, func(cfg *logtogin.Config) {
+		change(cfg)
+		cfg.SharedState, cfg.BaseURL = state, app.url
+		cfg.Now = func() time.Time { return now.Now().Add(time.Hour) }
+	})
+	ahead.router.POST("/webhook", ahead.auth.WebhookHandler("key"))
+	logto.AddWebhook(logtotest.Webhook{URL: ahead.url + "/webhook", SigningKey: "key", Events: []string{"User.Data.Updated"}})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	user, _ := logto.User(aliceID)
+	logto.AddUser(user)
+	now.advance(time.Second)
+	logto.ResetCalls()
+	for range 10 {
+		if _, page := b.token(app, nil); page.status != http.StatusOK {
+			t.Fatalf("%d %s", page.status, page.body)
+		}
+		now.advance(time.Millisecond)
+	}
+	if calls := logto.Calls().Token; calls != 1 {
+		t.Errorf("%d token calls", calls)
+	}
+	if err := ahead.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	now.advance(time.Second)
+	if b.isSignedIn(app) {
+		t.Error("the session goes on")
+	}
+	now.advance(2 * time.Minute)
+	later := newBrowser(t)
+	later.signIn(app.url+"/profile", alice())
+	if !later.isSignedIn(app) {
+		t.Error("a later sign-in has ended")
+	}
+}
+
+// A session may be shorter than a token.
+func TestARevokedTokenStaysRevoked(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto)
+	app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SessionLifetime = 15 * time.Minute })
+	app.router.GET("/api", app.auth.Bearer(ordersAPI), func(*gin.Context) {})
+	token := bearerHeader(logto.AccessToken(alice(), ordersAPI))
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if page := send(t, http.MethodGet, app.url+"/api", nil, token); page.status != http.StatusUnauthorized {
+			t.Errorf("%d", page.status)
+		}
+		now.advance(16 * time.Minute)
+	}
+}
+
+// A browser that comes back to sign in: the refresh token from before goes, because Logto's
+// logout leaves it alone.
+func TestARevokedSessionThatASignInReplaces(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto)
+		app := start(change)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		if answer := app.logoutToken(tokenFor(t, logto, idOf(t, logto, "alice"), "")); answer.status != http.StatusOK {
+			t.Fatal(answer.status)
+		}
+		now.advance(time.Second)
+		b.signIn(app.url+"/sign-in", alice())
+		if calls := logto.Calls().Revocation; calls != 1 || !b.isSignedIn(app) {
+			t.Errorf("%d revocations, signed in %v", calls, b.isSignedIn(app))
+		}
+	})
 }

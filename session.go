@@ -78,7 +78,6 @@ func (a *Auth) current(c *gin.Context) (*session, error) {
 	err := ErrNotSignedIn
 	if a.store != nil {
 		var revoked []*session
-		a.revocations.keepUp(c.Request.Context())
 		record, revoked, err = a.store.loadSession(c.Request)
 		a.clearAway(c, revoked)
 	}

@@ -101,6 +101,9 @@ func (st *store) loadSession(r *http.Request) (found *session, revoked []*sessio
 		if err != nil {
 			return nil, revoked, unreadable(err)
 		}
+		if entry.Value != "" {
+			st.revocations.keepUp(r.Context())
+		}
 		found, ok := st.openSession(entry)
 		if ok {
 			return found, revoked, nil
@@ -202,7 +205,7 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 	forbidStoring(c)
 	st.keepWithinBudget(c)
 	for _, entry := range entries {
-		if old, ok := st.openSession(entry); ok {
+		if old, ok := st.openSession(entry); ok || (old != nil && st.revocations.isNewsFor(old)) {
 			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
 			st.end(ctx, old)
 		}
@@ -238,6 +241,9 @@ func (st *store) writeSession(c *gin.Context, record *session) (*session, error)
 	written, err := st.update(ctx, c.Request, header, &active)
 	if err != nil {
 		return nil, err
+	}
+	if st.sessions.Remembers() {
+		st.revocations.endings.catchUp(ctx)
 	}
 	// A sign-out that came in between must not have been in vain. What the browser has is
 	// left alone: if another user has signed in, it is that session's by now.
@@ -360,19 +366,15 @@ func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anyst
 	return st.sessions.Delete(ctx, r, http.Header{}, entry, st.attributes(time.Time{}))
 }
 
-// end makes every copy of the session's cookie worthless. Where a record is deleted that
-// all instances would have to read, they need not be told.
+// end makes every copy of the session's cookie worthless, here and at the other instances:
+// one of them could be about to write the record again that is deleted here.
 func (st *store) end(ctx context.Context, record *session) {
-	made := revocation{kind: revokeSession, name: record.id, expires: record.expires}
-	if st.sessions.Remembers() {
-		st.revocations.apply(made)
-	} else {
-		st.revocations.record(ctx, made)
-	}
+	st.revocations.record(ctx, revocation{kind: revokeSession, name: record.id, expires: record.expires})
 	st.memory.end(ctx, record)
 }
 
-// clearAway removes a session that was revoked while the browser was away.
+// clearAway removes a session that was revoked while the browser was away. The browser
+// forgets it at once, because a restart may forget the revocation.
 func (st *store) clearAway(c *gin.Context, record *session) error {
 	ctx := context.WithoutCancel(c.Request.Context())
 	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,6 +20,8 @@ import (
 const (
 	webhookSignature = "logto-signature-sha-256"
 	maxWebhook       = 1 << 20
+	// webhookTimeout is less than the 10 s for which Logto waits.
+	webhookTimeout = 8 * time.Second
 )
 
 // WebhookEvent is what Logto tells. Which members it has beside these depends on the event;
@@ -132,8 +135,10 @@ func isSignedByOneOf(signingKeys []string, body, given []byte) (isSigned bool) {
 
 // readSubjects finds out who the event is about, which different events tell differently.
 func (event *WebhookEvent) readSubjects() {
+	seen := map[string]bool{"": true}
 	add := func(id string) {
-		if id != "" && !slices.Contains(event.UserIDs, id) {
+		if !seen[id] {
+			seen[id] = true
 			event.UserIDs = append(event.UserIDs, id)
 		}
 	}
@@ -184,10 +189,17 @@ func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
 	if latest := a.settings.Now().Add(a.settings.ClockSkew); made.at.After(latest) {
 		made.at = latest
 	}
+	// All of them, here at once; that Logto or the shared state gives up changes nothing.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), webhookTimeout)
+	defer cancel()
+	var errs []error
 	for _, made.name = range event.UserIDs {
-		if err := a.record(c.Request.Context(), made); err != nil {
-			return err
+		if err := a.record(ctx, made); err != nil {
+			errs = append(errs, err)
 		}
+	}
+	if len(errs) > 0 {
+		return errs[0] // they are all the same
 	}
 	return nil
 }
