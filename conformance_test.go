@@ -53,7 +53,7 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"test-nonce-invalid":            {change: appendOne("nonce")},
 		"test-scope-userinfo-claims":    {accept: true},
 		"test-client-secret-basic":      {accept: true},
-		"test-idtoken-sig-none":         {change: func(token *logtotest.JWT) { token.Header["alg"], token.Algorithm = "none", "none" }},
+		"test-idtoken-sig-none":         {change: unsigned("none")},
 		"test-invalid-sig-rs256":        {algorithm: "RS256", change: damagedSignature},
 		"test-invalid-sig-es256":        {algorithm: "ES256", change: damagedSignature},
 		"test-invalid-sig-es384":        {change: damagedSignature},
@@ -81,6 +81,20 @@ func TestConformanceOfIDTokens(t *testing.T) {
 			token.Claims["azp"] = token.Claims["aud"]
 			token.Claims["aud"] = []any{token.Claims["aud"], "other"}
 		}, accept: true},
+		"alg is None, and no signature (C31)":      {change: unsigned("None")},
+		"alg is nOnE, and no signature (C31)":      {change: unsigned("nOnE")},
+		"alg is NONE, and no signature (C31)":      {change: unsigned("NONE")},
+		"alg is None, and there is a signature":    {change: func(token *logtotest.JWT) { token.Header["alg"] = "None" }},
+		"alg is none, and there is a signature":    {change: func(token *logtotest.JWT) { token.Header["alg"] = "none" }},
+		"the signature was taken away (C31)":       {change: func(token *logtotest.JWT) { token.Algorithm = "none" }},
+		"the signature and its dot are gone (C31)": {change: func(token *logtotest.JWT) { unsigned("none")(token); token.Raw = strings.TrimSuffix(rawOf(token), ".") }},
+		"iss in another case (C38)": {change: func(token *logtotest.JWT) {
+			token.Claims["iss"] = strings.Replace(token.Claims["iss"].(string), "/oidc", "/OIDC", 1)
+		}},
+		"iss with its scheme in another case (C38)": {change: func(token *logtotest.JWT) {
+			token.Claims["iss"] = strings.Replace(token.Claims["iss"].(string), "http", "HTTP", 1)
+		}},
+		"iss with a trailing slash (C38)": {change: func(token *logtotest.JWT) { token.Claims["iss"] = token.Claims["iss"].(string) + "/" }},
 		"foreign azp (C35)":               {change: set("azp", "other")},
 		"aud is an empty list (C34)":      {change: set("aud", []any{})},
 		"aud is a number (C34)":           {change: set("aud", 7)},
@@ -184,7 +198,7 @@ func TestTokensAreReadStrictly(t *testing.T) {
 			raw := signed(token, encode(header), encode(claims))
 			return raw[:len(raw)-4]
 		}, false},
-		"no signature": {func(token *logtotest.JWT, header, claims []byte) string {
+		"no signature (C31)": {func(token *logtotest.JWT, header, claims []byte) string {
 			raw := signed(token, encode(header), encode(claims))
 			return raw[:strings.LastIndexByte(raw, '.')+1]
 		}, false},
@@ -223,12 +237,23 @@ func TestTokensAreReadStrictly(t *testing.T) {
 	}
 }
 
-// damagedSignature flips a bit in the middle of the signature.
-func damagedSignature(token *logtotest.JWT) {
+// unsigned leaves the signature out and names the algorithm so.
+func unsigned(alg string) func(*logtotest.JWT) {
+	return func(token *logtotest.JWT) { token.Header["alg"], token.Algorithm = alg, "none" }
+}
+
+// rawOf is the token as it would be sent.
+func rawOf(token *logtotest.JWT) string {
 	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
 	if err != nil {
 		panic(err)
 	}
+	return raw
+}
+
+// damagedSignature flips a bit in the middle of the signature.
+func damagedSignature(token *logtotest.JWT) {
+	raw := rawOf(token)
 	at := strings.LastIndexByte(raw, '.') + 20
 	flipped := byte('A')
 	if raw[at] == 'A' {
@@ -241,10 +266,7 @@ func damagedSignature(token *logtotest.JWT) {
 // same signature in another spelling.
 func spareBitsSet(token *logtotest.JWT) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	raw, err := logtotest.SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
-	if err != nil {
-		panic(err)
-	}
+	raw := rawOf(token)
 	last := strings.IndexByte(alphabet, raw[len(raw)-1])
 	token.Raw = raw[:len(raw)-1] + alphabet[last|1:last|1+1]
 }
