@@ -7,10 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
@@ -234,6 +238,62 @@ func TestTokensAreReadStrictly(t *testing.T) {
 				t.Errorf("signed in: %v; %d %s", !test.accept, page.status, app.log)
 			}
 		})
+	}
+}
+
+// C39: where a token says that its key is, nobody looks, whoever has signed it.
+func TestKeysAreNotFetchedFromWhereATokenSays(t *testing.T) {
+	t.Parallel()
+	foreign, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := foreign.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	set := `{"keys":[{"kty":"EC","crv":"P-384","alg":"ES384","kid":"foreign","x":"` + encode(point[1:49]) + `","y":"` + encode(point[49:]) + `"}]}`
+	for _, member := range []string{"jku", "x5u"} {
+		for whose, isOwn := range map[string]bool{"Logto": true, "somebody else": false} {
+			t.Run(member+" in a token that "+whose+" has signed", func(t *testing.T) {
+				t.Parallel()
+				var fetches atomic.Int64
+				elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					fetches.Add(1)
+					w.Header().Set("Content-Type", "application/json")
+					_, _ = w.Write([]byte(set))
+				}))
+				defer elsewhere.Close()
+				change := func(token *logtotest.JWT) {
+					token.Header[member] = elsewhere.URL + "/keys"
+					if !isOwn {
+						token.Header["kid"], token.Key = "foreign", foreign
+					}
+				}
+				logto := logtotest.NewServer(t)
+				logto.ChangeIDToken(change)
+				logto.ChangeAccessToken(change)
+				logto.ChangeLogoutToken(change)
+				app := told(t, logto, nil)
+				app.router.GET("/api", app.auth.Bearer(ordersAPI), func(*gin.Context) {})
+				b := newBrowser(t)
+				if b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); b.isSignedIn(app) != isOwn {
+					t.Errorf("the ID token is believed: %v", !isOwn)
+				}
+				status := map[bool]int{true: http.StatusOK, false: http.StatusUnauthorized}[isOwn]
+				if page := send(t, http.MethodGet, app.url+"/api", nil, bearerHeader(logto.AccessToken(logtotest.User{ID: "alice"}, ordersAPI))); page.status != status {
+					t.Errorf("the access token: %d %s", page.status, page.body)
+				}
+				status = map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[isOwn]
+				if answer := app.logoutToken(tokenFor(t, logto, idOf(t, logto, "alice"), "")); answer.status != status {
+					t.Errorf("the logout token: %d %s", answer.status, answer.body)
+				}
+				if fetches.Load() != 0 {
+					t.Errorf("%d requests to %s", fetches.Load(), elsewhere.URL)
+				}
+			})
+		}
 	}
 }
 

@@ -9,12 +9,21 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
@@ -55,82 +64,10 @@ func TestApplicationStartsWhileLogtoIsDownAndRecovers(t *testing.T) {
 // C49: what can be wrong with an answer must neither hang nor swell.
 func TestHostileAnswers(t *testing.T) {
 	t.Parallel()
-	bodies := map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
-		"more than 1 MiB": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 2<<20)...))
-		},
-		"nested deeply": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(bytes.Repeat([]byte(`{"a":`), 150_000))
-		},
-		"HTML": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = w.Write([]byte("<html>maintenance</html>"))
-		},
-		"null": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte("null"))
-		},
-		"a list": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte("[]"))
-		},
-		"text": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`"secret-body"`))
-		},
-		"what is not UTF-8": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte("{\"secret-body\":\"\xff\xfe\"}"))
-		},
-		"members of wrong types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"issuer":["x"],"keys":{"a":1},"access_token":{"secret-body":1},"id_token":7,"token_type":[],"expires_in":{}}`))
-		},
-		"a document and more": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			answer := httptest.NewRecorder()
-			next.ServeHTTP(answer, r)
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(append(answer.Body.Bytes(), "{}secret-body"...))
-		},
-		"what never ends": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			for r.Context().Err() == nil {
-				if _, err := w.Write(bytes.Repeat([]byte(" "), 64<<10)); err != nil {
-					return
-				}
-			}
-		},
-		"a gigabyte, compressed": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Content-Encoding", "gzip")
-			packed := gzip.NewWriter(w)
-			for range 1 << 14 {
-				if _, err := packed.Write(make([]byte, 64<<10)); err != nil || r.Context().Err() != nil {
-					return
-				}
-			}
-		},
-		"nothing": func(http.ResponseWriter, *http.Request, http.Handler) {},
-		"a connection that breaks": func(http.ResponseWriter, *http.Request, http.Handler) {
-			panic(http.ErrAbortHandler)
-		},
-		"an error of OAuth's with a 500": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = w.Write([]byte(`{"error":"server_error"}`))
-		},
-		"a quota error without OAuth's members": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusTooManyRequests)
-			_, _ = w.Write([]byte(`{"code":"auth.exceed_token_limit","message":"secret-body"}`))
-		},
-	}
 	for what, endpoint := range map[string]logtotest.Endpoint{
 		"discovery": logtotest.Discovery, "keys": logtotest.Keys, "token": logtotest.Token,
 	} {
-		for name, answer := range bodies {
+		for name, answer := range hostileAnswers {
 			t.Run(what+" answers "+name, func(t *testing.T) {
 				t.Parallel()
 				logto := logtotest.NewServer(t)
@@ -147,6 +84,103 @@ func TestHostileAnswers(t *testing.T) {
 			})
 		}
 	}
+	ofUserInfo := maps.Clone(hostileAnswers)
+	ofUserInfo["a JWT by its content type"] = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		w.Header().Set("Content-Type", "application/jwt")
+		_, _ = w.Write(answer.Body.Bytes())
+	}
+	for name, answer := range ofUserInfo {
+		t.Run("user info answers "+name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.Intercept(logtotest.UserInfo, answer)
+			app := newApplication(t, logto, nil)
+			b := newBrowser(t)
+			page := b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+			isError := strings.Contains(page.body, logtogin.ErrProviderUnavailable.Error()) || strings.Contains(page.body, logtogin.ErrInvalidToken.Error())
+			if page.status != http.StatusBadGateway || !isError {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+			if !b.isSignedIn(app) || strings.Contains(page.body+app.log.String(), "secret-body") {
+				t.Error("signed out by it, or the body is shown")
+			}
+		})
+	}
+}
+
+var hostileAnswers = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
+	"more than 1 MiB": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append([]byte(`{"a":"`), bytes.Repeat([]byte("x"), 2<<20)...))
+	},
+	"nested deeply": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(bytes.Repeat([]byte(`{"a":`), 150_000))
+	},
+	"HTML": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<html>maintenance</html>"))
+	},
+	"null": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("null"))
+	},
+	"a list": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("[]"))
+	},
+	"text": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`"secret-body"`))
+	},
+	"what is not UTF-8": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte("{\"secret-body\":\"\xff\xfe\"}"))
+	},
+	"members of wrong types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"issuer":["x"],"keys":{"a":1},"access_token":{"secret-body":1},"id_token":7,"token_type":[],"expires_in":{}}`))
+	},
+	"a document and more": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append(answer.Body.Bytes(), "{}secret-body"...))
+	},
+	"what never ends": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		for r.Context().Err() == nil {
+			if _, err := w.Write(bytes.Repeat([]byte(" "), 64<<10)); err != nil {
+				return
+			}
+		}
+	},
+	"a gigabyte, compressed": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		packed, zeros := gzip.NewWriter(w), make([]byte, 64<<10)
+		for range 1 << 14 {
+			if _, err := packed.Write(zeros); err != nil || r.Context().Err() != nil {
+				return
+			}
+		}
+	},
+	"nothing": func(http.ResponseWriter, *http.Request, http.Handler) {},
+	"a connection that breaks": func(http.ResponseWriter, *http.Request, http.Handler) {
+		panic(http.ErrAbortHandler)
+	},
+	"an error of OAuth's with a 500": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.Write([]byte(`{"error":"server_error"}`))
+	},
+	"a quota error without OAuth's members": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = w.Write([]byte(`{"code":"auth.exceed_token_limit","message":"secret-body"}`))
+	},
 }
 
 // An answer that stops in the middle: the wait is bounded by this package, also
@@ -171,6 +205,141 @@ func TestAnAnswerThatStallsIsGivenUp(t *testing.T) {
 				t.Errorf("%d %s", page.status, page.body)
 			}
 		})
+	}
+}
+
+// C49: the same, by the clock of a bubble, for all that is fetched besides: an answer that
+// stalls, and one that comes a byte a second, end after ten seconds.
+func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, isDripping := range map[string]bool{"stalls": false, "drips": true} {
+		t.Run("user info "+name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			now := newClock()
+			outgoing := &slowAnswers{isDripping: isDripping}
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
+				cfg.Now, cfg.HTTPClient = now.Now, &http.Client{Transport: outgoing}
+			})
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			cookies := header(b.ours(app)...)
+			outgoing.slow = logto.Issuer() + "/me"
+			synctest.Test(t, func(t *testing.T) {
+				started := time.Now()
+				w := app.ask("/user-info", cookies)
+				if w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), logtogin.ErrProviderUnavailable.Error()) {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+				if took := time.Since(started); took != 10*time.Second {
+					t.Errorf("after %v", took)
+				}
+			})
+		})
+		for what, path := range map[string]string{"discovery": "/.well-known/openid-configuration", "keys": "/jwks"} {
+			t.Run(what+" "+name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					const issuer = "https://example.logto.app/oidc"
+					auth, err := logtogin.New(logtogin.Config{
+						Endpoint: strings.TrimSuffix(issuer, "/oidc"), Logger: slog.New(slog.DiscardHandler),
+						HTTPClient: &http.Client{Transport: &slowAnswers{slow: issuer + path, isDripping: isDripping, answers: map[string]string{
+							issuer + "/.well-known/openid-configuration": `{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/auth","token_endpoint":"` + issuer +
+								`/token","userinfo_endpoint":"` + issuer + `/me","end_session_endpoint":"` + issuer + `/session/end","revocation_endpoint":"` + issuer +
+								`/token/revocation","jwks_uri":"` + issuer + `/jwks"}`,
+						}}},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer closed(t, auth)
+					router := gin.New()
+					router.GET("/", auth.Bearer(ordersAPI), func(*gin.Context) { t.Error("reached") })
+					started := time.Now()
+					if w := ask(router, "/", bearerHeader("x.y.z")); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+						t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+					}
+					if took := time.Since(started); took != 10*time.Second {
+						t.Errorf("after %v", took)
+					}
+				})
+			})
+		}
+	}
+}
+
+// slowAnswers is a transport that begins to answer the requests for one address and does
+// not come to an end. For others it has answers, or else asks the network.
+type slowAnswers struct {
+	slow       string
+	isDripping bool
+	answers    map[string]string
+}
+
+func (s *slowAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	address := r.URL.String()
+	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r}
+	switch body, ok := s.answers[address]; {
+	case address == s.slow:
+		answer.Body = io.NopCloser(&slowBody{ctx: r.Context(), isDripping: s.isDripping})
+	case ok:
+		answer.Body = io.NopCloser(strings.NewReader(body))
+	default:
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	return answer, nil
+}
+
+// slowBody has one byte, or one a second, until the request is given up.
+type slowBody struct {
+	ctx        context.Context
+	isDripping bool
+	hasBegun   bool
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.hasBegun {
+		var next <-chan time.Time
+		if b.isDripping {
+			next = time.After(time.Second)
+		}
+		select {
+		case <-next:
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		}
+	}
+	b.hasBegun = true
+	p[0] = ' '
+	return 1, nil
+}
+
+// C49: what an answer may cost. Nothing else runs meanwhile.
+func TestAnswersOfAGigabyteTakeLittleMemory(t *testing.T) {
+	for what, endpoint := range map[string]logtotest.Endpoint{
+		"discovery": logtotest.Discovery, "keys": logtotest.Keys, "token": logtotest.Token, "user info": logtotest.UserInfo,
+	} {
+		for _, name := range []string{"more than 1 MiB", "what never ends", "a gigabyte, compressed"} {
+			t.Run(what+" answers "+name, func(t *testing.T) {
+				logto := logtotest.NewServer(t)
+				app := newApplication(t, logto, nil)
+				b := newBrowser(t)
+				if endpoint == logtotest.UserInfo {
+					b.signIn(app.url+"/profile", logtotest.DefaultUser())
+				}
+				logto.Intercept(endpoint, hostileAnswers[name])
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				page := b.signIn(app.url+"/user-info", logtotest.DefaultUser())
+				runtime.ReadMemStats(&after)
+				if page.status < http.StatusInternalServerError {
+					t.Errorf("%d %s", page.status, page.body)
+				}
+				if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+					t.Errorf("%d MiB", took>>20)
+				}
+			})
+		}
 	}
 }
 
@@ -226,7 +395,6 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// C48: https must not lead to http.
 func TestDiscoveryOfUnusableEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, endpoint := range map[string]any{
@@ -242,6 +410,52 @@ func TestDiscoveryOfUnusableEndpoints(t *testing.T) {
 			app := newApplication(t, logto, nil)
 			if err := app.auth.Ready(t.Context()); !errors.Is(err, logtogin.ErrProviderUnavailable) {
 				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// C48: https must not lead to http.
+func TestAnHTTPSIssuerHasNoHTTPEndpoints(t *testing.T) {
+	t.Parallel()
+	for endpoint, isReady := range map[string]bool{
+		"none": true, "authorization_endpoint": false, "token_endpoint": false, "userinfo_endpoint": false,
+		"end_session_endpoint": false, "revocation_endpoint": false, "jwks_uri": false,
+	} {
+		t.Run(endpoint+" is http", func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			origin, err := url.Parse(logto.Endpoint())
+			if err != nil {
+				t.Fatal(err)
+			}
+			secure := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(origin))
+			defer secure.Close()
+			logto.ChangeDiscovery(func(document map[string]any) any {
+				for name, value := range document {
+					if address, ok := value.(string); ok && name != endpoint {
+						address = strings.Replace(address, logto.Endpoint(), secure.URL, 1)
+						document[name] = strings.Replace(address, "http:", "https:", 1)
+					}
+				}
+				return document
+			})
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
+				cfg.Endpoint, cfg.HTTPClient = secure.URL, secure.Client()
+			})
+			err = app.auth.Ready(t.Context())
+			if isReady {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, logtogin.ErrProviderUnavailable) || !strings.Contains(err.Error(), endpoint) {
+				t.Errorf("Ready: %v", err)
+			}
+			page := newBrowser(t).get(app.url + "/sign-in")
+			if calls := logto.Calls(); page.status != http.StatusServiceUnavailable || calls.Authorization+calls.Keys != 0 {
+				t.Errorf("%d, calls %+v", page.status, calls)
 			}
 		})
 	}
