@@ -252,7 +252,7 @@ func TestAnAnswerThatDripsIsGivenUp(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					defer closed(t, auth)
+					closed(t, auth)
 					router := gin.New()
 					router.GET("/", auth.Bearer(ordersAPI), func(*gin.Context) { t.Error("reached") })
 					started := time.Now()
@@ -645,26 +645,212 @@ func TestDiscoveryIsSharedByAllWhoWait(t *testing.T) {
 	}
 }
 
-// C94, for the flow so far.
-func TestLogsCarryNoSecrets(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	var mu sync.Mutex
-	secrets := []string{logto.AppSecret()}
-	logto.ChangeTokenAnswer(func(answer map[string]any) any {
-		mu.Lock()
-		defer mu.Unlock()
+// secretsOf are what a server has been sent and has issued, and that belong into no log. A
+// token is as bad in parts.
+type secretsOf struct {
+	mu    sync.Mutex
+	logto *logtotest.Server
+	found []string
+}
+
+func (s *secretsOf) add(secrets ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, secret := range secrets {
+		s.found = append(s.found, secret)
+		if parts := strings.Split(secret, "."); strings.HasPrefix(secret, "eyJ") && len(parts) == 3 {
+			s.found = append(s.found, parts[1], parts[2])
+		}
+	}
+}
+
+// watch collects the tokens that Logto issues.
+func (s *secretsOf) watch() {
+	s.logto.ChangeTokenAnswer(func(answer map[string]any) any {
 		for _, name := range []string{"access_token", "refresh_token", "id_token"} {
-			secrets = append(secrets, answer[name].(string))
+			if token, ok := answer[name].(string); ok {
+				s.add(token)
+			}
 		}
 		return answer
 	})
+}
+
+// checkThatNoneIsIn also looks at what the server has been sent.
+func (s *secretsOf) checkThatNoneIsIn(t *testing.T, log string) {
+	t.Helper()
+	for _, call := range s.logto.Record() {
+		for _, name := range []string{"code", "code_verifier", "state", "nonce", "refresh_token", "token", "client_secret"} {
+			if value := call.Form.Get(name); value != "" {
+				s.add(value)
+			}
+		}
+		if _, credentials, ok := strings.Cut(call.Header.Get("Authorization"), " "); ok {
+			s.add(credentials)
+		}
+	}
+	for _, secret := range s.found {
+		if len(secret) < 16 {
+			t.Errorf("%q is no secret", secret)
+		}
+		if strings.Contains(log, secret) {
+			t.Errorf("the log has %.4s…: %s", secret, log)
+		}
+	}
+}
+
+// C94, for all that comes after the sign-in, and whatever goes wrong with it. Whoever is
+// asked echoes what it was sent.
+func TestLogsCarryNoSecretsLaterOn(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		const signingKey, otherKey = "webhook-signing-key-one", "webhook-signing-key-two"
+		now, change := withClock(logto)
+		state := newCommonState()
+		secrets := &secretsOf{logto: logto}
+		secrets.watch()
+		secrets.add(logto.AppSecret(), signingKey, otherKey, strings.Repeat("s", 32), strings.Repeat("o", 32))
+		app := start(func(cfg *logtogin.Config) {
+			change(cfg)
+			cfg.SharedState, cfg.Secrets, cfg.PreviousAppSecrets = state, []string{strings.Repeat("s", 32)}, []string{strings.Repeat("o", 32)}
+			cfg.OnWebhook = func(_ *gin.Context, event *logtogin.WebhookEvent) error {
+				if event.Event == "Fails" {
+					return errors.New("the application fails")
+				}
+				return nil
+			}
+		})
+		app.router.GET("/api", app.auth.Bearer(ordersAPI, logtogin.Scope("read:orders")), func(*gin.Context) {})
+		app.router.POST("/webhook", app.auth.WebhookHandler(signingKey, otherKey))
+		echo := func(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
+			return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				_ = r.ParseForm()
+				text := r.Header.Get("Authorization") + " " + r.Form.Encode()
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="`+text+`"`)
+				w.WriteHeader(status)
+				_ = json.NewEncoder(w).Encode(map[string]string{"message": text})
+			}
+		}
+		orders := newAPI(t)
+		app.calling("/call", func(c *gin.Context, client *http.Client) {
+			for _, address := range []string{orders.url, "http://127.0.0.1:1"} {
+				if _, err := post(t, client, address, nil); err != nil {
+					app.auth.Refuse(c, err)
+				}
+			}
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		cookie := func() {
+			for _, one := range b.ours(app) {
+				secrets.add(strings.TrimPrefix(one.Value, "key-"))
+			}
+		}
+		logged := func(what string, do func()) {
+			t.Helper()
+			before := len(app.log.String())
+			do()
+			cookie()
+			if line := app.log.String()[before:]; !strings.Contains(line, "logtogin: ") {
+				t.Errorf("nothing is logged of %s", what)
+			}
+		}
+		path := func(path string) func() { return func() { b.get(app.url + path) } }
+
+		// Refreshes and user info.
+		b.token(app, url.Values{"resource": {ordersAPI}})
+		cookie()
+		logto.Intercept(logtotest.Token, echo(http.StatusInternalServerError))
+		now.advance(61 * time.Minute)
+		logged("a refresh that fails", path("/profile"))
+		now.advance(2 * time.Second)
+		logto.Intercept(logtotest.Token, echo(http.StatusOK))
+		logged("an answer that has no token", path("/profile"))
+		now.advance(2 * time.Second)
+		logto.Intercept(logtotest.Token, nil)
+		logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["aud"] = "another" })
+		logged("a refreshed ID token that is refused", path("/profile"))
+		logto.ChangeIDToken(nil)
+		now.advance(2 * time.Second)
+		b.get(app.url + "/user-info")
+		app.router.GET("/refused", app.auth.Guard(), func(c *gin.Context) {
+			if _, err := app.auth.UserInfo(c); err != nil {
+				app.auth.Refuse(c, err)
+			}
+		})
+		for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusInternalServerError} {
+			logto.Intercept(logtotest.UserInfo, echo(status))
+			logged("user info that fails", path("/refused"))
+		}
+		logto.Intercept(logtotest.UserInfo, nil)
+		orders.answer = func(w http.ResponseWriter, r *http.Request, _ int) { echo(http.StatusUnauthorized)(w, r, nil) }
+		b.get(app.url + "/call")
+		logto.Intercept(logtotest.Token, echo(http.StatusBadGateway))
+		now.advance(61 * time.Minute)
+		logged("a client without a token", path("/call"))
+		logto.Intercept(logtotest.Token, nil)
+		now.advance(2 * time.Second)
+
+		// Bearer tokens.
+		good, bad := logto.AccessToken(alice(), ordersAPI, "read:orders"), logto.AccessToken(alice(), stockAPI)
+		foreign := good[:len(good)-8] + "AAAAAAAA"
+		secrets.add(good, bad, foreign)
+		for what, lines := range map[string][]string{
+			"a token for another API": {"Bearer " + bad}, "a token that was changed": {"Bearer " + foreign}, "a token that is none": {"Bearer " + strings.Split(good, ".")[1]},
+			"two tokens": {"Bearer " + good, "Bearer " + bad}, "a token and more": {"Bearer " + good + " x"},
+		} {
+			logged(what, func() {
+				send(t, http.MethodGet, app.url+"/api?access_token="+good, nil, http.Header{"Authorization": lines})
+			})
+		}
+		send(t, http.MethodGet, app.url+"/api", nil, bearerHeader(good))
+
+		// Webhooks and logout tokens.
+		hook := func(event, key string) func() {
+			return func() {
+				body := `{"event":"` + event + `","hookId":"h","createdAt":"2026-01-01T00:00:00Z"}`
+				r, err := http.NewRequest(http.MethodPost, app.url+"/webhook", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Logto-Signature-Sha-256", logtotest.WebhookSignature(key, body))
+				secrets.add(r.Header.Get("Logto-Signature-Sha-256"))
+				newBrowser(t).do(r)
+			}
+		}
+		logged("a webhook that is not signed", hook("PostSignIn", "webhook-signing-key-none"))
+		logged("a webhook that the application cannot take", hook("Fails", otherKey))
+		token := tokenFor(t, logto, "nobody", "")
+		changed, strange := token[:len(token)-8]+"AAAAAAAA", tokenFor(t, logto, "nobody", "")
+		secrets.add(token, changed, strange)
+		app.logoutToken(token)
+		logged("a logout token that comes again", func() { app.logoutToken(token) })
+		logged("a logout token that was changed", func() { app.logoutToken(changed) })
+		logged("a logout token in JSON", func() { app.logoutRequest(http.MethodPost, "application/json", `{"logout_token":"`+strange+`"}`) })
+		state.set(func() { state.down = errors.New("down") })
+		logged("a logout token that cannot be told", func() { app.logoutToken(strange) })
+
+		logto.Intercept(logtotest.Revocation, echo(http.StatusBadRequest))
+		logged("a revocation that fails", path("/sign-out"))
+		logto.Behave()
+		secrets.checkThatNoneIsIn(t, app.log.String())
+	})
+}
+
+// C94, for the sign-in.
+func TestLogsCarryNoSecrets(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	secrets := &secretsOf{logto: logto}
+	secrets.watch()
+	secrets.add(logto.AppSecret())
 	app := newApplication(t, logto, nil)
 	b := newBrowser(t)
 	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
-	secrets = append(secrets, callback.Query().Get("code"), callback.Query().Get("state"))
+	secrets.add(callback.Query().Get("code"), callback.Query().Get("state"), b.ours(app)[0].Value)
 	b.get(callback.String())
-	secrets = append(secrets, b.ours(app)[0].Value)
+	secrets.add(b.ours(app)[0].Value)
 	newBrowser(t).get(callback.String()) // refused
 	logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
@@ -676,11 +862,7 @@ func TestLogsCarryNoSecrets(t *testing.T) {
 	if !strings.Contains(log, "level=WARN") || !strings.Contains(log, "level=INFO") {
 		t.Errorf("the log is %q", log)
 	}
-	for _, secret := range secrets {
-		if strings.Contains(log, secret) {
-			t.Errorf("the log has %.4s…: %s", secret, log)
-		}
-	}
+	secrets.checkThatNoneIsIn(t, log)
 }
 
 // RFC 7518, section 3.3: RSA keys have 2048 bits or more.
