@@ -375,6 +375,9 @@ func TestOnlyNavigationsStartASignIn(t *testing.T) {
 			if test.status != http.StatusFound && len(page.header.Values("Set-Cookie")) > 0 {
 				t.Errorf("%s of %s sets cookies", name, path)
 			}
+			if test.status != http.StatusFound && !strings.Contains(page.header.Get("Cache-Control"), "no-store") {
+				t.Errorf("%s of %s may be stored: %v", name, path, page.header)
+			}
 		}
 	}
 	page := send(t, http.MethodGet, app.url+"/sign-in?return_to=/profile", nil, http.Header{"Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}})

@@ -385,19 +385,22 @@ func TestSignInRoutesTakeOnlyReturnToFromTheirQuery(t *testing.T) {
 	}
 }
 
+// forgedAddresses are headers in which a request can claim to have been sent elsewhere.
+var forgedAddresses = map[string]string{
+	"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-Scheme": "https",
+	"X-Forwarded-Port": "444", "X-Forwarded-Prefix": "/evil", "X-Forwarded-For": "203.0.113.1", "X-Forwarded-Server": "evil.example",
+	"X-Forwarded-Uri": "/evil", "X-Forwarded-Ssl": "on", "Forwarded": `host="evil.example";proto=https;for=203.0.113.1`, "X-Host": "evil.example",
+	"X-Original-Host": "evil.example", "X-Original-Url": "/evil", "X-Rewrite-Url": "/evil", "X-Real-Ip": "203.0.113.1", "X-Url-Scheme": "https",
+	"Front-End-Https": "on", "Origin": "https://evil.example", "Referer": "https://evil.example/", "X-Http-Method-Override": "POST",
+}
+
 // C92: the address of the callback is Config's, not the request's.
 func TestHeadersOfTheRequestChangeNothing(t *testing.T) {
 	t.Parallel()
 	app := newApplication(t, logtotest.NewServer(t), nil)
 	want := withoutRandom(authorizationOf(t, app, "/sign-in", nil))
 	all := http.Header{}
-	for name, value := range map[string]string{
-		"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-Scheme": "https",
-		"X-Forwarded-Port": "444", "X-Forwarded-Prefix": "/evil", "X-Forwarded-For": "203.0.113.1", "X-Forwarded-Server": "evil.example",
-		"X-Forwarded-Uri": "/evil", "X-Forwarded-Ssl": "on", "Forwarded": `host="evil.example";proto=https;for=203.0.113.1`, "X-Host": "evil.example",
-		"X-Original-Host": "evil.example", "X-Original-Url": "/evil", "X-Rewrite-Url": "/evil", "X-Real-Ip": "203.0.113.1", "X-Url-Scheme": "https",
-		"Front-End-Https": "on", "Origin": "https://evil.example", "Referer": "https://evil.example/", "X-Http-Method-Override": "POST",
-	} {
+	for name, value := range forgedAddresses {
 		all.Set(name, value)
 		if got := withoutRandom(authorizationOf(t, app, "/sign-in", http.Header{name: {value}})); !reflect.DeepEqual(got, want) {
 			t.Errorf("with %s: %s it sends %v, want %v", name, value, got, want)

@@ -278,8 +278,8 @@ func TestRememberedTokensAndKeys(t *testing.T) {
 
 	logto.Misbehave(logtotest.Down)
 	old := logto.AccessToken(user, ordersAPI)
-	if got := status(old); got != http.StatusServiceUnavailable {
-		t.Errorf("keys that were never had: %d", got)
+	if w := ask(router, "/", bearerHeader(old)); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || w.Header().Get("WWW-Authenticate") != "" {
+		t.Errorf("keys that were never had: %d %v", w.Code, w.Header())
 	}
 	logto.Behave()
 	logto.Advance(2 * time.Second)
@@ -324,6 +324,46 @@ func TestRememberedTokensAndKeys(t *testing.T) {
 	if got := status(old); got != http.StatusUnauthorized {
 		t.Errorf("a withdrawn key: %d", got)
 	}
+}
+
+// Keys that are in use are fetched every five minutes, and not sooner.
+func TestKeysInUseAreRenewed(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	auth, router, _ := resourceServer(t, logto, nil)
+	router.GET("/", auth.Bearer(ordersAPI), func(c *gin.Context) { c.Status(http.StatusNoContent) })
+	use := func() {
+		t.Helper()
+		if w := ask(router, "/", bearerHeader(logto.AccessToken(logtotest.User{ID: "alice"}, ordersAPI))); w.Code != http.StatusNoContent {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	// A token of an unknown key waits for the fetch that is under way, and causes none so soon
+	// after one.
+	expect := func(fetches int) {
+		t.Helper()
+		logto.ChangeAccessToken(func(token *logtotest.JWT) { token.Header["kid"] = "unknown" })
+		if w := ask(router, "/", bearerHeader(logto.AccessToken(logtotest.User{ID: "alice"}, ordersAPI))); w.Code != http.StatusUnauthorized {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		logto.ChangeAccessToken(nil)
+		if calls := logto.Calls().Keys; calls != fetches {
+			t.Errorf("%d fetches, want %d", calls, fetches)
+		}
+	}
+	use()
+	for fetches := 1; fetches < 12; fetches++ {
+		expect(fetches)
+		logto.Advance(5*time.Minute - time.Second)
+		use()
+		if calls := logto.Calls().Keys; calls != fetches {
+			t.Errorf("%d fetches before the time, want %d", calls, fetches)
+		}
+		logto.Advance(time.Second)
+		use() // goes on with the keys at hand
+		eventually(t, func() bool { return logto.Calls().Keys > fetches })
+	}
+	expect(12)
 }
 
 func TestARememberedTokenExpires(t *testing.T) {

@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -167,6 +168,42 @@ func TestSecretsRotate(t *testing.T) {
 	}
 }
 
+// Without Secrets they are derived from AppSecret: with another one everybody signs in again,
+// and nobody needs to hear of it.
+func TestAnotherAppSecretSignsOutQuietly(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		state := newCommonState()
+		old := start(func(cfg *logtogin.Config) { cfg.SharedState = state })
+		b, waiting := newBrowser(t), newBrowser(t)
+		b.signIn(old.url+"/profile", logtotest.DefaultUser())
+		waiting.get(old.url + "/sign-in")
+		cookies := append(b.ours(old), waiting.ours(old)...)
+		registered := logto.Application()
+		registered.Secret = "another-" + registered.Secret
+		logto.AddApplication(registered)
+		app := start(func(cfg *logtogin.Config) { cfg.SharedState, cfg.AppSecret = state, registered.Secret })
+		for path, want := range map[string]struct {
+			status int
+			body   string
+		}{
+			"/": {http.StatusOK, "not signed in"}, "/profile": {http.StatusFound, ""}, "/sign-in": {http.StatusFound, ""}, "/sign-out": {http.StatusFound, ""},
+		} {
+			if page := send(t, http.MethodGet, app.url+path, cookies, nil); page.status != want.status || page.body != want.body {
+				t.Errorf("%s: %d %s", path, page.status, page.body)
+			}
+		}
+		again := newBrowser(t)
+		again.plant(app, cookies)
+		if page := again.signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK || !again.isSignedIn(app) {
+			t.Errorf("signing in again: %d %s", page.status, page.body)
+		}
+		if log := app.log.String(); strings.Contains(log, "level=ERROR") {
+			t.Errorf("the log: %s", log)
+		}
+	})
+}
+
 func secrets(list ...string) func(*logtogin.Config) {
 	return func(cfg *logtogin.Config) { cfg.Secrets = list }
 }
@@ -294,6 +331,55 @@ func TestOptionalIsForEverybody(t *testing.T) {
 	user := b.get(app.url + "/")
 	if user.body != "signed in as alice" || user.header.Get("Cache-Control") != "private, no-store" {
 		t.Errorf("user: %s %v", user.body, user.header)
+	}
+}
+
+// C67: what a signed-in user gets is nobody else's.
+func TestAGuardedPageIsNotStored(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		app := start(nil)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			page := send(t, method, app.url+"/profile", b.ours(app), nil)
+			if page.status != http.StatusOK || page.header.Get("Cache-Control") != "private, no-store" || page.header.Get("Vary") != "Cookie" {
+				t.Errorf("%s: %d %v", method, page.status, page.header)
+			}
+		}
+	})
+}
+
+// C68: a page for everybody goes on, and whoever asks is told why nobody is signed in.
+func TestOptionalTellsThatTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	var asked error
+	app.router.GET("/asks", app.auth.Optional(), func(c *gin.Context) {
+		_, isKnown := logtogin.ClaimsFrom(c)
+		_, asked = app.auth.Claims(c)
+		c.JSON(http.StatusOK, []bool{isKnown, app.auth.IsAuthenticated(c)})
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for name, test := range map[string]struct {
+		down error
+		is   error
+		body string
+	}{
+		"up":   {nil, nil, "[true,true]"},
+		"down": {errors.New("connection refused"), logtogin.ErrStoreUnavailable, "[false,false]"},
+	} {
+		store.set(func() { store.down = test.down })
+		page := send(t, http.MethodGet, app.url+"/asks", b.ours(app), nil)
+		if page.status != http.StatusOK || page.body != test.body || len(page.header.Values("Set-Cookie")) > 0 || !errors.Is(asked, test.is) {
+			t.Errorf("%s: %d %s, %v", name, page.status, page.body, asked)
+		}
+	}
+	store.set(func() { store.down = nil })
+	if page := newBrowser(t).get(app.url + "/asks"); !errors.Is(asked, logtogin.ErrNotSignedIn) || page.body != "[false,false]" {
+		t.Errorf("a visitor: %s, %v", page.body, asked)
 	}
 }
 

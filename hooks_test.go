@@ -2,7 +2,10 @@ package logtogin_test
 
 import (
 	"errors"
+	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -271,6 +274,84 @@ func TestOnErrorDrawsEveryRefusal(t *testing.T) {
 	// A visitor's navigation is a way to sign in, no error.
 	if page := send(t, http.MethodGet, app.url+"/profile", nil, nil); page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in") {
 		t.Errorf("%d %s", page.status, page.header.Get("Location"))
+	}
+}
+
+// With whatever recovers from panics, the answer stays an error, nobody gets half a session,
+// and the next requests find all as it was.
+func TestAPanicInOnErrorLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	for name, draw := range map[string]func(*gin.Context){
+		"at once":                 func(*gin.Context) {},
+		"after a status":          func(c *gin.Context) { c.Status(http.StatusOK) },
+		"in the middle of a page": func(c *gin.Context) { c.String(http.StatusOK, "half a page") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for where, store := range map[string]*serverStore{"in cookies": nil, "in a store": newServerStore()} {
+				logto := logtotest.NewServer(t)
+				router := gin.New()
+				router.Use(gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) }))
+				cfg := logto.Config("https://app.example.com")
+				panics := 0
+				cfg.Logger = slog.New(slog.DiscardHandler)
+				cfg.OnError = func(c *gin.Context, _ error) {
+					panics++
+					draw(c)
+					panic("the hook panics")
+				}
+				if store != nil {
+					cfg.Store = store
+				}
+				auth, err := logtogin.Register(router, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				closed(t, auth)
+				router.Any("/profile", auth.Guard(), func(c *gin.Context) { c.String(http.StatusOK, "the profile") })
+				get := func(client *http.Client, path string) (int, string) {
+					response, err := client.Get(path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer response.Body.Close()
+					body, err := io.ReadAll(response.Body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return response.StatusCode, string(body)
+				}
+				refused := func(what string, client *http.Client, path string) {
+					t.Helper()
+					before := panics
+					if status, body := get(client, path); status < http.StatusBadRequest || panics != before+1 {
+						t.Errorf("%s, %s: %d %s, %d panics", where, what, status, body, panics-before)
+					}
+				}
+
+				client := logto.Browser(t, router, logtotest.DefaultUser())
+				logto.Misbehave(logtotest.WrongNonce)
+				refused("a sign-in that fails", client, "/profile")
+				logto.Behave()
+				refused("a callback that nobody waits for", client, "/callback?code=x&state=y")
+				visitor := httptest.NewRequest(http.MethodGet, "/profile", nil)
+				w := httptest.NewRecorder()
+				router.ServeHTTP(w, visitor)
+				if w.Code < http.StatusBadRequest || w.Header().Get("Set-Cookie") != "" {
+					t.Errorf("%s, a visitor: %d %v", where, w.Code, w.Header())
+				}
+				if store != nil && len(store.values(t)) > 0 {
+					t.Errorf("%d records", len(store.values(t)))
+				}
+				if status, body := get(client, "/profile"); status != http.StatusOK || body != "the profile" {
+					t.Errorf("%s, afterwards: %d %s", where, status, body)
+				}
+				refused("signed in, a callback of nobody's", client, "/callback?state=x&state=y")
+				if status, body := get(client, "/profile"); status != http.StatusOK || body != "the profile" {
+					t.Errorf("%s, in the end: %d %s", where, status, body)
+				}
+			}
+		})
 	}
 }
 

@@ -566,6 +566,31 @@ func TestRefreshedIDTokens(t *testing.T) {
 	}
 }
 
+// A refresh that names scopes yields an ID token for these alone, which could not take the
+// place of the one before.
+func TestARefreshAsksForNoScope(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	b := signInAndExpire(app, now)
+	for _, query := range []url.Values{{}, {"resource": {ordersAPI}}, {"organization": {"acme"}}, {"resource": {ordersAPI}, "organization": {"acme"}}} {
+		b.token(app, query)
+	}
+	now.advance(61 * time.Minute)
+	b.get(app.url + "/profile")
+	made := refreshes(logto)
+	if len(made) != 5 {
+		t.Fatalf("%d refreshes", len(made))
+	}
+	for _, call := range made {
+		if call.Form.Has("scope") {
+			t.Errorf("%v", call.Form)
+		}
+	}
+}
+
 // C76.
 func TestARefreshThatYieldsLittle(t *testing.T) {
 	t.Parallel()

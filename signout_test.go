@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -146,6 +147,44 @@ func TestWhereSignOutGoes(t *testing.T) {
 				t.Errorf("the session goes on: %s", home.body)
 			}
 		})
+	}
+}
+
+// C92: where a sign-out leads is Config's, not the request's.
+func TestHeadersOfTheRequestLeadNoSignOutAstray(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.AfterSignOut = "/bye" })
+	app.router.GET("/leave", func(c *gin.Context) { app.auth.SignOut(c, logtogin.SignOutOptions{LocalOnly: true}) })
+	app.router.GET("/leave-by-path", func(c *gin.Context) {
+		app.auth.SignOut(c, logtogin.SignOutOptions{PostLogoutRedirect: "/seen"})
+	})
+	atLogto := logto.Issuer() + "/session/end?client_id=" + logto.AppID() + "&post_logout_redirect_uri="
+	all := http.Header{}
+	for name, value := range forgedAddresses {
+		all.Set(name, value)
+	}
+	requests := []http.Header{nil, all}
+	for name, value := range forgedAddresses {
+		requests = append(requests, http.Header{name: {value}})
+	}
+	for path, want := range map[string]string{
+		"/sign-out": atLogto + url.QueryEscape(app.url+"/bye"), "/leave": app.url + "/bye", "/leave-by-path": atLogto + url.QueryEscape(app.url+"/seen"),
+	} {
+		for _, forged := range requests {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			for name := range forged {
+				r.Header.Set(name, forged.Get(name))
+			}
+			if host := forged.Get("Host"); host != "" {
+				r.Host = host
+			}
+			w := httptest.NewRecorder()
+			app.router.ServeHTTP(w, r)
+			if got := w.Header().Get("Location"); w.Code != http.StatusFound || got != want {
+				t.Errorf("%s with %v: %d to %s, want %s", path, forged, w.Code, got, want)
+			}
+		}
 	}
 }
 
