@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,7 +13,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
@@ -231,6 +235,136 @@ func TestASharedStateThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A shared state that takes 0.4 s for a call is alive: what it says counts, and it is not
+// asked for more than is needed. By the clock of a bubble.
+func TestASharedStateThatIsSlowButAlive(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]*serverStore{"in cookies": nil, "in a store": newServerStore()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs, rotating(logto))
+			state := newCommonState()
+			setUp := func(cfg *logtogin.Config) {
+				change(cfg)
+				cfg.SharedState = state
+				if store != nil {
+					cfg.Store = store
+				}
+			}
+			app := newApplication(t, logto, setUp)
+			b := signInAndExpire(app, now)
+			cookies := header(b.ours(app)...)
+			synctest.Test(t, func(t *testing.T) {
+				cfg := logtogin.Config{
+					Endpoint: logto.Endpoint(), AppID: logto.AppID(), BaseURL: app.url, Logger: app.log.logger(),
+					HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+				}
+				setUp(&cfg)
+				slow := &application{t: t, url: app.url, log: app.log, router: gin.New()}
+				cfg.SharedState = slowState{state}
+				auth, err := logtogin.Register(slow.router, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				slow.auth = closed(t, auth)
+				slow.tokenRoutes()
+				slow.guarded("/profile")
+				expect := func(path string, status, most int) {
+					t.Helper()
+					before := state.count()
+					w := slow.ask(path, cookies)
+					if calls := state.count() - before; w.Code != status || calls > most {
+						t.Errorf("%s: %d %s, with %d calls", path, w.Code, w.Body, calls)
+					}
+				}
+				logto.ResetCalls()
+				expect("/token", http.StatusOK, 7)
+				expect("/token", http.StatusOK, 0)
+				expect("/profile", http.StatusOK, 0)
+				if made := len(refreshes(logto)); made != 1 {
+					t.Errorf("%d refreshes", made)
+				}
+				expect("/sign-out", http.StatusFound, 4)
+				now.advance(time.Second)
+				expect("/token", http.StatusUnauthorized, 1)
+
+				before := state.count()
+				logout := httptest.NewRequest(http.MethodPost, "/backchannel-logout", strings.NewReader(url.Values{"logout_token": {tokenFor(t, logto, "nobody", "")}}.Encode()))
+				logout.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				w := httptest.NewRecorder()
+				slow.router.ServeHTTP(w, logout)
+				if calls := state.count() - before; w.Code != http.StatusOK || calls > 2 {
+					t.Errorf("a logout token: %d %s, with %d calls", w.Code, w.Body, calls)
+				}
+			})
+			if strings.Contains(app.log.String(), "the shared state does not work") {
+				t.Errorf("slow is taken for down: %s", app.log)
+			}
+			// What was done so slowly counts elsewhere as well.
+			now.advance(time.Second)
+			if signedInWith(t, app, b.ours(app)...) {
+				t.Error("at another instance the session goes on")
+			}
+		})
+	}
+}
+
+// slowState is a SharedState that takes its time.
+type slowState struct{ state *commonState }
+
+func (s slowState) wait(ctx context.Context) error {
+	select {
+	case <-time.After(400 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s slowState) Get(ctx context.Context, key string) (string, bool, error) {
+	if err := s.wait(ctx); err != nil {
+		return "", false, err
+	}
+	return s.state.Get(ctx, key)
+}
+
+func (s slowState) Set(ctx context.Context, key, value string, lifetime time.Duration) error {
+	return errors.Join(s.wait(ctx), s.state.Set(ctx, key, value, lifetime))
+}
+
+func (s slowState) SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (bool, error) {
+	if err := s.wait(ctx); err != nil {
+		return false, err
+	}
+	return s.state.SetIfAbsent(ctx, key, value, lifetime)
+}
+
+func (s slowState) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
+	return errors.Join(s.wait(ctx), s.state.Append(ctx, log, entry, lifetime))
+}
+
+func (s slowState) Read(ctx context.Context, log, cursor string, limit int) ([]string, string, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, "", err
+	}
+	return s.state.Read(ctx, log, cursor, limit)
+}
+
+func (s slowState) TryLock(ctx context.Context, name string, lifetime time.Duration) (func(context.Context) error, bool, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, false, err
+	}
+	unlock, ok, err := s.state.TryLock(ctx, name, lifetime)
+	return func(ctx context.Context) error { return errors.Join(s.wait(ctx), unlock(ctx)) }, ok, err
+}
+
+// count is how many calls there were.
+func (s *commonState) count() (count int) {
+	s.set(func() { count = s.calls })
+	return count
 }
 
 func TestAPanicOfTheSharedStateIsAFailure(t *testing.T) {

@@ -306,6 +306,49 @@ func TestManyAccessTokensDoNotEndASession(t *testing.T) {
 	}
 }
 
+// Of the access tokens that do not fit into a session the soonest to expire are left out,
+// in whatever order they have come.
+func TestTheAccessTokensThatLastAreKept(t *testing.T) {
+	t.Parallel()
+	targets := map[string]url.Values{ // by when their tokens expire, in hundreds of seconds
+		"10": {"resource": {ordersAPI}}, "20": {"resource": {stockAPI}}, "30": {"organization": {"acme"}}, "40": {"organization": {"acme"}, "resource": {ordersAPI}},
+	}
+	for _, order := range [][]string{{"10", "20", "30", "40"}, {"40", "30", "20", "10"}, {"30", "10", "40", "20"}} {
+		t.Run(strings.Join(order, ", "), func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			logto.ChangeAccessToken(func(token *logtotest.JWT) { token.Claims["filler"] = strings.Repeat("x", 1600) })
+			app := newApplication(t, logto, change)
+			app.tokenRoutes()
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			for _, life := range order {
+				logto.ChangeTokenAnswer(func(answer map[string]any) any {
+					answer["expires_in"] = life + "00"
+					return answer
+				})
+				if token, shown := b.token(app, targets[life]); shown.status != http.StatusOK || token.Value == "" {
+					t.Fatalf("%d %s", shown.status, shown.body)
+				}
+			}
+			logto.ChangeTokenAnswer(nil)
+			cookies := b.ours(app)
+			now.advance(time.Second)
+			for life, calls := range map[string]int{"10": 1, "20": 1, "30": 0, "40": 0} {
+				// An instance that remembers nothing has what is in the cookies.
+				fresh := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+				fresh.tokenRoutes()
+				logto.ResetCalls()
+				page := send(t, http.MethodGet, fresh.url+"/token?"+targets[life].Encode(), cookies, nil)
+				if got := logto.Calls().Token; page.status != http.StatusOK || got != calls {
+					t.Errorf("the token for %v costs %d calls, want %d; %d %s", targets[life], got, calls, page.status, page.body)
+				}
+			}
+		})
+	}
+}
+
 // A session without a refresh token has its first access token and no other.
 func TestWithoutARefreshToken(t *testing.T) {
 	t.Parallel()
