@@ -156,6 +156,161 @@ func TestAnInstanceThatStartsLearnsWhatWasRevokedBefore(t *testing.T) {
 	}
 }
 
+// What an instance has read it does not read again, also after an outage.
+func TestALogIsReadOnce(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+	for range 1500 {
+		if err := app.auth.RevokeUser(t.Context(), "somebody"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState, cfg.BaseURL = state, app.url })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	cookies := b.ours(app)
+	read := func() int {
+		t.Helper()
+		before := state.entriesRead()
+		now.advance(time.Second)
+		if !signedInWith(t, other, cookies...) {
+			t.Error("signed out")
+		}
+		return state.entriesRead() - before
+	}
+	if entries := read(); entries != 1500 {
+		t.Errorf("at first: %d entries", entries)
+	}
+	if entries := read(); entries != 0 {
+		t.Errorf("then: %d entries", entries)
+	}
+	state.set(func() { state.down = errors.New("down") })
+	read()
+	state.set(func() { state.down = nil })
+	if err := app.auth.RevokeUser(t.Context(), "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	before := state.entriesRead()
+	eventually(t, func() bool { read(); return state.entriesRead() > before })
+	if entries := state.entriesRead() - before; entries != 1 {
+		t.Errorf("after an outage: %d entries", entries)
+	}
+}
+
+func (s *commonState) entriesRead() (count int) {
+	s.set(func() { count = s.entries })
+	return count
+}
+
+// A clock that goes back keeps nobody from learning what has been ended.
+func TestRevocationsAreLearntAfterAClockHasGoneBack(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	apps := two(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state })
+	b := newBrowser(t)
+	b.signIn(apps[0].url+"/profile", alice())
+	cookies := b.ours(apps[0])
+	if !signedInWith(t, apps[1], cookies...) {
+		t.Fatal("not signed in")
+	}
+	now.advance(-time.Hour)
+	send(t, http.MethodGet, apps[0].url+"/sign-out", cookies, nil)
+	if signedInWith(t, apps[1], cookies...) {
+		t.Error("at the other instance it goes on")
+	}
+}
+
+// "Until now" includes this very moment.
+func TestARevocationEndsWhatBeganAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	_, change := withClock(logto, forAPIs)
+	for name, revoke := range map[string]func(app *application, b *browser) error{
+		"of the user":    func(app *application, _ *browser) error { return app.auth.RevokeUser(t.Context(), aliceID) },
+		"of the session": func(app *application, b *browser) error { return app.auth.RevokeSession(t.Context(), b.sidOf(app)) },
+	} {
+		app := told(t, logto, change)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		if err := revoke(app, b); err != nil || b.isSignedIn(app) {
+			t.Errorf("%s: signed in %v, %v", name, b.isSignedIn(app), err)
+		}
+	}
+}
+
+// What one instance says late, or by a clock that goes after, takes nothing back.
+func TestAnOlderRevocationUndoesNoNewerOne(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		hidden bool // no sid in ID tokens
+		revoke func(t *testing.T, logto *logtotest.Server, app *application, sid string)
+	}{
+		"of a user": {false, func(t *testing.T, _ *logtotest.Server, app *application, _ string) {
+			if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+				t.Error(err)
+			}
+		}},
+		"of a session": {false, func(t *testing.T, _ *logtotest.Server, app *application, sid string) {
+			if err := app.auth.RevokeSession(t.Context(), sid); err != nil {
+				t.Error(err)
+			}
+		}},
+		"by a logout token for the user": {false, func(t *testing.T, logto *logtotest.Server, app *application, _ string) {
+			if answer := app.logoutToken(tokenFor(t, logto, aliceID, "")); answer.status != http.StatusOK {
+				t.Errorf("%d %s", answer.status, answer.body)
+			}
+		}},
+		"by a logout token, and sessions have no sid": {true, func(t *testing.T, logto *logtotest.Server, app *application, _ string) {
+			if answer := app.logoutToken(tokenFor(t, logto, aliceID, "unknown")); answer.status != http.StatusOK {
+				t.Errorf("%d %s", answer.status, answer.body)
+			}
+		}},
+		"by a webhook": {false, func(_ *testing.T, logto *logtotest.Server, _ *application, _ string) {
+			logto.SuspendUser(aliceID, true)
+		}},
+		"by a webhook that the user has changed": {false, func(_ *testing.T, logto *logtotest.Server, _ *application, _ string) {
+			changed, _ := logto.User(aliceID)
+			changed.IsSuspended = true // which Guard learns when it asks
+			logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+			})
+			logto.AddUser(changed)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			app := told(t, logto, change)
+			app.router.POST("/webhook", app.auth.WebhookHandler("key"))
+			logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key", Events: []string{"User.Data.Updated", "User.SuspensionStatus.Updated"}})
+			if test.hidden {
+				registered := logto.Application()
+				registered.BackchannelLogoutSessionRequired = false
+				logto.AddApplication(registered)
+			}
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			cookies, sid := b.ours(app), b.sidOf(app)
+			now.advance(10 * time.Second)
+			test.revoke(t, logto, app, sid)
+			now.advance(-20 * time.Second)
+			test.revoke(t, logto, app, sid)
+			now.advance(20 * time.Second)
+			if page := send(t, http.MethodGet, app.url+"/profile", cookies, nil); page.status != http.StatusFound {
+				t.Errorf("it goes on: %d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
 // C84: a logout token that could not be recorded is not answered 200, and works when it
 // comes again. Guards go on by what they know, and catch up.
 func TestASharedStateThatIsDownIsNoSecret(t *testing.T) {

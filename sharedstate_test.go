@@ -30,6 +30,7 @@ type commonState struct {
 	locks     map[string]bool
 	calls     int
 	readings  int // of logs
+	entries   int // that were read
 	lifetimes map[string]time.Duration
 
 	down   error         // what every call answers
@@ -91,6 +92,7 @@ func (s *commonState) Read(ctx context.Context, log, cursor string, limit int) (
 		seen, _ := strconv.Atoi(cursor)
 		entries = slices.Clone(s.logs[log][seen:min(len(s.logs[log]), seen+limit)])
 		next = strconv.Itoa(seen + len(entries))
+		s.entries += len(entries)
 	})
 	return entries, next, err
 }
@@ -258,20 +260,10 @@ func TestASharedStateThatIsSlowButAlive(t *testing.T) {
 			b := signInAndExpire(app, now)
 			cookies := header(b.ours(app)...)
 			synctest.Test(t, func(t *testing.T) {
-				cfg := logtogin.Config{
-					Endpoint: logto.Endpoint(), AppID: logto.AppID(), BaseURL: app.url, Logger: app.log.logger(),
-					HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-				}
-				setUp(&cfg)
-				slow := &application{t: t, url: app.url, log: app.log, router: gin.New()}
-				cfg.SharedState = slowState{state}
-				auth, err := logtogin.Register(slow.router, cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				slow.auth = closed(t, auth)
-				slow.tokenRoutes()
-				slow.guarded("/profile")
+				slow := app.bubbled(t, func(cfg *logtogin.Config) {
+					setUp(cfg)
+					cfg.Endpoint, cfg.AppID, cfg.SharedState = logto.Endpoint(), logto.AppID(), slowState{state: state, delay: 400 * time.Millisecond}
+				})
 				expect := func(path string, status, most int) {
 					t.Helper()
 					before := state.count()
@@ -292,17 +284,14 @@ func TestASharedStateThatIsSlowButAlive(t *testing.T) {
 				expect("/token", http.StatusUnauthorized, 1)
 
 				before := state.count()
-				logout := httptest.NewRequest(http.MethodPost, "/backchannel-logout", strings.NewReader(url.Values{"logout_token": {tokenFor(t, logto, "nobody", "")}}.Encode()))
-				logout.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				w := httptest.NewRecorder()
-				slow.router.ServeHTTP(w, logout)
+				w := slow.logOut(tokenFor(t, logto, "nobody", ""))
 				if calls := state.count() - before; w.Code != http.StatusOK || calls > 2 {
 					t.Errorf("a logout token: %d %s, with %d calls", w.Code, w.Body, calls)
 				}
+				if strings.Contains(slow.log.String(), "the shared state does not work") {
+					t.Errorf("slow is taken for down: %s", slow.log)
+				}
 			})
-			if strings.Contains(app.log.String(), "the shared state does not work") {
-				t.Errorf("slow is taken for down: %s", app.log)
-			}
 			// What was done so slowly counts elsewhere as well.
 			now.advance(time.Second)
 			if signedInWith(t, app, b.ours(app)...) {
@@ -312,12 +301,100 @@ func TestASharedStateThatIsSlowButAlive(t *testing.T) {
 	}
 }
 
+// bubbled is an instance of an application that can live in a bubble.
+func (app *application) bubbled(t *testing.T, change func(*logtogin.Config)) *application {
+	t.Helper()
+	own := &application{t: t, url: app.url, log: &logBuffer{}, router: gin.New()}
+	cfg := logtogin.Config{
+		BaseURL: app.url, Logger: own.log.logger(),
+		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, // whose goroutines do not stay
+	}
+	change(&cfg)
+	auth, err := logtogin.Register(own.router, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.auth = closed(t, auth)
+	own.tokenRoutes()
+	own.guarded("/profile")
+	return own
+}
+
+// logOut sends a logout token past the network.
+func (app *application) logOut(token string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/backchannel-logout", strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	app.router.ServeHTTP(w, r)
+	return w
+}
+
+// Whoever asks often enough waits for nobody, and nobody waits for what does not answer.
+// A reading that is under way may have looked too early.
+func TestWhoWaitsForTheSharedState(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	setUp := func(cfg *logtogin.Config) {
+		change(cfg)
+		cfg.Endpoint, cfg.AppID, cfg.AppSecret, cfg.SharedState = logto.Endpoint(), logto.AppID(), logto.AppSecret(), state
+	}
+	app := newApplication(t, logto, setUp)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	cookies := header(b.ours(app)...)
+	token := tokenFor(t, logto, "nobody", "")
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowState{state: state, delay: 400 * time.Millisecond}
+		one := app.bubbled(t, func(cfg *logtogin.Config) { setUp(cfg); cfg.SharedState = slow })
+		other := app.bubbled(t, setUp)
+		expect := func(what string, status int, after time.Duration, do func() *httptest.ResponseRecorder) {
+			t.Helper()
+			started := time.Now()
+			if w := do(); w.Code != status || time.Since(started) != after {
+				t.Errorf("%s: %d %s, after %v", what, w.Code, w.Body, time.Since(started))
+			}
+		}
+		page := func() *httptest.ResponseRecorder { return one.ask("/profile", cookies) }
+		if err := errors.Join(one.auth.Ready(t.Context()), other.auth.Ready(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		expect("the first one", 200, 400*time.Millisecond, page)
+		now.advance(600 * time.Millisecond)
+		expect("one after 0.6 s", 200, 0, page)
+		<-time.After(400 * time.Millisecond)
+		now.advance(900 * time.Millisecond)
+		expect("one after 0.9 s", 200, 400*time.Millisecond, page)
+
+		now.advance(time.Second)
+		slow.looksFirst = true
+		go page()
+		synctest.Wait() // it has looked
+		expect("a logout token, elsewhere", 200, 0, func() *httptest.ResponseRecorder { return other.logOut(token) })
+		expect("the same one, here", 400, 800*time.Millisecond, func() *httptest.ResponseRecorder { return one.logOut(token) })
+
+		slow.delay = time.Hour
+		now.advance(time.Second)
+		expect("the first one that gets no answer", 200, 500*time.Millisecond, page)
+		for range 3 {
+			<-time.After(2 * time.Second) // until it is asked again
+			now.advance(2 * time.Second)
+			expect("another one", 200, 0, page)
+		}
+	})
+}
+
 // slowState is a SharedState that takes its time.
-type slowState struct{ state *commonState }
+type slowState struct {
+	state      *commonState
+	delay      time.Duration
+	looksFirst bool
+}
 
 func (s slowState) wait(ctx context.Context) error {
 	select {
-	case <-time.After(400 * time.Millisecond):
+	case <-time.After(s.delay):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -347,6 +424,10 @@ func (s slowState) Append(ctx context.Context, log, entry string, lifetime time.
 }
 
 func (s slowState) Read(ctx context.Context, log, cursor string, limit int) ([]string, string, error) {
+	if s.looksFirst {
+		entries, next, err := s.state.Read(ctx, log, cursor, limit)
+		return entries, next, errors.Join(s.wait(ctx), err)
+	}
 	if err := s.wait(ctx); err != nil {
 		return nil, "", err
 	}
