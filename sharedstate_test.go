@@ -364,6 +364,7 @@ func TestWhoWaitsForTheSharedState(t *testing.T) {
 		now.advance(600 * time.Millisecond)
 		expect("one after 0.6 s", 200, 0, page)
 		<-time.After(400 * time.Millisecond)
+		synctest.Wait() // until that is over
 		now.advance(900 * time.Millisecond)
 		expect("one after 0.9 s", 200, 400*time.Millisecond, page)
 
@@ -379,6 +380,7 @@ func TestWhoWaitsForTheSharedState(t *testing.T) {
 		expect("the first one that gets no answer", 200, 500*time.Millisecond, page)
 		for range 3 {
 			<-time.After(2 * time.Second) // until it is asked again
+			synctest.Wait()
 			now.advance(2 * time.Second)
 			expect("another one", 200, 0, page)
 		}
