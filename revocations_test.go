@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -570,6 +571,56 @@ func TestWebhookRequests(t *testing.T) {
 	later.signIn(app.url+"/profile", alice())
 	if !later.isSignedIn(app) {
 		t.Error("a later sign-in has ended")
+	}
+}
+
+// What is done with the keys afterwards, and what is answered: by the application, or that the
+// others cannot be told, with which the application is not told either.
+func TestAnswersToWebhooks(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	state := newCommonState()
+	told := 0
+	var answer func(*gin.Context)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.SharedState = state
+		cfg.OnWebhook = func(c *gin.Context, _ *logtogin.WebhookEvent) error {
+			told++
+			if answer != nil {
+				answer(c)
+			}
+			return nil
+		}
+	})
+	keys := []string{"one", "two"}
+	app.router.POST("/webhook", app.auth.WebhookHandler(keys...))
+	keys[0] = "stolen"
+	post := func(key string) *httptest.ResponseRecorder {
+		const body = `{"event":"Organization.Membership.Updated","createdAt":"2026-01-01T00:00:00Z","addedUserIds":["u","v"]}`
+		r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))
+		r.Header.Set("Logto-Signature-Sha-256", logtotest.WebhookSignature(key, body))
+		w := httptest.NewRecorder()
+		app.router.ServeHTTP(w, r)
+		if w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%v", w.Header())
+		}
+		return w
+	}
+	if w := post("stolen"); w.Code != http.StatusUnauthorized || told != 0 {
+		t.Errorf("a key that was put there later: %d", w.Code)
+	}
+	for _, key := range []string{"one", "two"} {
+		if w := post(key); w.Code != http.StatusOK {
+			t.Errorf("signed by %s: %d", key, w.Code)
+		}
+	}
+	answer = func(c *gin.Context) { c.String(http.StatusAccepted, "later") }
+	if w := post("one"); w.Code != http.StatusAccepted || w.Body.String() != "later" || told != 3 {
+		t.Errorf("the application has answered: %d %s, told %d times", w.Code, w.Body, told)
+	}
+	state.set(func() { state.down = errors.New("down") })
+	if w := post("one"); w.Code != http.StatusServiceUnavailable || told != 3 {
+		t.Errorf("the others cannot be told: %d, told %d times", w.Code, told)
 	}
 }
 
