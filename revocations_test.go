@@ -574,6 +574,39 @@ func TestWebhookRequests(t *testing.T) {
 	}
 }
 
+// Logto's clock may go before ours or after it, by less than Config.ClockSkew.
+func TestWebhooksFromAnotherClock(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{"ahead": 30 * time.Second, "behind": -30 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withRights(t)
+			now, change := withClock(logto)
+			logto.SetNow(func() time.Time { return now.Now().Add(ahead) })
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes = rightsScopes })
+			app.router.POST("/webhook", app.auth.WebhookHandler("key"))
+			logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key"})
+			app.guarded("/admin", logtogin.Role("admin"))
+			b := newBrowser(t)
+			if page := b.signIn(app.url+"/admin", alice()); page.status != http.StatusOK {
+				t.Fatalf("%d %s", page.status, page.body)
+			}
+			now.advance(10 * time.Second)
+			changed, _ := logto.User("alice")
+			changed.Roles = nil
+			logto.AddUser(changed)
+			if page := b.get(app.url + "/admin"); page.status != http.StatusForbidden {
+				t.Errorf("the role is gone: %d", page.status)
+			}
+			now.advance(time.Second)
+			logto.SuspendUser(changed.ID, true)
+			if b.isSignedIn(app) {
+				t.Error("a suspended user goes on")
+			}
+		})
+	}
+}
+
 // What is done with the keys afterwards, and what is answered: by the application, or that the
 // others cannot be told, with which the application is not told either.
 func TestAnswersToWebhooks(t *testing.T) {
