@@ -137,34 +137,27 @@ func (l *revocationLog) tellLater() {
 	}
 }
 
-// keepUp makes sure that what the others have revoked is known after a second. It waits
-// only if nobody has asked for so long.
-func (l *revocationLog) keepUp(ctx context.Context) {
+// renew reads the log if it is time to. The reading that is returned has to be waited for,
+// as long as patience says; it is nil if what is known will do.
+func (l *revocationLog) renew() (under *reading, patience time.Duration) {
 	if l.shared.state == nil {
-		return
+		return nil, 0
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := l.now()
-	patience := revocationsPatience
-	if l.known.IsZero() {
-		patience = othersPatience
-	}
 	isGood := isWithin(l.known, now, revocationsGoodFor)
-	if under := l.reading; isWithin(l.asked, now, revocationsRenewAfter) && (isGood || under == nil) {
-		l.mu.Unlock()
-		return
+	if isWithin(l.asked, now, revocationsRenewAfter) && (isGood || l.reading == nil) {
+		return nil, 0
 	}
-	under := l.begin()
-	l.mu.Unlock()
-	if isGood || l.shared.isKnownToBeDown() {
-		return
+	under = l.begin()
+	switch {
+	case isGood, l.shared.isKnownToBeDown():
+		return nil, 0
+	case l.known.IsZero():
+		return under, othersPatience
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case <-under.done:
-	case <-ctx.Done():
-	}
+	return under, revocationsPatience
 }
 
 // isWithin reports whether a time was so long ago or less. A clock that was put back says

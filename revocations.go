@@ -139,10 +139,25 @@ func (r *revocations) stop() {
 	r.changed.stop()
 }
 
-// keepUp makes sure that what the others have revoked is known after a second.
+// keepUp makes sure that what the others have revoked is known after a second. It waits
+// only if nobody has asked for so long.
 func (r *revocations) keepUp(ctx context.Context) {
-	r.endings.keepUp(ctx)
-	r.changed.keepUp(ctx)
+	ended, patience := r.endings.renew()
+	changed, _ := r.changed.renew()
+	if ended == nil && changed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(patience, revocationsPatience))
+	defer cancel()
+	for _, under := range []*reading{ended, changed} {
+		if under == nil {
+			continue
+		}
+		select {
+		case <-under.done:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // heed applies what another instance has revoked, or this one. An instance whose clock goes

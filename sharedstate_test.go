@@ -223,7 +223,7 @@ func TestASharedStateThatFails(t *testing.T) {
 			// One call of half a second at the most, and then a pause.
 			calls := 0
 			state.set(func() { calls = state.calls })
-			if calls != 1 || strings.Count(apps[0].log.String(), "the shared state does not work") != 1 {
+			if calls < 1 || calls > 2 || strings.Count(apps[0].log.String(), "the shared state does not work") != 1 {
 				t.Errorf("%d calls, log: %s", calls, apps[0].log)
 			}
 			if page := b.get(apps[0].url + "/profile"); page.status != http.StatusOK {
@@ -273,7 +273,7 @@ func TestASharedStateThatIsSlowButAlive(t *testing.T) {
 					}
 				}
 				logto.ResetCalls()
-				expect("/token", http.StatusOK, 7)
+				expect("/token", http.StatusOK, 10)
 				expect("/token", http.StatusOK, 0)
 				expect("/profile", http.StatusOK, 0)
 				if made := len(refreshes(logto)); made != 1 {
@@ -281,7 +281,7 @@ func TestASharedStateThatIsSlowButAlive(t *testing.T) {
 				}
 				expect("/sign-out", http.StatusFound, 4)
 				now.advance(time.Second)
-				expect("/token", http.StatusUnauthorized, 1)
+				expect("/token", http.StatusUnauthorized, 2) // of two logs
 
 				before := state.count()
 				w := slow.logOut(tokenFor(t, logto, "nobody", ""))
@@ -360,7 +360,7 @@ func TestWhoWaitsForTheSharedState(t *testing.T) {
 		if err := errors.Join(one.auth.Ready(t.Context()), other.auth.Ready(t.Context())); err != nil {
 			t.Fatal(err)
 		}
-		expect("the first one", 200, 400*time.Millisecond, page)
+		expect("the first one after Ready", 200, 0, page)
 		now.advance(600 * time.Millisecond)
 		expect("one after 0.6 s", 200, 0, page)
 		<-time.After(400 * time.Millisecond)
