@@ -1,0 +1,136 @@
+package docs_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// The code of sign-out.md.
+
+func addEverywhere(router *gin.Engine, auth *logtogin.Auth) {
+	router.POST("/sign-out-everywhere", auth.Guard(), func(c *gin.Context) {
+		claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
+		if err := auth.RevokeUser(c.Request.Context(), claims.Subject); err != nil {
+			auth.Refuse(c, err)
+			return
+		}
+		auth.SignOut(c, logtogin.SignOutOptions{}) // Logto's session, too
+	})
+}
+
+func addWebhooks(router *gin.Engine, auth *logtogin.Auth, signingKey string) {
+	router.POST("/webhooks/logto", auth.WebhookHandler(signingKey))
+}
+
+func heedingDeletions(cfg logtogin.Config, accounts *accountStore) logtogin.Config {
+	hooks := logtogin.Config{
+		OnWebhook: func(c *gin.Context, event *logtogin.WebhookEvent) error {
+			if event.Event == "User.Deleted" {
+				return accounts.Delete(c, event.UserIDs...) // an error is answered 500, and logged
+			}
+			return nil
+		},
+	}
+	cfg.OnWebhook = hooks.OnWebhook
+	return cfg
+}
+
+// accountStore is the application's own.
+type accountStore struct{ deleted []string }
+
+func (s *accountStore) Delete(_ context.Context, ids ...string) error {
+	s.deleted = append(s.deleted, ids...)
+	return nil
+}
+
+func TestSignOutEverywhere(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, _ := build(t, logto.Config(baseURL), addEverywhere, addProtectedProfile)
+	here, elsewhere, other := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice()), logto.SignIn(t, router, logtotest.User{Username: "bob"})
+	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", nil)
+	if answer.status != http.StatusSeeOther || !strings.HasPrefix(answer.header.Get("Location"), logto.Endpoint()+"/oidc/session/end?") {
+		t.Error(answer)
+	}
+	for client, want := range map[*http.Client]int{here: 401, elsewhere: 401, other: 200} {
+		if answer := ask(t, client, http.MethodGet, "/profile", nil); answer.status != want {
+			t.Error(answer)
+		}
+	}
+}
+
+func addProtectedProfile(router *gin.Engine, auth *logtogin.Auth) {
+	router.GET("/profile", auth.Guard(), func(c *gin.Context) { c.JSON(http.StatusOK, c.MustGet(logtogin.ClaimsKey)) })
+}
+
+func TestSignOutByWebhooks(t *testing.T) {
+	t.Parallel()
+	const signingKey = "the signing key of the webhook"
+	logto := logtotest.NewServer(t)
+	logto.AddWebhook(logtotest.Webhook{URL: baseURL + "/webhooks/logto", SigningKey: signingKey})
+	accounts := &accountStore{}
+	router, auth := build(t, heedingDeletions(logto.Config(baseURL), accounts), addProtectedProfile)
+	addWebhooks(router, auth, signingKey)
+	bob := logto.AddUser(logtotest.User{Username: "bob"})
+	suspended, deleted := logto.SignIn(t, router, alice()), logto.SignIn(t, router, bob)
+	logto.Advance(time.Second)
+	logto.SuspendUser("alice", true)
+	logto.DeleteUser("bob")
+	for _, client := range []*http.Client{suspended, deleted} {
+		if answer := ask(t, client, http.MethodGet, "/profile", nil); answer.status != http.StatusUnauthorized {
+			t.Error(answer)
+		}
+	}
+	if len(accounts.deleted) != 1 || accounts.deleted[0] != bob.ID {
+		t.Error(accounts.deleted)
+	}
+}
+
+func TestSignOutElsewhereEndsTheSessionOfTheBrowser(t *testing.T) {
+	t.Parallel()
+	for isSessionRequired, want := range map[bool]int{true: 200, false: 401} {
+		logto := logtotest.NewServer(t)
+		app := logto.Application()
+		app.BackchannelLogoutURI, app.BackchannelLogoutSessionRequired = baseURL+"/backchannel-logout", isSessionRequired
+		logto.AddApplication(app)
+		router, _ := build(t, logto.Config(baseURL), addProtectedProfile)
+		here, elsewhere := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice())
+		logto.Advance(time.Second)
+		shown := get(t, here, logto.Issuer()+"/session/end?client_id="+app.ID)
+		xsrf := regexp.MustCompile(`name="xsrf" value="([^"]*)"`).FindStringSubmatch(shown.body)
+		response, err := here.PostForm(logto.Issuer()+"/session/end/confirm", url.Values{"xsrf": {xsrf[1]}, "logout": {"yes"}})
+		read(t, response, err)
+		if answer := ask(t, here, http.MethodGet, "/profile", nil); answer.status != http.StatusUnauthorized {
+			t.Errorf("session required %v: %v", isSessionRequired, answer)
+		}
+		if answer := ask(t, elsewhere, http.MethodGet, "/profile", nil); answer.status != want {
+			t.Errorf("session required %v: %v", isSessionRequired, answer)
+		}
+	}
+}
+
+func TestSignOutByAScriptDoesNothing(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, _ := build(t, logto.Config(baseURL), addProtectedProfile)
+	client := logto.SignIn(t, router, alice())
+	fetch := http.Header{"Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-origin"}}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if answer := ask(t, client, method, "/sign-out", fetch); answer.status != http.StatusNoContent {
+			t.Error(answer)
+		}
+	}
+	if answer := ask(t, client, http.MethodGet, "/profile", fetch); answer.status != http.StatusOK {
+		t.Error(answer)
+	}
+}
