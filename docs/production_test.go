@@ -1,0 +1,90 @@
+package docs_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/redisstate"
+)
+
+// The code of production.md.
+
+func withSharedState(router *gin.Engine, secret string) (*logtogin.Auth, *redis.Client, error) {
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	auth, err := logtogin.Register(router, logtogin.Config{
+		Endpoint:    "https://example.logto.app",
+		AppID:       "replace-with-your-app-id",
+		AppSecret:   "replace-with-your-secret",
+		BaseURL:     "https://app.example.com",
+		Secrets:     []string{secret},
+		SharedState: redisstate.New(client),
+	})
+	return auth, client, err
+}
+
+func addReady(router *gin.Engine, auth *logtogin.Auth) {
+	router.GET("/ready", func(c *gin.Context) {
+		if err := auth.Ready(c.Request.Context()); err != nil {
+			c.String(http.StatusServiceUnavailable, "Logto cannot be reached")
+			return
+		}
+		c.String(http.StatusOK, "ready")
+	})
+}
+
+func serve(ctx context.Context, server *http.Server, auth *logtogin.Auth, client *redis.Client) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		done <- server.Shutdown(ending)
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	// First the requests, then what is under way in the background, then Redis.
+	return errors.Join(<-done, auth.Close(), client.Close())
+}
+
+func TestProductionServes(t *testing.T) {
+	t.Parallel()
+	router := gin.New()
+	auth, client, err := withSharedState(router, strings.Repeat("s", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := serve(ctx, &http.Server{Addr: "127.0.0.1:0", Handler: router, ReadHeaderTimeout: time.Second}, auth, client); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProductionIsReadyWhenLogtoIs(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[*logtotest.Fault]int{nil: 200, &logtotest.Down: 503} {
+		logto := logtotest.NewServer(t)
+		router, _ := build(t, logto.Config(baseURL), addReady)
+		if fault != nil {
+			logto.Misbehave(*fault)
+		}
+		if answer := ask(t, logto.Browser(t, router, alice()), http.MethodGet, "/ready", nil); answer.status != want {
+			t.Error(answer)
+		}
+	}
+}
