@@ -3,12 +3,17 @@ package logtogin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"html/template"
 	"io"
+	"log"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,33 +180,187 @@ func TestTheReadmesGuards(t *testing.T) {
 	}
 }
 
-// What the README shows is what is compiled and run here.
-func TestTheReadmeShowsWhatRuns(t *testing.T) {
-	t.Parallel()
-	read := func(name string) string {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return regexp.MustCompile(`\s+`).ReplaceAllString(string(raw), " ")
+// The quick start. The integration tests build and run it as it stands in the README.
+
+func main() {
+	router := gin.Default()
+	auth, err := logtogin.Register(router, logtogin.Config{
+		Endpoint:  "https://example.logto.app", // these three are
+		AppID:     "replace-with-your-app-id",  // on the application's page
+		AppSecret: "replace-with-your-secret",  // in the Logto Console
+		BaseURL:   "http://localhost:8080",
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
-	source := read("readme_test.go")
-	raw, err := os.ReadFile("README.md")
+	router.GET("/profile", auth.Guard(), func(c *gin.Context) {
+		claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
+		c.JSON(http.StatusOK, claims) // exactly the claims that Logto sent
+	})
+	log.Fatal(router.Run("localhost:8080"))
+}
+
+var _ = main
+
+// The examples of the section "In a handler".
+
+func inAHandler(auth *logtogin.Auth, c *gin.Context, err error) {
+	auth.Guard()           // signed-in users only
+	auth.Optional()        // everybody, with claims if signed in
+	logtogin.ClaimsFrom(c) // what either left in the context
+	auth.Claims(c)         // the same without a guard, and the reason if there are none
+	auth.IsAuthenticated(c)
+	auth.UserInfo(c)    // the claims as they are now, from Logto
+	auth.AccessToken(c) // see Calling APIs
+	auth.Refuse(c, err) // answers an error of any of these, as a guard would
+	auth.IDToken(c)
+	auth.SignIn(c, logtogin.SignInOptions{ReturnTo: "/cart", FirstScreen: logtogin.FirstScreenRegister})
+	auth.SignOut(c, logtogin.SignOutOptions{})
+}
+
+var _ = inAHandler
+
+func addOwnCallback(router *gin.Engine, auth *logtogin.Auth) {
+	router.GET("/welcome", func(c *gin.Context) {
+		result, err := auth.HandleCallback(c)
+		if err != nil {
+			c.String(http.StatusBadRequest, "Sign-in did not work. Please try again.")
+			return
+		}
+		c.Redirect(http.StatusFound, result.ReturnTo)
+	})
+}
+
+func TestTheReadmesOwnCallback(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.Paths.Callback, cfg.SignInDefaults.RedirectURI = "-", "/welcome"
+	})
+	addOwnCallback(app.router, app.auth)
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/profile", logtotest.DefaultUser()); page.url.Path != "/profile" || page.status != http.StatusOK {
+		t.Errorf("%s: %d %s", page.url, page.status, page.body)
+	}
+	if page := newBrowser(t).get(app.url + "/welcome?state=x"); page.status != http.StatusBadRequest || !strings.HasPrefix(page.body, "Sign-in did not work.") {
+		t.Errorf("%d %s", page.status, page.body)
+	}
+}
+
+// The example of the section "Hooks".
+
+type userTable struct{ subjects []string }
+
+func (u *userTable) Upsert(_ context.Context, subject string) error {
+	u.subjects = append(u.subjects, subject)
+	return nil
+}
+
+func withHooks(router *gin.Engine, cfg logtogin.Config, users *userTable, audit func(*gin.Context, string)) (*logtogin.Auth, error) {
+	var auth *logtogin.Auth
+	hooks := logtogin.Config{
+		OnSignedIn: func(c *gin.Context, result *logtogin.SignInResult) error {
+			if !strings.HasSuffix(result.Claims.Email, "@example.com") {
+				return &logtogin.RefusalError{Message: "This application is for employees only."}
+			}
+			return users.Upsert(c, result.Claims.Subject) // an error ends the sign-in, too
+		},
+		OnSignedOut: func(c *gin.Context, claims *logtogin.Claims) { audit(c, claims.Subject) },
+		OnError: func(c *gin.Context, err error) {
+			if auth.WantsPage(c) { // a program gets the usual problem document
+				c.HTML(logtogin.StatusCode(err), "error.html", gin.H{
+					"cancelled": errors.Is(err, logtogin.ErrCancelled),
+					"sign_in":   auth.SignInPath(c), // back to where the user had wanted to go
+				})
+			}
+		},
+	}
+	cfg.OnSignedIn, cfg.OnSignedOut, cfg.OnError = hooks.OnSignedIn, hooks.OnSignedOut, hooks.OnError
+	var err error
+	auth, err = logtogin.Register(router, cfg)
+	return auth, err
+}
+
+func TestTheReadmesHooks(t *testing.T) {
+	t.Parallel()
+	gin.SetMode(gin.ReleaseMode)
+	logto := logtotest.NewServer(t)
+	bob := logto.AddUser(logtotest.User{Username: "bob", Email: "bob@example.com"})
+	cfg := logto.Config("https://app.example.com")
+	cfg.Scopes = []string{"email"}
+	router := gin.New()
+	router.SetHTMLTemplate(template.Must(template.New("error.html").Parse("cancelled: {{.cancelled}}, again: {{.sign_in}}")))
+	var users userTable
+	var signedOut []string
+	auth, err := withHooks(router, cfg, &users, func(_ *gin.Context, subject string) { signedOut = append(signedOut, subject) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	for title, count := range map[string]int{"Calling APIs": 4, "Protect pages": 1, "Protect an API": 1} {
-		_, section, _ := strings.Cut(string(raw), "\n## "+title+"\n")
-		section, _, _ = strings.Cut(section, "\n## ")
-		blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(section, -1)
-		if len(blocks) != count {
-			t.Errorf("%s: %d examples", title, len(blocks))
+	defer auth.Close()
+	router.GET("/profile", auth.Guard(), func(*gin.Context) {})
+	for user, want := range map[string]string{"alice": "403 cancelled: false, again: /sign-in?return_to=%2Fprofile", "bob": "200 "} {
+		client := logto.Browser(t, router, logtotest.User{Username: user})
+		response, err := client.Get("/profile")
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, block := range blocks {
-			if text := strings.TrimSpace(regexp.MustCompile(`\s+`).ReplaceAllString(block[1], " ")); !strings.Contains(source, text) {
-				t.Errorf("this is not run:\n%s", block[1])
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if got := fmt.Sprint(response.StatusCode, " ", string(body)); err != nil || got != want {
+			t.Errorf("%s: %v %q", user, err, got)
+		}
+		if response, err := client.Get("/sign-out"); err != nil || response.Body.Close() != nil {
+			t.Error(err)
+		}
+	}
+	if !slices.Equal(users.subjects, []string{bob.ID}) || !slices.Equal(signedOut, []string{bob.ID}) {
+		t.Errorf("signed in %v, signed out %v", users.subjects, signedOut)
+	}
+}
+
+// isShown is how code is compared: white space does not count.
+func isShown(code string) string {
+	return strings.TrimSpace(regexp.MustCompile(`\s+`).ReplaceAllString(code, " "))
+}
+
+// Go code in the README and the documents stands in a test as it is, which is compiled and
+// mostly run. Of a whole program, package and imports need not.
+func TestReadmeAndDocsShowWhatRuns(t *testing.T) {
+	t.Parallel()
+	read := func(pattern string) (found []string) {
+		t.Helper()
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			raw, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, string(raw))
+		}
+		return found
+	}
+	var sources string
+	for _, pattern := range []string{"readme_test.go", "docs/*_test.go", "logtotest/example_test.go", "integration/docs_test.go"} {
+		sources += isShown(strings.Join(read(pattern), "\n"))
+	}
+	blocks := 0
+	for _, document := range append(read("README.md"), read("docs/*.md")...) {
+		title, _, _ := strings.Cut(document, "\n")
+		for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(document, -1) {
+			blocks++
+			code := block[1]
+			if strings.HasPrefix(code, "package main\n") {
+				_, code, _ = strings.Cut(code, "\n)\n")
+			}
+			if !strings.Contains(sources, isShown(code)) {
+				t.Errorf("%s: this is not run:\n%s", title, block[1])
 			}
 		}
+	}
+	if blocks < 50 {
+		t.Errorf("only %d blocks were found", blocks)
 	}
 }
 

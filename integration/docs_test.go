@@ -1,0 +1,91 @@
+package integration_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/gin-contrib/sessions"
+	"github.com/gin-contrib/sessions/memstore"
+	"github.com/gin-contrib/sessions/redis"
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// Code of the documents that needs more than the root module has. That they show it is
+// compared by the test of the README.
+
+func withStore(router *gin.Engine, cookieKey, secret string) (*logtogin.Auth, error) {
+	store, err := redis.NewStore(10, "tcp", "localhost:6379", "", "", []byte(cookieKey))
+	if err != nil {
+		return nil, err
+	}
+	if redisStore, err := redis.GetRedisStore(store); err == nil {
+		redisStore.SetMaxLength(16 << 10)
+	}
+	return logtogin.Register(router, logtogin.Config{
+		Endpoint:  "https://example.logto.app",
+		AppID:     "replace-with-your-app-id",
+		AppSecret: "replace-with-your-secret",
+		BaseURL:   "https://app.example.com",
+		Store:     store,
+		Secrets:   []string{secret},
+	})
+}
+
+var _ = withStore // it wants a Redis at the usual port
+
+func withOwnSession(cfg logtogin.Config) logtogin.Config {
+	cfg.OnSignedIn = func(c *gin.Context, result *logtogin.SignInResult) error {
+		own := sessions.Default(c)
+		if own.Get("user") != result.Claims.Subject {
+			own.Clear() // nothing of the user before
+			own.Set("user", result.Claims.Subject)
+			return own.Save()
+		}
+		return nil
+	}
+	return cfg
+}
+
+// A session of the application's own is cleared for another user, and kept for the same.
+func TestASessionOfTheApplicationsOwn(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	logto := logtotest.NewServer(t)
+	for _, name := range []string{"alice", "bob"} {
+		logto.AddUser(logtotest.User{Username: name, Password: name})
+	}
+	router := gin.New()
+	router.Use(sessions.Sessions("own", memstore.NewStore([]byte("a key of the application's own"))))
+	server := httptest.NewServer(router)
+	defer server.Close()
+	cfg := withOwnSession(logto.Config(server.URL))
+	auth, err := logtogin.Register(router, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.Close()
+	router.GET("/again", func(c *gin.Context) { auth.SignIn(c, logtogin.SignInOptions{Prompt: logtogin.PromptLoginConsent}) })
+	router.GET("/", func(c *gin.Context) {
+		own := sessions.Default(c)
+		visits, _ := own.Get("visits").(int)
+		own.Set("visits", visits+1)
+		if err := own.Save(); err != nil {
+			t.Error(err)
+		}
+		c.JSON(http.StatusOK, gin.H{"visits": visits})
+	})
+	b := newBrowser(t)
+	for i, step := range []struct {
+		user string
+		want float64
+	}{{"alice", 0}, {"alice", 1}, {"bob", 0}} {
+		page := b.submit(b.get(server.URL+"/again"), url.Values{"username": {step.user}, "password": {step.user}})
+		if visits := page.members(t)["visits"]; visits != step.want {
+			t.Errorf("sign-in %d, of %s: %v visits", i, step.user, visits)
+		}
+	}
+}
