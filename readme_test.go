@@ -10,9 +10,6 @@ import (
 	"log"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -314,53 +311,6 @@ func TestTheReadmesHooks(t *testing.T) {
 	}
 	if !slices.Equal(users.subjects, []string{bob.ID}) || !slices.Equal(signedOut, []string{bob.ID}) {
 		t.Errorf("signed in %v, signed out %v", users.subjects, signedOut)
-	}
-}
-
-// isShown is how code is compared: white space does not count.
-func isShown(code string) string {
-	return strings.TrimSpace(regexp.MustCompile(`\s+`).ReplaceAllString(code, " "))
-}
-
-// Go code in the README and the documents stands in a test as it is, which is compiled and
-// mostly run. Of a whole program, package and imports need not.
-func TestReadmeAndDocsShowWhatRuns(t *testing.T) {
-	t.Parallel()
-	read := func(pattern string) (found []string) {
-		t.Helper()
-		names, err := filepath.Glob(pattern)
-		if err != nil || len(names) == 0 {
-			t.Fatalf("no %s: %v", pattern, err)
-		}
-		for _, name := range names {
-			raw, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found = append(found, string(raw))
-		}
-		return found
-	}
-	var sources string
-	for _, pattern := range []string{"readme_test.go", "docs/*_test.go", "logtotest/example_test.go", "integration/docs_test.go"} {
-		sources += isShown(strings.Join(read(pattern), "\n"))
-	}
-	blocks := 0
-	for _, document := range append(read("README.md"), read("docs/*.md")...) {
-		title, _, _ := strings.Cut(document, "\n")
-		for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(document, -1) {
-			blocks++
-			code := block[1]
-			if strings.HasPrefix(code, "package main\n") {
-				_, code, _ = strings.Cut(code, "\n)\n")
-			}
-			if !strings.Contains(sources, isShown(code)) {
-				t.Errorf("%s: this is not run:\n%s", title, block[1])
-			}
-		}
-	}
-	if blocks < 50 {
-		t.Errorf("only %d blocks were found", blocks)
 	}
 }
 
