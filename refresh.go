@@ -145,8 +145,8 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 	return under, true
 }
 
-// inBackground calls f in a goroutine that close waits for. The context outlives the
-// request.
+// inBackground calls f in a goroutine that close waits for, two seconds at most. The context
+// outlives the request.
 func (f *refresher) inBackground(call func(context.Context)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,7 +155,9 @@ func (f *refresher) inBackground(call func(context.Context)) {
 	}
 	f.running.Go(func() {
 		defer func() { _ = recover() }() // as in start; nothing depends on it
-		call(f.owner)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.owner), revocationTimeout)
+		defer cancel()
+		call(ctx)
 	})
 }
 

@@ -232,12 +232,15 @@ func isZeroQuality(params string) bool {
 }
 
 // mayReturnTo reports whether target is a path of this application other than
-// our own routes, on which a user who comes back would go in circles.
+// our own routes and the callback, on which a user who comes back would go in circles.
 func (a *Auth) mayReturnTo(target string) bool {
 	if !isSafePath(target) {
 		return false
 	}
 	path := strings.TrimRight(pathOf(target), "/")
+	if uri := a.settings.SignInDefaults.RedirectURI; isCallbackPath(uri) && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
+		return false // a callback route of the application's own
+	}
 	for route := range a.own {
 		if strings.EqualFold(strings.TrimRight(route.path, "/"), path) {
 			return false

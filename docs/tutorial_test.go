@@ -8,7 +8,6 @@ import (
 	"log"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -261,13 +260,8 @@ func TestCheckpoint(t *testing.T) {
 	if visited[len(visited)-1] != "https://your-app.com/" || !strings.Contains(page, `"username": "alice"`) || !strings.Contains(page, "Sign out") {
 		t.Error(visited, page)
 	}
-	// 4. Signing out leads to the home page, too. Browsers submit the form that Logto shows
-	// in between by themselves.
-	xsrf := regexp.MustCompile(`name="xsrf" value="([^"]*)"`).FindStringSubmatch(show(client.Get("/sign-out")))
-	if xsrf == nil {
-		t.Fatal("Logto was not asked to sign out")
-	}
-	page = show(client.PostForm(logto.Endpoint()+"/oidc/session/end/confirm", url.Values{"xsrf": {xsrf[1]}, "logout": {"yes"}}))
+	// 4. Signing out leads to Logto and to the home page, too.
+	page = show(client.Get("/sign-out"))
 	if visited[len(visited)-1] != "https://your-app.com/" || !strings.Contains(page, "Not authenticated") {
 		t.Error(visited, page)
 	}
