@@ -3,6 +3,7 @@ package docs_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -13,10 +14,15 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
 	"github.com/logtogin/logtogin/redisstate"
+	"github.com/logtogin/logtogin/telemetry"
 )
 
 // The code of production.md.
@@ -42,6 +48,29 @@ func addReady(router *gin.Engine, auth *logtogin.Auth) {
 		}
 		c.String(http.StatusOK, "ready")
 	})
+}
+
+func addDiagnosis(router *gin.Engine, auth *logtogin.Auth) {
+	router.GET("/diagnosis", auth.Guard(logtogin.Role("admin")), func(c *gin.Context) {
+		c.JSON(http.StatusOK, auth.Diagnose(c.Request.Context()))
+	})
+}
+
+func logDiagnosis(ctx context.Context, auth *logtogin.Auth) {
+	for _, finding := range auth.Diagnose(ctx).Findings {
+		if finding.Severity != logtogin.SeverityOK {
+			slog.WarnContext(ctx, finding.Detail, "check", finding.Check, "severity", finding.Severity, "advice", finding.Advice)
+		}
+	}
+}
+
+func withTelemetry(router *gin.Engine, cfg logtogin.Config, traces trace.TracerProvider, meters metric.MeterProvider) (*logtogin.Auth, error) {
+	onEvent, err := telemetry.New(traces, meters)
+	if err != nil {
+		return nil, err
+	}
+	cfg.OnEvent = onEvent
+	return logtogin.Register(router, cfg)
 }
 
 func serve(ctx context.Context, server *http.Server, auth *logtogin.Auth, client *redis.Client) error {
@@ -86,5 +115,25 @@ func TestProductionIsReadyWhenLogtoIs(t *testing.T) {
 		if answer := ask(t, logto.Browser(t, router, alice()), http.MethodGet, "/ready", nil); answer.status != want {
 			t.Error(answer)
 		}
+	}
+}
+
+func TestProductionDiagnosis(t *testing.T) {
+	t.Parallel()
+	admin := logtotest.DefaultUser()
+	admin.Roles = []string{"admin"}
+	logto := logtotest.NewServer(t, admin)
+	cfg := logto.Config(baseURL)
+	cfg.Scopes = []string{"roles"}
+	router := gin.New()
+	auth, err := withTelemetry(router, cfg, tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = auth.Close() })
+	addDiagnosis(router, auth)
+	logDiagnosis(t.Context(), auth)
+	if answer := get(t, logto.SignIn(t, router, admin), "/diagnosis"); answer.status != http.StatusOK || !strings.Contains(answer.body, `"check":"redirect_uri","severity":"ok"`) {
+		t.Errorf("%d %s", answer.status, answer.body)
 	}
 }
