@@ -2,13 +2,15 @@
 # make fuzz   every fuzz target for FUZZTIME (default 60s) each
 # make bench  what guards cost, here and with other libraries; docs/performance.md is
 #             written anew, so let nothing else run
+# make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
+#             written anew
 
 SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 
-.PHONY: test tools format vet unit example integration fuzz bench
+.PHONY: test tools format vet unit example integration fuzz bench conformance
 
 test: tools format vet unit example integration
 
@@ -69,3 +71,6 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem .
 	cd integration && go test ./bench -count 1 -timeout 30m -run Comparison -write $(CURDIR)/docs/performance.md
+
+conformance:
+	go test -count 1 -run '^TestConformance$$' . -write-conformance docs/conformance.md

@@ -98,7 +98,7 @@ func TestLogoutTokens(t *testing.T) {
 	}{
 		"rp-backchannel-rpinitlogout":                   {change: set("ignored_claim", "x"), accept: true},
 		"rp-backchannel-rpinitlogout-alg-none":          {fault: &logtotest.LogoutTokenUnsigned},
-		"rp-backchannel-rpinitlogout-wrong-alg":         {fault: &logtotest.LogoutTokenWrongAlgorithm},
+		"it is signed by HMAC":                          {fault: &logtotest.LogoutTokenWrongAlgorithm},
 		"rp-backchannel-rpinitlogout-no-event":          {fault: &logtotest.LogoutTokenNoEvent},
 		"rp-backchannel-rpinitlogout-wrong-event":       {fault: &logtotest.LogoutTokenWrongEvent},
 		"rp-backchannel-rpinitlogout-with-nonce":        {fault: &logtotest.LogoutTokenWithNonce},

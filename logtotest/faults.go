@@ -130,11 +130,11 @@ var (
 	WrongNonce       = idTokenFault("WrongNonce", "oidcc-client-test-nonce-invalid", appended("nonce"))
 	MissingNonce     = idTokenFault("MissingNonce", "fapi2-security-profile-final-client-test-invalid-missing-nonce", without("nonce"))
 	WrongTokenHash   = idTokenFault("WrongTokenHash", "oidcc-client-test-invalid-athash", func(_ *Server, token *JWT) { token.Claims["at_hash"] = "invalid" })
-	UnsignedToken    = idTokenFault("UnsignedToken", "oidcc-client-test-idtoken-sig-none", unsigned)
+	UnsignedToken    = idTokenFault("UnsignedToken", "oidcc-client-test-idtoken-sig-none fapi2-security-profile-final-client-test-invalid-null-alg", unsigned)
 	WrongSignature   = idTokenFault("WrongSignature", "oidcc-client-test-invalid-sig-es256 oidcc-client-test-invalid-sig-rs256", wrongSignature)
 	HMACSignature    = idTokenFault("HMACSignature", "oidcc-client-test-invalid-sig-hs256", hmacSignature)
-	WrongAlgorithm   = idTokenFault("WrongAlgorithm", "fapi2-security-profile-final-client-test-invalid-alternate-alg", func(_ *Server, token *JWT) { token.Header["alg"] = "ES256" })
-	NullAlgorithm    = idTokenFault("NullAlgorithm", "fapi2-security-profile-final-client-test-invalid-null-alg", func(_ *Server, token *JWT) { token.Header["alg"] = nil })
+	WrongAlgorithm   = idTokenFault("WrongAlgorithm", "", func(_ *Server, token *JWT) { token.Header["alg"] = "ES256" })
+	NullAlgorithm    = idTokenFault("NullAlgorithm", "", func(_ *Server, token *JWT) { token.Header["alg"] = nil })
 	UnknownKey       = idTokenFault("UnknownKey", "", func(_ *Server, token *JWT) { token.Header["kid"] = "unknown" })
 	CriticalHeader   = idTokenFault("CriticalHeader", "", func(_ *Server, token *JWT) { token.Header["crit"] = []string{"exp"} })
 	AudienceAsList   = harmless(idTokenFault("AudienceAsList", "fapi2-security-profile-final-client-test-valid-aud-as-array", func(_ *Server, token *JWT) { token.Claims["aud"] = []any{token.Claims["aud"]} }))
@@ -227,7 +227,7 @@ var (
 // Faults of logout tokens.
 var (
 	LogoutTokenUnsigned       = logoutTokenFault("LogoutTokenUnsigned", "oidcc-client-test-rp-backchannel-rpinitlogout-alg-none", unsigned)
-	LogoutTokenWrongAlgorithm = logoutTokenFault("LogoutTokenWrongAlgorithm", "oidcc-client-test-rp-backchannel-rpinitlogout-wrong-alg", hmacSignature)
+	LogoutTokenWrongAlgorithm = logoutTokenFault("LogoutTokenWrongAlgorithm", "", hmacSignature)
 	LogoutTokenNoEvent        = logoutTokenFault("LogoutTokenNoEvent", "oidcc-client-test-rp-backchannel-rpinitlogout-no-event", without("events"))
 	LogoutTokenWrongEvent     = logoutTokenFault("LogoutTokenWrongEvent", "oidcc-client-test-rp-backchannel-rpinitlogout-wrong-event", func(_ *Server, token *JWT) {
 		token.Claims["events"] = map[string]any{"http://schemas.openid.net/event/foobar": map[string]any{}}
