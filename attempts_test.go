@@ -59,7 +59,7 @@ func cookieBytes(cookies []*http.Cookie) (size int) {
 	return size
 }
 
-// C13, C12.
+// C13.
 func TestCallbackInAnotherBrowserIsRefused(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
@@ -450,7 +450,7 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
-// C30, C7 and the headers of the callback.
+// C12, C30 and the headers of the callback.
 func TestCallbackAnswersWithARedirect(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)

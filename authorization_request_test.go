@@ -169,6 +169,31 @@ func TestVerifierBelongsToTheChallenge(t *testing.T) {
 	}
 }
 
+// C20: what the metadata say of PKCE changes nothing.
+func TestChallengesAreHashedWhateverTheMetadataSay(t *testing.T) {
+	t.Parallel()
+	for name, methods := range map[string]any{"nothing": nil, "only plain": []any{"plain"}, "an empty list": []any{}, "no list": "plain"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			logto.ChangeDiscovery(func(document map[string]any) any {
+				if document["code_challenge_methods_supported"] = methods; methods == nil {
+					delete(document, "code_challenge_methods_supported")
+				}
+				return document
+			})
+			app := newApplication(t, logto, nil)
+			query := authorizationOf(t, app, "/sign-in", nil)
+			if query.Get("code_challenge_method") != "S256" || len(query.Get("code_challenge")) != 43 {
+				t.Errorf("%v", query)
+			}
+			if page := newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK {
+				t.Errorf("%d %s", page.status, page.body)
+			}
+		})
+	}
+}
+
 func TestEveryOptionArrivesAsItWasGiven(t *testing.T) {
 	t.Parallel()
 	type config = logtogin.Config

@@ -201,7 +201,7 @@ func TestALogoutTokenThatComesAgain(t *testing.T) {
 	}
 }
 
-// C82, C85: the request.
+// C18, C82, C85: the request.
 func TestLogoutRequests(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)

@@ -224,8 +224,8 @@ func TestTokensThatAreNotAccessTokens(t *testing.T) {
 		"expired":                      {func(token *logtotest.JWT) { token.Claims["exp"] = now.Unix() - 61 }, "exp"},
 		"without an end":               {func(token *logtotest.JWT) { delete(token.Claims, "exp") }, "exp"},
 		"an end of 0":                  {func(token *logtotest.JWT) { token.Claims["exp"] = 0 }, "exp"},
-		"issued in the future":         {func(token *logtotest.JWT) { token.Claims["iat"] = now.Unix() + 120 }, "iat"},
-		"not yet valid":                {func(token *logtotest.JWT) { token.Claims["nbf"] = now.Unix() + 120 }, "nbf"},
+		"issued in the future":         {func(token *logtotest.JWT) { token.Claims["iat"] = now.Unix() + 3600 }, "iat"},
+		"not yet valid":                {func(token *logtotest.JWT) { token.Claims["nbf"] = now.Unix() + 3600 }, "nbf"},
 		"unsigned":                     {unsigned("none"), "algorithm"},
 		"unsigned, by None (C31)":      {unsigned("None"), "algorithm"},
 		"unsigned, by nOnE (C31)":      {unsigned("nOnE"), "algorithm"},
@@ -366,6 +366,7 @@ func TestKeysInUseAreRenewed(t *testing.T) {
 	expect(12)
 }
 
+// C93.
 func TestARememberedTokenExpires(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
@@ -448,6 +449,7 @@ func TestSessionOrBearer(t *testing.T) {
 	}
 }
 
+// C34.
 func TestBearerGuardsAreCheckedWhenTheyAreMade(t *testing.T) {
 	t.Parallel()
 	auth, _, _ := resourceServer(t, logtotest.NewServer(t), nil)

@@ -54,6 +54,7 @@ func TestConformanceOfIDTokens(t *testing.T) {
 		"at_hash is no hash":                     {change: set("at_hash", "invalid")},
 		"alg is not that of the signature (C33)": {change: func(token *logtotest.JWT) { token.Header["alg"] = "ES256" }},
 		"alg is null (C31)":                      {change: func(token *logtotest.JWT) { token.Header["alg"] = nil }},
+		"two audiences without azp (C35)":        {change: func(token *logtotest.JWT) { token.Claims["aud"] = []any{token.Claims["aud"], "other"} }},
 		"two audiences and azp (C35)": {change: func(token *logtotest.JWT) {
 			token.Claims["azp"] = token.Claims["aud"]
 			token.Claims["aud"] = []any{token.Claims["aud"], "other"}

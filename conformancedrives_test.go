@@ -276,7 +276,7 @@ func logoutTests() map[string]conformanceTest {
 		initiated + "-other-state": {"the same, with _INVALID appended to `state`", copes, signingOut(func(state string) string { return state + "_INVALID" }), ""},
 		initiated + "-no-state":    {"the same, without `state`", copes, signingOut(func(string) string { return "" }), ""},
 		backchannel:                {"sends a good logout token", answers200, receivingLogoutToken(func(*logtotest.JWT) {}), ""},
-		backchannel + "-alg-none":  {"sends `alg` none without a signature", answers400, receivingLogoutToken(unsigned), ""},
+		backchannel + "-alg-none":  {"sends `alg` none without a signature", answers400, receivingLogoutToken(unsigned("none")), ""},
 		backchannel + "-no-event":  {"leaves `events` out", answers400, receivingLogoutToken(withoutClaim("events")), ""},
 		backchannel + "-wrong-event": {"has only another event in `events`", answers400, receivingLogoutToken(func(token *logtotest.JWT) {
 			token.Claims["events"] = map[string]any{"http://schemas.openid.net/event/foobar": map[string]any{}}

@@ -318,6 +318,7 @@ func TestGuardPanicsWithoutWhatSessionsNeed(t *testing.T) {
 	}
 }
 
+// C67.
 func TestOptionalIsForEverybody(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
@@ -466,6 +467,17 @@ func TestGuardingAWholeRouter(t *testing.T) {
 	}
 	if reached > 0 {
 		t.Errorf("%d handlers have run", reached)
+	}
+	// Logto has no session here (C85).
+	token, err := logto.LogoutToken(logto.AppID(), "somebody", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := httptest.NewRequest(http.MethodPost, "/backchannel-logout", strings.NewReader("logout_token="+token))
+	told.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	if router.ServeHTTP(w, told); w.Code != http.StatusOK {
+		t.Errorf("a logout token: %d %s", w.Code, w.Body)
 	}
 	client := logto.SignIn(t, router, logtotest.DefaultUser())
 	if response, err := client.Get("/page"); err != nil || response.StatusCode != http.StatusOK || reached != 1 {

@@ -27,6 +27,7 @@ import (
 // What a stranger sends is parsed by code that the public API reaches only
 // through a whole sign-in, too slowly for fuzzing.
 
+// C98.
 func FuzzReturnPath(f *testing.F) {
 	for _, seed := range []string{
 		"/", "/profile?x=1#y", "//evil.example", `/\evil.example`, "/%2f%2fevil.example", "/%255cevil", "/a/../b", "/.%2e/x", "/a//b", "/\t/x", "/a%00",
@@ -65,6 +66,7 @@ func FuzzReturnPath(f *testing.F) {
 	})
 }
 
+// C98.
 func FuzzCallbackQuery(f *testing.F) {
 	for _, seed := range []string{
 		"code=x&state=y&iss=https%3A%2F%2Fexample.logto.app%2Foidc", "error=access_denied&error_description=%3Cscript%3E&state=y", "", "code", "code=&code=",
@@ -122,6 +124,7 @@ func (k *fuzzKey) sign(f *testing.F, header, claims string) string {
 	return input + "." + base64url.EncodeToString(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
 }
 
+// C98.
 func FuzzIDToken(f *testing.F) {
 	key := newFuzzKey(f)
 	keys := newKeySet(time.Now, func(context.Context) ([]byte, error) { return key.set, nil })
@@ -375,6 +378,7 @@ func FuzzAuthorization(f *testing.F) {
 }
 
 // FuzzClaims goes past the signature: what Logto signs is read, too.
+// C98: FuzzClaims goes past the signature: what Logto signs is read, too.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range []string{
 		`{"iss":"i","sub":"u","aud":"app","exp":1800003600,"iat":1800000000,"nonce":"n"}`, `{"sub":null,"aud":[],"exp":"1"}`, `{"roles":["a",null],"organizations":{}}`, `{"a":[ ],"b":[ "x" , "y\\n","]" ],"c":["ä"],"d":["a",1],"e":["a",["b"]]}`,
@@ -436,6 +440,7 @@ func decodeExactly(raw []byte) (value any) {
 	return value
 }
 
+// C98.
 func FuzzKeySet(f *testing.F) {
 	f.Add(newFuzzKey(f).set)
 	for _, seed := range []string{`{"keys":[]}`, `{"keys":null}`, `{"keys":[{"kty":"oct","k":"AAAA"}]}`, `{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`, `{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`, `{"keys":[1,null,{}]}`, `{}`} {
@@ -449,6 +454,7 @@ func FuzzKeySet(f *testing.F) {
 	})
 }
 
+// C98.
 func FuzzRecords(f *testing.F) {
 	at := time.Unix(1_800_000_000, 0)
 	f.Add((&attempt{state: "s", nonce: "n", verifier: "v", startedAt: at, redirectURI: "https://app.example.com/callback", returnTo: "/x", maxAge: time.Minute}).encode())

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -549,11 +552,23 @@ func TestHMACWithAPublicKeyIsRefused(t *testing.T) {
 		public <- key
 		return set
 	})
+	var signer crypto.Signer
+	logto.ChangeIDToken(func(token *logtotest.JWT) { signer = token.Key.(crypto.Signer) })
 	app := newApplication(t, logto, nil)
 	if err := app.auth.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for what, key := range map[string][]byte{"the public key": <-public, "the client secret": []byte(logto.AppSecret())} {
+	if page := newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser()); page.status != http.StatusOK {
+		t.Fatalf("%d %s", page.status, page.body)
+	}
+	der, err := x509.MarshalPKIXPublicKey(signer.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, key := range map[string][]byte{
+		"the public key as JWK": <-public, "as DER": der, "as PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+		"its modulus": signer.Public().(*rsa.PublicKey).N.Bytes(), "the client secret": []byte(logto.AppSecret()), "nothing": {},
+	} {
 		logto.ChangeIDToken(func(token *logtotest.JWT) {
 			token.Header["alg"], token.Algorithm, token.Key = "HS256", "HS256", key
 		})

@@ -238,6 +238,30 @@ func TestOwnRoutesAreKnownWhereverTheyAre(t *testing.T) {
 	}
 }
 
+// C7: what was a page when the sign-in began is a route of ours when it ends, at an
+// instance with other paths.
+func TestReturnPathsAreCheckedAgainAtTheEnd(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	before := newApplication(t, logto, secrets(strings.Repeat("s", 32)))
+	after := newApplication(t, logto, func(cfg *logtogin.Config) {
+		secrets(strings.Repeat("s", 32))(cfg)
+		cfg.BaseURL, cfg.Paths.SignOut = before.url, "/leave"
+	})
+	for to, want := range map[string]string{"/profile": "/profile", "/leave": "/", "/LEAVE/?x": "/"} {
+		b := newBrowser(t)
+		b.stopAt(before.url + "/callback")
+		callback, err := url.Parse(b.signIn(before.url+"/sign-in?return_to="+url.QueryEscape(to), logtotest.DefaultUser()).header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := send(t, http.MethodGet, after.url+callback.RequestURI(), b.ours(before), nil)
+		if got := page.header.Get("Location"); page.status != http.StatusFound || got != want {
+			t.Errorf("%s: %d to %q, want %q", to, page.status, got, want)
+		}
+	}
+}
+
 // A path to return to is meant without BaseURL's, which browsers need.
 func TestReturnPathsStandBehindBaseURLsPath(t *testing.T) {
 	t.Parallel()

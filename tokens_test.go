@@ -350,6 +350,7 @@ func TestTheAccessTokensThatLastAreKept(t *testing.T) {
 }
 
 // A session without a refresh token has its first access token and no other.
+// C65: a session without a refresh token has its first access token and no other.
 func TestWithoutARefreshToken(t *testing.T) {
 	t.Parallel()
 	logto := withAPIs(t)

@@ -206,6 +206,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
+// C98.
 func FuzzNew(f *testing.F) {
 	store := newStore(20_000)
 	f.Add("s=1.AAAAAAAA." + mark)

@@ -83,6 +83,7 @@ func TestWhoCanOpen(t *testing.T) {
 	}
 }
 
+// C98.
 func FuzzOpen(f *testing.F) {
 	sealer := newSealer(f, "session", "secret")
 	good := sealer.Seal([]byte("value"), "name")
