@@ -4,13 +4,15 @@
 #             written anew, so let nothing else run
 # make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
 #             written anew
+# make attacks  which tests cover which case of attack; docs/attacks.md is written anew
 
 SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
+COVERAGE    := 90
 
-.PHONY: test tools format vet unit example integration fuzz bench conformance
+.PHONY: test tools format vet unit example integration fuzz bench conformance attacks
 
 test: tools format vet unit example integration
 
@@ -46,8 +48,11 @@ vet:
 	go run $(STATICCHECK) ./... ./_example
 	cd integration && go vet ./... && go run $(STATICCHECK) ./...
 
+# Of the statements of the root package, COVERAGE % have to be run by some test.
 unit:
-	go test -race ./...
+	go test -race -coverpkg=github.com/logtogin/logtogin -coverprofile=coverage.out ./...
+	@go tool cover -func=coverage.out | awk '/^total:/ { share = $$3 + 0 } \
+		END { printf "%.1f %% of the root package is covered, %d %% has to be\n", share, $(COVERAGE); exit share < $(COVERAGE) }'
 
 # "./..." does not see folders that begin with an underscore.
 example:
@@ -74,3 +79,6 @@ bench:
 
 conformance:
 	go test -count 1 -run '^TestConformance$$' . -write-conformance docs/conformance.md
+
+attacks:
+	go test -count 1 -run '^TestEveryAttackIsTested$$' . -write-attacks docs/attacks.md
