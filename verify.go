@@ -204,6 +204,9 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 // causes the next one. Anybody can send such a token.
 const unknownKeyCooldown = 10 * time.Second
 
+// logoutKeyCooldown is the same for logout tokens, which Logto sends once.
+const logoutKeyCooldown = time.Second
+
 // verifyAccessToken makes those checks of RFC 9068, section 4, that are the same for every
 // guard: type, signature, issuer and times. The audience is the guard's business.
 func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers []string, now time.Time, skew time.Duration) (*verifiedToken, error) {
@@ -264,7 +267,7 @@ type logoutToken struct {
 // 2.6, but for that of its having come before. "exp" need not be there, because Logto 1.41
 // and older sends none; "iat" must be recent in any case.
 func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID string, now time.Time, skew time.Duration) (*logoutToken, error) {
-	verified, err := verifySignature(ctx, keys, token, unknownKeyCooldown)
+	verified, err := verifySignature(ctx, keys, token, logoutKeyCooldown)
 	if err != nil {
 		return nil, err
 	}
