@@ -106,7 +106,7 @@ func newer(record, other *session) *session {
 		return record
 	}
 	own := *other
-	own.entry, own.isOutdated = record.entry, record.isOutdated
+	own.entry, own.isOutdated, own.livesBy = record.entry, record.isOutdated, record.livesBy
 	if record.activeAt.After(own.activeAt) {
 		own.activeAt = record.activeAt
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
@@ -55,6 +56,9 @@ type session struct {
 	// secret other than the first.
 	entry      *anystore.Entry
 	isOutdated bool
+	// livesBy is the generation of revocations by which the session had not ended, or nil;
+	// its copies share it.
+	livesBy *atomic.Uint64
 	// parsed are the claims of the ID token, to be copied before anybody gets them; nil
 	// if they have not been read yet.
 	parsed *Claims

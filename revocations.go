@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/cache"
@@ -96,6 +97,10 @@ type revocations struct {
 	changes       *cache.Cache[string, time.Time] // what was confirmed before is not current
 	tokenIDs      *cache.Cache[string, struct{}]  // of logout tokens that have done their work
 
+	// generation counts what was applied. A session that had not ended by one has not ended
+	// as long as that is the last one.
+	generation atomic.Uint64
+
 	applying sync.Mutex
 	toldFull time.Time // when the operator was last told that there is no room
 
@@ -176,8 +181,18 @@ func (r *revocations) heed(made revocation) {
 
 // hasEnded reports whether a session has been ended before its time.
 func (r *revocations) hasEnded(record *session) bool {
+	generation := r.generation.Load() + 1 // 0 is none
+	if record.livesBy != nil && record.livesBy.Load() == generation {
+		return false
+	}
 	_, ended := r.sessions.Get(record.id)
-	return ended || r.isRevoked(record)
+	if ended || r.isRevoked(record) {
+		return true
+	}
+	if record.livesBy != nil {
+		record.livesBy.Store(generation)
+	}
+	return false
 }
 
 // isRevoked is hasEnded without those that were ended by their own ID.
@@ -259,6 +274,7 @@ func (r *revocations) spend(made revocation) {
 func (r *revocations) apply(made revocation) {
 	r.applying.Lock()
 	defer r.applying.Unlock()
+	defer r.generation.Add(1) // when it can be found
 	switch made.kind {
 	case revokeSession:
 		r.noteEviction(r.sessions.Put(made.name, struct{}{}, made.expires))

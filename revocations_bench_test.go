@@ -2,6 +2,7 @@ package logtogin
 
 import (
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,6 +17,9 @@ func BenchmarkRevocationCheck(b *testing.B) {
 		session func(i int) *session
 		ended   bool
 	}{
+		"of one that was asked for before": {func(i int) *session {
+			return &session{id: id("other", i), subject: id("other", i), logtoSessionID: id("other", i), startedAt: now, begunAt: now, livesBy: new(atomic.Uint64)}
+		}, false},
 		"of nobody who was revoked": {func(i int) *session {
 			return &session{id: id("other", i), subject: id("other", i), logtoSessionID: id("other", i), startedAt: now, begunAt: now}
 		}, false},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -146,7 +147,7 @@ func (st *store) decrypt(sealed string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	found.isOutdated = !isCurrent
+	found.isOutdated, found.livesBy = !isCurrent, new(atomic.Uint64)
 	found.parsed, err = found.claims()
 	return found, err
 }
