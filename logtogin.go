@@ -12,14 +12,24 @@
 //		c.JSON(http.StatusOK, claims)
 //	})
 //
-// Register adds the routes /sign-in, /sign-up, /callback and /sign-out. The
-// callback address, here https://app.example.com/callback, must be registered
-// as a redirect URI in the Logto Console.
+// Register adds the routes /sign-in, /sign-up, /callback and /sign-out, and
+// /backchannel-logout for Logto itself. The callback address, here
+// https://app.example.com/callback, must be registered as a redirect URI in the
+// Logto Console.
 //
 // A sign-in is the authorization code flow of OpenID Connect with PKCE, state
 // and nonce. The session is kept in encrypted cookies, so that nothing has to
-// be installed and nothing is lost by a restart. A visitor who has not signed
-// in costs the server no memory.
+// be installed and nothing is lost by a restart, or in any store of
+// gin-contrib/sessions. A visitor who has not signed in costs the server no
+// memory.
+//
+// Pages are protected by Guard, APIs by Bearer and BearerOrganization; both take
+// requirements such as Role, Scope and InOrganization. AccessToken and HTTPClient
+// get access tokens for the user of a session. RevokeUser, WebhookHandler and
+// Config.SharedState are for signing out everywhere.
+//
+// Package logtotest is a Logto for tests, redisstate keeps what several instances
+// know together, telemetry makes OpenTelemetry spans and metrics.
 package logtogin
 
 import (
