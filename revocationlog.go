@@ -167,11 +167,10 @@ func isWithin(at, now time.Time, age time.Duration) bool {
 	return ago >= 0 && ago < age
 }
 
-// catchUp reads what the others have revoked until now. It returns false if that cannot be
-// known.
-func (l *revocationLog) catchUp(ctx context.Context) bool {
+// catchUp reads what the others have revoked until now, as far as that can be known.
+func (l *revocationLog) catchUp(ctx context.Context) {
 	if l.shared.state == nil {
-		return true
+		return
 	}
 	l.mu.Lock()
 	earlier := l.reading
@@ -180,7 +179,7 @@ func (l *revocationLog) catchUp(ctx context.Context) bool {
 		select {
 		case <-earlier.done:
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 	l.mu.Lock()
@@ -188,9 +187,7 @@ func (l *revocationLog) catchUp(ctx context.Context) bool {
 	l.mu.Unlock()
 	select {
 	case <-under.done:
-		return under.works
 	case <-ctx.Done():
-		return false
 	}
 }
 
