@@ -117,6 +117,10 @@ func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	userID, consented := current.userID, current.consented
+	mustJoin := userID != "" && !current.onlyConsent && !current.joined
+	if mustJoin {
+		current.joined = true
+	}
 	s.mu.Unlock()
 	request := current.request
 	if userID == "" {
@@ -124,9 +128,8 @@ func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signedIn := s.currentSession(r)
-	if !current.onlyConsent && !current.joined {
+	if mustJoin {
 		signedIn = s.signIn(w, signedIn, userID)
-		current.joined = true
 	}
 	switch {
 	case signedIn == nil || signedIn.userID != userID:

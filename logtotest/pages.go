@@ -72,7 +72,7 @@ func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
 			showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, user.Username))
 			return
 		}
-		s.completeInteraction(w, current, user)
+		s.completeInteraction(w, current, user, "PostSignIn")
 	} else if current != nil {
 		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
 		showPage(w, http.StatusOK, "sign-in.html", page)
@@ -98,18 +98,19 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, username))
 		return
 	}
-	s.completeInteraction(w, current, user)
-	s.sendInteractionWebhook("PostSignIn", current, user)
+	s.completeInteraction(w, current, user, "PostSignIn")
 }
 
 func suspendedPage(r *http.Request, username string) formPage {
 	return formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
 }
 
-func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User) {
+// completeInteraction goes on with a user, of whom webhooks are told first.
+func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User, event string) {
 	s.mu.Lock()
 	current.userID = user.ID
 	s.mu.Unlock()
+	s.sendInteractionWebhook(event, current, user)
 	redirect(w, "/oidc/auth/"+current.uid)
 }
 
@@ -152,8 +153,7 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user = s.AddUser(user)
-	s.completeInteraction(w, current, user)
-	s.sendInteractionWebhook("PostRegister", current, user)
+	s.completeInteraction(w, current, user, "PostRegister")
 }
 
 // consentPage asks for what a third-party application wants.

@@ -27,9 +27,13 @@
 // tenant has no default API resource, and which claims ID tokens have is not to be
 // set; organization_id in an authorization request has no effect on permissions; a
 // sign-in to a first-party application has one redirect to /oidc/auth/<uid> and none to
-// /consent, where Logto has two and one; there is no limit of grants; webhooks are
-// answered for before the request that caused them goes on; texts are English. It
-// answers as Logto 1.42 does.
+// /consent, where Logto has two and one; a grant has neither a limit of number nor one of
+// 180 days; third-party applications get no invalid_scope; prompt=none is login_required or
+// consent_required for applications of every type; authorization requests are GET only;
+// loopback redirect URIs of Native applications are compared with their port; the key set
+// has no ETag; logout tokens and webhooks go to loopback addresses, too, to which a
+// self-hosted Logto 1.42 sends none unless told to; webhooks are answered for before the
+// request that caused them goes on; texts are English. It answers as Logto 1.42 does.
 package logtotest
 
 import (

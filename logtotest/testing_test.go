@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -374,6 +375,71 @@ func TestWebhooksAreSentAndSigned(t *testing.T) {
 	}
 	if deliveries := logto.Deliveries(); len(deliveries) != 5 || deliveries[0].Status != http.StatusOK {
 		t.Errorf("%+v", deliveries)
+	}
+}
+
+func TestWebhooksTellOfASignInBeforeTheApplicationKnows(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var happened []string
+	cfg := logto.Config("https://app.example.com")
+	cfg.OnSignedIn = func(*gin.Context, *logtogin.SignInResult) error {
+		happened = append(happened, "session")
+		return nil
+	}
+	router, _ := newApp(t, cfg, "/")
+	router.POST("/hook", func(c *gin.Context) {
+		var event struct{ Event string }
+		if err := c.BindJSON(&event); err != nil {
+			t.Error(err)
+		}
+		happened = append(happened, event.Event)
+	})
+	logto.Serve("https://app.example.com", router)
+	logto.AddWebhook(logtotest.Webhook{URL: "https://app.example.com/hook", SigningKey: "key"})
+	logto.SignIn(t, router, logtotest.DefaultUser())
+	if want := []string{"PostSignIn", "session"}; !slices.Equal(happened, want) {
+		t.Errorf("%q, want %q", happened, want)
+	}
+}
+
+func TestAnApplicationThatPanicsIsOneThatHangsUp(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	logto.Serve("https://app.example.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			w.WriteHeader(http.StatusAccepted)
+		}
+		panic("the handler fails")
+	}))
+	client := logto.Client()
+	if response, err := client.Get("https://app.example.com/"); err == nil {
+		t.Errorf("answered with %s", response.Status)
+		response.Body.Close()
+	}
+	response, err := client.Get("https://app.example.com/late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err == nil || response.Status != "202 Accepted" {
+		t.Errorf("%s %q %v", response.Status, body, err)
+	}
+}
+
+func TestSuspendedUsersHaveNoUserInfo(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	b := newBrowser(t, logto)
+	token, _ := b.tokens()["access_token"].(string)
+	if got := b.userInfo(token); got.status != http.StatusOK {
+		t.Fatalf("%+v", got)
+	}
+	user, _ := logto.User("alice")
+	user.IsSuspended = true
+	logto.AddUser(user)
+	if got := b.userInfo(token); got.status != http.StatusBadRequest || !strings.Contains(got.body, "invalid_grant") {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 }
 

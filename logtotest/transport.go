@@ -3,6 +3,7 @@ package logtotest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -74,6 +75,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.network.RoundTrip(request)
 }
 
+var errPanic = errors.New("logtotest: the handler panicked")
+
 func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(request.Context())
 	incoming := request.Clone(ctx)
@@ -91,7 +94,8 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 		defer cancel()
 		defer func() {
 			if reason := recover(); reason != nil {
-				_ = writing.CloseWithError(errors.New("logtotest: the handler panicked"))
+				_ = writing.CloseWithError(errPanic)
+				w.once.Do(func() { close(w.started) }) // without an answer, as of a server that hangs up
 			}
 			w.WriteHeader(http.StatusOK)
 			_ = writing.Close()
@@ -107,8 +111,13 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 		cancel()
 		return nil, request.Context().Err()
 	}
+	if w.status == 0 {
+		stop()
+		forget()
+		return nil, errPanic
+	}
 	return &http.Response{
-		Status: http.StatusText(w.status), StatusCode: w.status, Header: w.sent,
+		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status, Header: w.sent,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: &pipeBody{Reader: body, close: func() { forget(); stop(); cancel(); _ = body.Close() }}, ContentLength: -1, Request: request,
 	}, nil

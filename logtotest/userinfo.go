@@ -36,7 +36,7 @@ func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user, ok := s.user(func(u User) bool { return u.ID == token.source.userID })
-	if !ok {
+	if !ok || user.IsSuspended {
 		writeError(w, invalidGrant())
 		return
 	}
