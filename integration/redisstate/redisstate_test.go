@@ -18,13 +18,13 @@ import (
 	"github.com/logtogin/logtogin/redisstate"
 )
 
-// clients are one of a single server, and one of a cluster, which here has one member.
+// clients are one of a single server, and one of a cluster.
 var clients = map[string]func(t *testing.T) redis.UniversalClient{
 	"a single server": func(t *testing.T) redis.UniversalClient {
 		return redis.NewClient(&redis.Options{Addr: servers.Redis(t).Address()})
 	},
 	"a cluster": func(t *testing.T) redis.UniversalClient {
-		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers.RedisCluster(t).Address()}})
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers.RedisCluster(t)[0].Address()}})
 	},
 }
 

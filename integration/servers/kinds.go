@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -34,31 +35,55 @@ func Redis(tb testing.TB) *Server {
 	})
 }
 
-// RedisCluster starts a Redis Cluster with one member, which has all the slots.
-func RedisCluster(tb testing.TB) *Server {
+// clusterMembers is how many a Redis Cluster has at least, and slots what they share.
+const (
+	clusterMembers = 3
+	slots          = 16384
+)
+
+// RedisCluster starts a Redis Cluster with three members, each of which has a third of the
+// slots.
+func RedisCluster(tb testing.TB) (members []*Server) {
 	tb.Helper()
-	dir := tb.TempDir()
-	server := start(tb, recipe{
-		program: program(tb, "redis-server", "redis-server"),
-		args: func(port string) []string {
-			return []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
-		},
-		dir:     dir,
-		ask:     says("PING\r\n", "+PONG"),
-		besides: 10000, // where the members of a cluster talk to each other
-		end:     syscall.SIGKILL,
-	})
+	for range clusterMembers {
+		dir := tb.TempDir()
+		members = append(members, start(tb, recipe{
+			program: program(tb, "redis-server", "redis-server"),
+			args: func(port string) []string {
+				return []string{"--bind", host, "--port", port, "--dir", dir, "--save", "", "--cluster-enabled", "yes"}
+			},
+			dir:     dir,
+			ask:     says("PING\r\n", "+PONG"),
+			besides: clusterBus,
+			end:     syscall.SIGKILL,
+		}))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	err := says("CLUSTER ADDSLOTSRANGE 0 16383\r\n", "+OK")(ctx, server.Address())
-	if err == nil {
-		err = until(ctx, func() error { return says("SET ready yes\r\n", "+OK")(ctx, server.Address()) })
+	for i, member := range members {
+		for _, command := range []string{
+			fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d\r\n", i*slots/clusterMembers, (i+1)*slots/clusterMembers-1),
+			fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d\r\n", i+1),
+			fmt.Sprintf("CLUSTER MEET %s %s\r\n", host, members[0].port),
+		} {
+			if err := says(command, "+OK")(ctx, member.Address()); err != nil {
+				tb.Fatalf("servers: making a cluster: %s: %v", command, err)
+			}
+		}
 	}
-	if err != nil {
-		tb.Fatalf("servers: the cluster is not ready: %v", err)
+	for _, member := range members {
+		err := until(ctx, func() error {
+			return says("CLUSTER INFO\r\n", "cluster_state:ok", fmt.Sprintf("cluster_known_nodes:%d", clusterMembers))(ctx, member.Address())
+		})
+		if err != nil {
+			tb.Fatalf("servers: the cluster is not ready: %v", err)
+		}
 	}
-	return server
+	return members
 }
+
+// clusterBus is the distance to the port where the members of a cluster talk to each other.
+const clusterBus = 10000
 
 // Memcached starts a Memcached, which forgets everything when it is stopped.
 func Memcached(tb testing.TB) *Server {

@@ -274,8 +274,9 @@ func program(tb testing.TB, name, debianPackage string, patterns ...string) stri
 	return ""
 }
 
-// says returns a recipe's ask for a protocol of lines.
-func says(question, answer string) func(context.Context, string) error {
+// says returns a recipe's ask for a protocol of lines. All that is expected must be in the
+// answer.
+func says(question string, expected ...string) func(context.Context, string) error {
 	return func(ctx context.Context, address string) error {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -290,13 +291,15 @@ func says(question, answer string) func(context.Context, string) error {
 		if _, err := conn.Write([]byte(question)); err != nil {
 			return err
 		}
-		said := make([]byte, 512)
+		said := make([]byte, 1024)
 		n, err := conn.Read(said)
 		if err != nil {
 			return err
 		}
-		if !bytes.HasPrefix(said[:n], []byte(answer)) {
-			return fmt.Errorf("it says %q", said[:n])
+		for _, text := range expected {
+			if !bytes.Contains(said[:n], []byte(text)) {
+				return fmt.Errorf("it says %q", said[:n])
+			}
 		}
 		return nil
 	}
