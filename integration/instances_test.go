@@ -1,166 +1,52 @@
 package integration_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	ginredis "github.com/gin-contrib/sessions/redis"
-	"github.com/gin-gonic/gin"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/instances"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
 	"github.com/logtogin/logtogin/integration/servers"
 	"github.com/logtogin/logtogin/logtotest"
-	"github.com/logtogin/logtogin/redisstate"
 )
 
-// instanceVariable makes a process of the test an instance of an application.
-const instanceVariable = "LOGTOGIN_TEST_INSTANCE"
-
-// instanceConfig is what an instance is told.
-type instanceConfig struct {
-	Endpoint, AppID, AppSecret, BaseURL string
-	Redis                               string // its address
-	SessionsInRedis                     bool
-}
-
 func TestMain(m *testing.M) {
-	if raw := os.Getenv(instanceVariable); raw != "" {
-		if err := runInstance(raw); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	instances.RunIfAsked()
 	os.Exit(m.Run())
 }
 
-const webhookKey = "the signing key of the webhook"
-
-var instanceResources = []string{"https://one.example.test", "https://two.example.test", "https://three.example.test"}
-
-// runInstance serves until its standard input ends. The first line of its output is its
-// address.
-func runInstance(raw string) error {
-	var given instanceConfig
-	if err := json.Unmarshal([]byte(raw), &given); err != nil {
-		return err
-	}
-	gin.SetMode(gin.ReleaseMode)
-	client := redis.NewClient(&redis.Options{Addr: given.Redis})
-	cfg := logtogin.Config{
-		Endpoint: given.Endpoint, AppID: given.AppID, AppSecret: given.AppSecret, BaseURL: given.BaseURL,
-		Secrets:     []string{strings.Repeat("s", 32)},
-		Resources:   instanceResources,
-		SharedState: redisstate.New(client),
-	}
-	if given.SessionsInRedis {
-		store, err := ginredis.NewStore(8, "tcp", given.Redis, "", "", []byte(strings.Repeat("k", 32)))
-		if err != nil {
-			return err
-		}
-		cfg.Store = store
-	}
-	router := gin.New()
-	auth, err := logtogin.Register(router, cfg)
-	if err != nil {
-		return err
-	}
-	router.GET("/profile", auth.Guard(), func(c *gin.Context) { c.JSON(http.StatusOK, c.MustGet(logtogin.ClaimsKey)) })
-	router.POST("/webhook", auth.WebhookHandler(webhookKey))
-	router.POST("/revoke", func(c *gin.Context) {
-		if err := auth.RevokeUser(c.Request.Context(), c.Query("user")); err != nil {
-			c.String(logtogin.StatusCode(err), err.Error())
-		}
-	})
-	router.GET("/token", func(c *gin.Context) {
-		token, err := auth.AccessToken(c, logtogin.Resource(c.Query("resource")))
-		if err != nil {
-			c.String(logtogin.StatusCode(err), err.Error())
-			return
-		}
-		c.String(http.StatusOK, token.Value)
-	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: router}
-	go func() { _ = server.Serve(listener) }()
-	fmt.Println(listener.Addr())
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-	return server.Close()
-}
-
 // cluster are two processes behind one address.
-type cluster struct {
-	url    string
-	direct [2]string // of each process
+type cluster struct{ *instances.Cluster }
+
+func newCluster(t *testing.T, configure func(baseURL string) instances.Config) cluster {
+	t.Helper()
+	return cluster{instances.New(t, configure)}
 }
 
-// newCluster starts the processes. The address is known before them, so that a
-// provider can be told of it.
-func newCluster(t *testing.T, configure func(baseURL string) instanceConfig) *cluster {
-	t.Helper()
-	c := &cluster{}
-	var next atomic.Uint64
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		target, _ := url.Parse("http://" + c.direct[next.Add(1)%2])
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-	}})
-	t.Cleanup(proxy.Close)
-	c.url = proxy.URL
-	raw, err := json.Marshal(configure(c.url))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range c.direct {
-		command := exec.Command(os.Args[0])
-		command.Env = append(os.Environ(), instanceVariable+"="+string(raw))
-		command.Stderr = os.Stderr
-		input, err := command.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
+// places are where sessions lie and what the processes know together.
+var places = map[string]func(t *testing.T) instances.Config{
+	"sessions in cookies": func(t *testing.T) instances.Config {
+		return instances.Config{Redis: servers.Redis(t).Address()}
+	},
+	"sessions in Redis": func(t *testing.T) instances.Config {
+		return instances.Config{Redis: servers.Redis(t).Address(), SessionsInRedis: true}
+	},
+	"sessions in cookies, a Redis Cluster": func(t *testing.T) instances.Config {
+		var addresses []string
+		for _, member := range servers.RedisCluster(t) {
+			addresses = append(addresses, member.Address())
 		}
-		output, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = input.Close()
-			if err := command.Wait(); err != nil {
-				t.Errorf("instance %d: %v", i, err)
-			}
-		})
-		line, err := bufio.NewReader(output).ReadString('\n')
-		if err != nil {
-			t.Fatalf("instance %d says no address: %v", i, err)
-		}
-		c.direct[i] = strings.TrimSpace(line)
-	}
-	return c
+		return instances.Config{RedisCluster: addresses}
+	},
 }
 
 // burst makes so many requests at the same time, with the same cookies, and counts the
 // good answers.
-func (c *cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (good int) {
+func (c cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (good int) {
 	t.Helper()
 	const requests = 200
 	client := &http.Client{
@@ -173,7 +59,7 @@ func (c *cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (
 	var bad sync.Map
 	for i := range requests {
 		all.Go(func() {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+paths[i%len(paths)], nil)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.URL+paths[i%len(paths)], nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -202,18 +88,18 @@ func (c *cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (
 	return int(count.Load())
 }
 
-func tokenPath(i int) string { return "/token?resource=" + url.QueryEscape(instanceResources[i]) }
+func tokenPath(i int) string { return "/token?resource=" + url.QueryEscape(instances.Resources[i]) }
 
 // C71, C72: the provider replaces the refresh token with every use, and any second use
 // ends the grant at once.
 func TestTwoProcessesRefreshOnce(t *testing.T) {
-	for name, inRedis := range map[string]bool{"sessions in cookies": false, "sessions in Redis": true} {
+	for name, place := range places {
 		t.Run(name, func(t *testing.T) {
-			database := servers.Redis(t)
+			config := place(t)
 			var provider *oidcprovider.Provider
-			c := newCluster(t, func(baseURL string) instanceConfig {
+			c := newCluster(t, func(baseURL string) instances.Config {
 				var resources []oidcprovider.Resource
-				for _, indicator := range instanceResources {
+				for _, indicator := range instances.Resources {
 					resources = append(resources, oidcprovider.Resource{Indicator: indicator})
 				}
 				provider = oidcprovider.Start(t, oidcprovider.Config{
@@ -221,14 +107,13 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 					Resources:            resources,
 					RefreshTokenRotation: oidcprovider.RotateOnEveryUse,
 				})
-				return instanceConfig{
-					Endpoint: provider.Endpoint(), AppID: oidcprovider.DefaultClientID, AppSecret: oidcprovider.DefaultClientSecret,
-					BaseURL: baseURL, Redis: database.Address(), SessionsInRedis: inRedis,
-				}
+				config.Endpoint, config.BaseURL = provider.Endpoint(), baseURL
+				config.AppID, config.AppSecret = oidcprovider.DefaultClientID, oidcprovider.DefaultClientSecret
+				return config
 			})
 			b := newBrowser(t)
-			b.submit(b.get(c.url+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
-			cookies := b.cookies(c.url)
+			b.submit(b.get(c.URL+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
+			cookies := b.cookies(c.URL)
 			provider.ResetCalls()
 
 			if good := c.burst(t, cookies, tokenPath(0)); good != 200 || provider.Calls().Token != 1 {
@@ -251,20 +136,20 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 func TestRedisStopsDuringARefresh(t *testing.T) {
 	database := servers.Redis(t)
 	logto := logtotest.NewServer(t)
-	for _, indicator := range instanceResources {
+	for _, indicator := range instances.Resources {
 		logto.AddResource(logtotest.Resource{Indicator: indicator})
 	}
 	app := logto.Application()
 	app.Type, app.Secret = logtotest.Native, "" // whose refresh token is replaced each time
 	logto.AddApplication(app)
-	c := newCluster(t, func(baseURL string) instanceConfig {
+	c := newCluster(t, func(baseURL string) instances.Config {
 		logto.RegisterRedirectURIs(baseURL + "/callback")
-		return instanceConfig{Endpoint: logto.Endpoint(), AppID: app.ID, BaseURL: baseURL, Redis: database.Address()}
+		return instances.Config{Endpoint: logto.Endpoint(), AppID: app.ID, BaseURL: baseURL, Redis: database.Address()}
 	})
 	b := newBrowser(t)
 	user := logtotest.DefaultUser()
-	b.submit(b.get(c.url+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
-	cookies := b.cookies(c.url)
+	b.submit(b.get(c.URL+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
+	cookies := b.cookies(c.URL)
 	var once sync.Once
 	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		once.Do(database.Stop)
@@ -279,7 +164,7 @@ func TestRedisStopsDuringARefresh(t *testing.T) {
 			t.Errorf("with the cookies from before: %d good answers", good)
 		}
 	}
-	if page := b.get(c.url + "/profile"); page.status != http.StatusOK {
+	if page := b.get(c.URL + "/profile"); page.status != http.StatusOK {
 		t.Errorf("%d %s", page.status, page.body)
 	}
 }

@@ -11,33 +11,31 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/instances"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
-	"github.com/logtogin/logtogin/integration/servers"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
 // Two processes behind one Redis: what one of them is told, the other one heeds.
 func TestTwoProcessesLearnOfRevocations(t *testing.T) {
-	for place, inRedis := range map[string]bool{"sessions in cookies": false, "sessions in Redis": true} {
-		t.Run(place, func(t *testing.T) {
-			database := servers.Redis(t)
+	for name, place := range places {
+		t.Run(name, func(t *testing.T) {
+			config := place(t)
 			logto := logtotest.NewServer(t)
-			for _, indicator := range instanceResources {
+			for _, indicator := range instances.Resources {
 				logto.AddResource(logtotest.Resource{Indicator: indicator})
 			}
 			app := logto.Application()
-			c := newCluster(t, func(baseURL string) instanceConfig {
+			c := newCluster(t, func(baseURL string) instances.Config {
 				logto.RegisterRedirectURIs(baseURL + "/callback")
-				return instanceConfig{
-					Endpoint: logto.Endpoint(), AppID: app.ID, AppSecret: app.Secret, BaseURL: baseURL,
-					Redis: database.Address(), SessionsInRedis: inRedis,
-				}
+				config.Endpoint, config.BaseURL, config.AppID, config.AppSecret = logto.Endpoint(), baseURL, app.ID, app.Secret
+				return config
 			})
 			app = logto.Application()
-			app.BackchannelLogoutURI, app.BackchannelLogoutSessionRequired = "http://"+c.direct[1]+"/backchannel-logout", true
+			app.BackchannelLogoutURI, app.BackchannelLogoutSessionRequired = "http://"+c.Direct(1)+"/backchannel-logout", true
 			logto.AddApplication(app)
 			logto.AddWebhook(logtotest.Webhook{
-				URL: "http://" + c.direct[1] + "/webhook", SigningKey: webhookKey, Events: []string{"User.SuspensionStatus.Updated"},
+				URL: "http://" + c.Direct(1) + "/webhook", SigningKey: instances.WebhookKey, Events: []string{"User.SuspensionStatus.Updated"},
 			})
 			user := logtotest.DefaultUser()
 			known, _ := logto.User(user.Username)
@@ -46,7 +44,7 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 					b.submit(b.get(logto.Issuer()+"/session/end?client_id="+app.ID), url.Values{"logout": {"yes"}})
 				},
 				"RevokeUser": func(*browser) {
-					if status := askWith(t, http.MethodPost, "http://"+c.direct[1]+"/revoke?user="+known.ID, nil); status != http.StatusOK {
+					if status := askWith(t, http.MethodPost, "http://"+c.Direct(1)+"/revoke?user="+known.ID, nil); status != http.StatusOK {
 						t.Errorf("revoking: %d", status)
 					}
 				},
@@ -55,15 +53,15 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					logto.SuspendUser(known.ID, false)
 					b := newBrowser(t)
-					b.submit(b.get(c.url+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
-					cookies := b.cookies(c.url)
-					for _, direct := range c.direct {
-						if status := askWith(t, http.MethodGet, "http://"+direct+"/profile", cookies); status != http.StatusOK {
+					b.submit(b.get(c.URL+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
+					cookies := b.cookies(c.URL)
+					for i := range 2 {
+						if status := askWith(t, http.MethodGet, "http://"+c.Direct(i)+"/profile", cookies); status != http.StatusOK {
 							t.Fatalf("not signed in: %d", status)
 						}
 					}
 					revoke(b)
-					at, first := time.Now(), "http://"+c.direct[0]+"/profile"
+					at, first := time.Now(), "http://"+c.Direct(0)+"/profile"
 					for askWith(t, http.MethodGet, first, cookies) == http.StatusOK {
 						if time.Since(at) > 10*time.Second {
 							t.Fatal("still signed in at the other process")
