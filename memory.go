@@ -185,7 +185,7 @@ func (m *memory) tellOutcome(ctx context.Context, started *attempt, its *outcome
 // Without one, it stays as it is.
 func (m *memory) awaitOutcome(ctx context.Context, started *attempt, its *outcome) {
 	key := m.outcomeKey(started, its)
-	poll(ctx, func(ctx context.Context) bool {
+	poll(ctx, othersPatience, func(ctx context.Context) bool {
 		sealed, ok := m.shared.get(ctx, key)
 		if record, _, err := m.sealer.Open(sealed, key); ok && err == nil {
 			its.decode(record)

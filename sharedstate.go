@@ -56,8 +56,11 @@ const (
 
 	// lockLifetime is longer than what is done under a lock usually takes, and
 	// othersPatience is how long somebody waits for what another instance is doing.
+	// lockPatience is shorter than the 3 seconds for which Logto forgives a second use of a
+	// refresh token: whoever has the lock may have been killed when Logto had answered.
 	lockLifetime   = 15 * time.Second
 	othersPatience = 5 * time.Second
+	lockPatience   = 2 * time.Second
 
 	maxStateCalls = 512
 )
@@ -140,7 +143,7 @@ func (b *boundedState) read(ctx context.Context, log, cursor string, limit int) 
 // be done under it has been done meanwhile. Whoever does not get it goes on without.
 func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bool) (unlock func()) {
 	taken, works := stateValue{}, false
-	poll(ctx, func(ctx context.Context) bool {
+	poll(ctx, lockPatience, func(ctx context.Context) bool {
 		taken, works = b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
 			v.unlock, v.ok, err = b.state.TryLock(ctx, name, lockLifetime)
 			return v, err
@@ -158,8 +161,8 @@ func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bo
 }
 
 // poll asks again and again, for as long as somebody waits for another instance.
-func poll(ctx context.Context, isDone func(context.Context) bool) {
-	ctx, cancel := context.WithTimeout(ctx, othersPatience)
+func poll(ctx context.Context, patience time.Duration, isDone func(context.Context) bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for pause := 10 * time.Millisecond; !isDone(ctx); pause = min(2*pause, 200*time.Millisecond) {
 		timer := time.NewTimer(pause)

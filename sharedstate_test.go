@@ -36,6 +36,7 @@ type commonState struct {
 	down   error         // what every call answers
 	frozen chan struct{} // what every call waits for
 	noLock bool          // whether everybody gets every lock
+	dead   bool          // whether all locks are those of an instance that is gone
 }
 
 func newCommonState() *commonState {
@@ -99,7 +100,7 @@ func (s *commonState) Read(ctx context.Context, log, cursor string, limit int) (
 
 func (s *commonState) TryLock(ctx context.Context, name string, _ time.Duration) (unlock func(context.Context) error, ok bool, err error) {
 	err = s.call(ctx, func() {
-		if ok = s.noLock || !s.locks[name]; ok {
+		if ok = !s.dead && (s.noLock || !s.locks[name]); ok {
 			s.locks[name] = true
 		}
 	})
@@ -448,6 +449,36 @@ func (s slowState) TryLock(ctx context.Context, name string, lifetime time.Durat
 func (s *commonState) count() (count int) {
 	s.set(func() { count = s.calls })
 	return count
+}
+
+// An instance was killed when Logto had replaced the refresh token: its lock is still there,
+// and Logto forgives a second use for three seconds only. Logto's clock is slow, so that a
+// slow machine does not matter.
+func TestTheLockOfAnInstanceThatWasKilled(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto)
+	state := newCommonState()
+	apps := instances(t, logto, state, change)
+	b := signInAndExpire(apps[0], now)
+	cookies := b.ours(apps[0])
+	var once sync.Once
+	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		once.Do(func() {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			at := time.Now()
+			logto.SetNow(func() time.Time { return now.Now().Add(time.Since(at) * 7 / 10) })
+			state.set(func() { state.dead = true })
+			panic(http.ErrAbortHandler)
+		})
+		next.ServeHTTP(w, r)
+	})
+	if page := send(t, http.MethodGet, apps[0].url+"/token", cookies, nil); page.status != http.StatusServiceUnavailable {
+		t.Fatal(page.status)
+	}
+	if page := send(t, http.MethodGet, apps[1].url+"/token", cookies, nil); page.status != http.StatusOK {
+		t.Errorf("%d %s", page.status, page.body)
+	}
 }
 
 func TestAPanicOfTheSharedStateIsAFailure(t *testing.T) {
