@@ -5,6 +5,8 @@
 # make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
 #             written anew
 # make attacks  which tests cover which case of attack; docs/attacks.md is written anew
+# make soak   faults and load at length, about half an hour; docs/faults.md and docs/load.md
+#             are written anew
 
 SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,7 +14,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 COVERAGE    := 90
 
-.PHONY: test tools format vet unit example integration fuzz bench conformance attacks
+.PHONY: test tools format vet unit example integration fuzz bench soak conformance attacks
 
 test: tools format vet unit example integration
 
@@ -82,3 +84,7 @@ conformance:
 
 attacks:
 	go test -count 1 -run '^TestEveryAttackIsTested$$' . -write-attacks docs/attacks.md
+
+soak:
+	cd integration && go test -race ./faults -count 1 -run Load
+	cd integration && go test ./faults -count 1 -timeout 60m -write $(CURDIR)/docs
