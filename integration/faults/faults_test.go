@@ -165,11 +165,13 @@ func (s *scene) setClock(instance int, ahead string) {
 const (
 	crowdSize = 12
 	pace      = 150 * time.Millisecond
-	tokenLife = 2 * time.Second // so that there are refreshes all the time
+	// There are refreshes all the time.
+	tokenLife       = 2 * time.Second
+	revalidateAfter = 10 * time.Second
 )
 
 // newScene is an application with so many users, of whom nobody is signed in.
-func newScene(t *testing.T, users int, tokenLife time.Duration, inStore, replaces bool) *scene {
+func newScene(t *testing.T, users int, tokenLife, revalidateAfter time.Duration, inStore, replaces bool) *scene {
 	t.Helper()
 	s := &scene{t: t, inStore: inStore, provider: newProvider(t, users, replaces, tokenLife), database: servers.Redis(t)}
 	s.redis = newProxy(t, s.database.Address())
@@ -178,7 +180,7 @@ func newScene(t *testing.T, users int, tokenLife time.Duration, inStore, replace
 		return instances.Config{
 			Endpoint: s.provider.Endpoint(), ProviderAddress: s.provider.tcp.address,
 			AppID: s.provider.app.ID, AppSecret: s.provider.app.Secret, BaseURL: baseURL,
-			Redis: s.redis.address, SessionsInRedis: inStore, RevalidateAfter: 10 * time.Second,
+			Redis: s.redis.address, SessionsInRedis: inStore, RevalidateAfter: revalidateAfter,
 		}
 	})
 	s.crowd = newCrowd(t, s.cluster.URL, s.provider, users)
@@ -288,7 +290,7 @@ func TestFaults(t *testing.T) {
 			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				s := newScene(t, crowdSize, tokenLife, c.inStore, c.replaces)
+				s := newScene(t, crowdSize, tokenLife, revalidateAfter, c.inStore, c.replaces)
 				if err := s.crowd.signInAll(2); err != nil {
 					t.Fatal(err)
 				}

@@ -162,7 +162,7 @@ func TestLoad(t *testing.T) {
 // load is what users see while many of them are signed in.
 func load(t *testing.T, place string, inStore bool) string {
 	users, lasts := pick(200, *loadOf), pick(4*time.Second, *loadFor)
-	s := newScene(t, users, loadTokenLife, inStore, false)
+	s := newScene(t, users, loadTokenLife, 0, inStore, false)
 	began := time.Now()
 	if err := s.crowd.signInAll(workers); err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func load(t *testing.T, place string, inStore bool) string {
 // anonymous begins sign-ins that nobody goes on with.
 func anonymous(t *testing.T) string {
 	total := pick(20_000, *visitors)
-	s := newScene(t, 1, loadTokenLife, false, false)
+	s := newScene(t, 1, loadTokenLife, 0, false, false)
 	var measured []memories
 	began, done := time.Now(), 0
 	for _, until := range []int{total / 10, total / 2, total} {

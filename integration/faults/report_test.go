@@ -93,10 +93,14 @@ func isUnavoidable(why string) bool {
 	return slices.Contains([]string{killedReason, lostReason, lateReason}, why)
 }
 
+// killsThatLose is how many of the kills may be followed by the loss of a session: those
+// after which nobody has come in time.
+const killsThatLose = 5
+
 // missed are the goals that were not reached.
 func (r result) missed(inStore bool, until time.Duration) (missed []string) {
 	for why, count := range counts(r.lost) {
-		if !isUnavoidable(why) {
+		if !isUnavoidable(why) || (why == killedReason && count > killsThatLose) {
 			missed = append(missed, fmt.Sprintf("%d sessions were lost: %s", count, why))
 		}
 	}
