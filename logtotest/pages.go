@@ -220,3 +220,6 @@ func (s *Server) serveSignedOutPage(w http.ResponseWriter, _ *http.Request) {
 		Text:    "You can close this page.",
 	})
 }
+
+// serveNoIcon keeps the console of browsers clean: they ask for the icon of any page.
+func serveNoIcon(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }

@@ -239,6 +239,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /register", s.serveRegisterPage)
 	mux.HandleFunc("POST /register", s.serveRegister)
 	mux.HandleFunc("/oidc/", serveUnknownRoute)
+	mux.HandleFunc("GET /favicon.ico", serveNoIcon)
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A foreign name that resolves to this machine is a web page on its

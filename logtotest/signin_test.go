@@ -197,6 +197,14 @@ func TestThePagesNeedASignInUnderWay(t *testing.T) {
 	}
 }
 
+func TestBrowsersFindNothingMissing(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, logtotest.NewServer(t))
+	if got := b.get(b.server.Endpoint() + "/favicon.ico"); got.status != http.StatusNoContent {
+		t.Errorf("status %d for the icon of the pages", got.status)
+	}
+}
+
 func TestAuthorizationErrorsThatStayAtLogto(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)

@@ -461,6 +461,9 @@ function route(req, res) {
   if (path.startsWith('/consent/')) {
     return consent(req, res);
   }
+  if (path === '/favicon.ico') { // browsers ask for it, and complain if there is none
+    return answer(res, 204, 'image/x-icon');
+  }
   if (path === '/control/calls' && req.method === 'GET') {
     return answerJSON(res, 200, calls);
   }
