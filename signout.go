@@ -38,13 +38,16 @@ const maxHintedAddress = 2000
 
 // SignOut ends the session and redirects the browser to Logto to end it there
 // too (OpenID Connect RP-Initiated Logout 1.0). On an error of SignOutURL it
-// answers with an error page.
+// answers with an error page. Browsers are asked to drop what they keep of the
+// application's pages, which the back button would show again.
 func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	address, err := a.SignOutURL(c, opts)
 	if err != nil {
 		a.showError(c, err, "")
 		return
 	}
+	// Chromium keeps pages to go back to in spite of "no-store".
+	c.Header("Clear-Site-Data", `"cache"`)
 	redirect(c, address)
 }
 

@@ -46,6 +46,9 @@ func TestWhoMaySignOut(t *testing.T) {
 			if ended != test.ends {
 				t.Errorf("ended: %v", ended)
 			}
+			if cleared := page.header.Get("Clear-Site-Data"); (cleared == `"cache"`) != test.ends {
+				t.Errorf("to be cleared: %q", cleared)
+			}
 			if test.status == http.StatusForbidden && strings.Contains(page.body, "/sign-in") {
 				t.Errorf("what another site has sent is no reason to sign in: %s", page.body)
 			}
