@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -101,6 +102,32 @@ func Memcached(tb testing.TB) *Server {
 		dir: dir,
 		ask: says("version\r\n", "VERSION"),
 		end: syscall.SIGKILL,
+	})
+}
+
+// Application starts a web application that ends by SIGTERM. variables are those of its
+// environment; one of them has to tell it the port, on localhost. Stop waits for the
+// requests under way, as a deployment does.
+func Application(tb testing.TB, path string, variables func(port string) []string) *Server {
+	tb.Helper()
+	return start(tb, recipe{
+		program:   path,
+		args:      func(string) []string { return nil },
+		dir:       tb.TempDir(),
+		variables: variables,
+		ask: func(ctx context.Context, address string) error {
+			request, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+address, nil)
+			if err != nil {
+				return err
+			}
+			request.Close = true
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return err
+			}
+			return response.Body.Close()
+		},
+		end: syscall.SIGTERM,
 	})
 }
 

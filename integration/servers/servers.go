@@ -1,4 +1,5 @@
-// Package servers starts, for tests, the servers that sessions can be kept on.
+// Package servers starts, for tests, the servers that sessions can be kept on, and web
+// applications.
 // Each runs on a free port of 127.0.0.1, keeps its data in a directory of its
 // own, and is gone when the test is over, also if the test fails or panics.
 //
@@ -38,6 +39,7 @@ type Server struct {
 	tb      testing.TB
 	recipe  recipe
 	port    string
+	told    []string // environment variables
 	command *exec.Cmd
 	exited  chan struct{} // closed when the process is gone
 	output  output
@@ -48,7 +50,8 @@ type recipe struct {
 	program    string
 	args       func(port string) []string
 	dir        string
-	credential *syscall.Credential // nil for the user of the test
+	variables  func(port string) []string // nil for none
+	credential *syscall.Credential        // nil for the user of the test
 	// ask returns no error if the server answers in its own protocol.
 	ask func(ctx context.Context, address string) error
 	// besides is the distance to another port that the server takes, or 0.
@@ -70,6 +73,9 @@ func start(tb testing.TB, r recipe) *Server {
 	// The port may be taken between the choice and the start.
 	for try := 1; ; try++ {
 		s.port = freePort(tb, r.besides)
+		if r.variables != nil {
+			s.told = r.variables(s.port)
+		}
 		err := s.run()
 		if err == nil {
 			return s
@@ -117,7 +123,7 @@ func (s *Server) run() error {
 	command := exec.Command(s.recipe.program, s.recipe.args(s.port)...)
 	command.Dir = s.recipe.dir
 	command.Stdout, command.Stderr = &s.output, &s.output
-	command.Env = append(os.Environ(), "LC_ALL=C")
+	command.Env = append(append(os.Environ(), "LC_ALL=C"), s.told...)
 	command.SysProcAttr = attributes(s.recipe.credential)
 	if err := command.Start(); err != nil {
 		return err
@@ -162,6 +168,9 @@ func until(ctx context.Context, try func() error) error {
 		}
 	}
 }
+
+// Output is what the server has written so far.
+func (s *Server) Output() string { return s.output.String() }
 
 // Stop ends the server as a crash does and returns when it is gone. What it has
 // written to disk stays.
