@@ -7,6 +7,7 @@
 # make attacks  which tests cover which case of attack; docs/attacks.md is written anew
 # make faults   users at two instances while Logto, Redis, clocks and processes fail, in the
 #             short form; not in make test yet, as it goes by the clock
+# make browser  a Chromium, which has to be there, uses the example; not in make test yet
 # make soak   faults and load at length, a quarter of an hour; docs/faults.md and docs/load.md
 #             are written anew
 
@@ -16,7 +17,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 COVERAGE    := 90
 
-.PHONY: test tools format vet unit example integration fuzz bench faults soak conformance attacks
+.PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks
 
 test: tools format vet unit example integration
 
@@ -27,7 +28,6 @@ tools:
 	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
-	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v memcached >/dev/null || missing="$$missing memcached"; \
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
@@ -87,6 +87,10 @@ conformance:
 
 attacks:
 	go test -count 1 -run '^TestEveryAttackIsTested$$' . -write-attacks docs/attacks.md
+
+browser:
+	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
+	cd integration && go test ./browser -count 1 -timeout 5m
 
 faults:
 	cd integration && go test -race ./faults -count 1
