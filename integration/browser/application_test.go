@@ -2,6 +2,8 @@
 package browser_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -81,9 +83,17 @@ var fakeAddress = regexp.MustCompile(`using a fake Logto at (\S+)`)
 func startWithFake(t *testing.T) *site {
 	t.Helper()
 	s := startExample(t, func(string) []string { return nil })
-	found := fakeAddress.FindStringSubmatch(s.process.Output())
-	if found == nil {
-		t.Fatalf("the example does not say where its fake Logto is:\n%s", s.process.Output())
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	var found []string
+	err := until(ctx, func() error { // what it writes comes here by a pipe
+		if found = fakeAddress.FindStringSubmatch(s.process.Output()); found == nil {
+			return errors.New("the example does not say where its fake Logto is")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, s.process.Output())
 	}
 	s.logto, s.username, s.password = found[1], "alice", "wonderland"
 	return s

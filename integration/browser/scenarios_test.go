@@ -372,7 +372,11 @@ func (b *tab) fetchInAdvance(s *site, path string) {
 		`const rules = document.createElement("script"); rules.type = "speculationrules"; rules.textContent = JSON.stringify({prerender: [{urls: [%q], eagerness: "immediate"}]}); document.head.append(rules)`,
 	} {
 		b.mayFail(503, path)
-		run(b, chromedp.Evaluate[any]("{"+fmt.Sprintf(way, path)+"}"))
+		link := path
+		if strings.Contains(way, "prerender") { // Chromium may take for it what it has fetched by then
+			link += "?prerendered"
+		}
+		run(b, chromedp.Evaluate[any]("{"+fmt.Sprintf(way, link)+"}"))
 		ctx, cancel := context.WithTimeout(b.ctx, wait)
 		err := until(ctx, func() error {
 			if s.refusals(path) < before+i+1 {
