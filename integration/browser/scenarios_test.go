@@ -131,13 +131,19 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 	t.Run("the back button after a sign-out shows nothing of the user", func(t *testing.T) {
 		tab := b.window(t)
 		tab.openSignedIn(s, "/profile")
-		tab.click(`nav a[href="/tokens"]`)
-		tab.arrives(200, s.address+"/tokens")
 		tab.signsOut(s)
-		for range 2 {
-			tab.back()
-			tab.arrivesAtLogto(s, "/sign-in")
-		}
+		tab.back()
+		tab.arrivesAtLogto(s, "/sign-in")
+
+		tab = b.window(t)
+		tab.openSignedIn(s, "/profile")
+		tab.click(`nav a[href="/rights"]`)
+		tab.arrives(200, s.address+"/rights", "Open one to see")
+		tab.signsOut(s)
+		tab.back()
+		tab.arrives(200, s.address+"/rights", "Sign in to see")
+		tab.back()
+		tab.arrivesAtLogto(s, "/sign-in")
 	})
 
 	t.Run("the callback is opened again", func(t *testing.T) {
