@@ -86,7 +86,7 @@ func startWithFake(t *testing.T) *site {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	var found []string
-	err := until(ctx, func() error { // what it writes comes here by a pipe
+	err := servers.Until(ctx, func() error { // what it writes comes here by a pipe
 		if found = fakeAddress.FindStringSubmatch(s.process.Output()); found == nil {
 			return errors.New("the example does not say where its fake Logto is")
 		}

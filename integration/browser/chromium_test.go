@@ -20,12 +20,11 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/logtogin/logtogin/integration/servers"
 )
 
-const (
-	wait         = 30 * time.Second
-	pollInterval = 20 * time.Millisecond
-)
+const wait = 30 * time.Second
 
 // chromium is a browser with a new profile.
 type chromium struct{ ctx context.Context }
@@ -241,7 +240,7 @@ func (b *tab) waitFor(what string, wanted func(seen) bool) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, wait)
 	defer cancel()
-	err := until(ctx, func() error {
+	err := servers.Until(ctx, func() error {
 		// Between two pages there is nothing to look at.
 		switch s, err := b.look(ctx); {
 		case err != nil:
@@ -337,22 +336,5 @@ func (b *tab) photograph(name string) {
 	}
 	if err := os.WriteFile(filepath.Join("screenshots", name+".png"), run(b, chromedp.FullScreenshot(100)), 0o644); err != nil {
 		b.Fatal(err)
-	}
-}
-
-// until repeats what fails until it succeeds or the context has ended.
-func until(ctx context.Context, try func() error) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return err
-		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"github.com/logtogin/logtogin/integration/servers"
 )
 
 func TestWithTheFake(t *testing.T) {
@@ -378,7 +380,7 @@ func (b *tab) fetchInAdvance(s *site, path string) {
 		}
 		run(b, chromedp.Evaluate[any]("{"+fmt.Sprintf(way, link)+"}"))
 		ctx, cancel := context.WithTimeout(b.ctx, wait)
-		err := until(ctx, func() error {
+		err := servers.Until(ctx, func() error {
 			if s.refusals(path) < before+i+1 {
 				return errors.New("not refused")
 			}

@@ -73,7 +73,7 @@ func RedisCluster(tb testing.TB) (members []*Server) {
 		}
 	}
 	for _, member := range members {
-		err := until(ctx, func() error {
+		err := Until(ctx, func() error {
 			return says("CLUSTER INFO\r\n", "cluster_state:ok", fmt.Sprintf("cluster_known_nodes:%d", clusterMembers))(ctx, member.Address())
 		})
 		if err != nil {

@@ -137,7 +137,7 @@ func (s *Server) run() error {
 
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	err := until(ctx, func() error {
+	err := Until(ctx, func() error {
 		select {
 		case <-exited:
 			cancel()
@@ -152,8 +152,8 @@ func (s *Server) run() error {
 	return nil
 }
 
-// until repeats what fails until it succeeds or the context has ended.
-func until(ctx context.Context, try func() error) error {
+// Until repeats what fails until it succeeds or the context has ended.
+func Until(ctx context.Context, try func() error) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
@@ -211,7 +211,7 @@ func (s *Server) freeze(pid int) {
 	s.signal(syscall.SIGSTOP, pid)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err := until(ctx, func() error {
+	err := Until(ctx, func() error {
 		// Without Linux's /proc there are none, and it has to be taken on trust.
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if err != nil {
