@@ -226,7 +226,7 @@ func tokenOf(header http.Header) (string, error) {
 		return "", errNoToken
 	}
 	token = strings.TrimLeft(token, " ")
-	if token == "" || strings.ContainsFunc(token, isNoTokenCharacter) {
+	if !isToken(token) {
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
 	}
 	if strings.Count(token, ".") != 2 {
@@ -235,13 +235,21 @@ func tokenOf(header http.Header) (string, error) {
 	return token, nil
 }
 
-// isNoTokenCharacter is the complement of b64token in RFC 6750, section 2.1.
-func isNoTokenCharacter(r rune) bool {
-	switch {
-	case r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z':
-		return false
+// tokenCharacters are those of b64token in RFC 6750, section 2.1.
+var tokenCharacters = func() (is [256]bool) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
+		is[b] = true
 	}
-	return !strings.ContainsRune("-._~+/=", r)
+	return is
+}()
+
+func isToken(text string) bool {
+	for i := range len(text) {
+		if !tokenCharacters[text[i]] {
+			return false
+		}
+	}
+	return text != ""
 }
 
 var (

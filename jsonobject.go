@@ -88,7 +88,12 @@ func parseObject(raw []byte) (jsonObject, error) {
 	return jsonObject{raw: raw, members: members}, nil
 }
 
-func skipSpace(text string) string { return strings.TrimLeft(text, " \t\r\n") }
+func skipSpace(text string) string {
+	for len(text) > 0 && (text[0] == ' ' || text[0] == '\t' || text[0] == '\r' || text[0] == '\n') {
+		text = text[1:]
+	}
+	return text
+}
 
 // memberName reads the quoted name of a member.
 func memberName(quoted string) (name string, err error) {
