@@ -52,6 +52,9 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 		Title:  titleFor(status),
 		Advice: adviceFor(err),
 	}
+	if c.Request.Method == http.MethodPost && status == http.StatusUnauthorized {
+		page.Advice = "Sign in first, and then send it again: what you have sent was not saved."
+	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
 		page.Detail = errorText(refused.Code, 64)

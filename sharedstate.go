@@ -54,11 +54,12 @@ const (
 	stateTimeout = 500 * time.Millisecond
 	statePause   = time.Second
 
-	// lockLifetime is longer than what is done under a lock usually takes, and
+	// lockLifetime is longer than what is done under a lock usually takes; whoever has it may
+	// have been killed, and then each refresh of the session waits for it.
 	// othersPatience is how long somebody waits for what another instance is doing.
 	// lockPatience is shorter than the 3 seconds for which Logto forgives a second use of a
-	// refresh token: whoever has the lock may have been killed when Logto had answered.
-	lockLifetime   = 15 * time.Second
+	// refresh token, of which a killed one may have had the answer.
+	lockLifetime   = 5 * time.Second
 	othersPatience = 5 * time.Second
 	lockPatience   = 2 * time.Second
 

@@ -51,8 +51,9 @@ func newApp(cfg config) (*gin.Engine, *logtogin.Auth, error) {
 	a.addCalls(router)
 	a.addSignOuts(router)
 	router.NoRoute(a.auth.Optional(), showNotFound)
+	static := router.Group("", func(c *gin.Context) { c.Header("Cache-Control", "max-age=3600") })
 	for _, name := range []string{"static/style.css", "static/icon.svg"} {
-		router.StaticFileFS("/"+name, name, http.FS(files))
+		static.StaticFileFS("/"+name, name, http.FS(files))
 	}
 	return router, a.auth, nil
 }

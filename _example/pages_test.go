@@ -32,6 +32,9 @@ func TestHomeOfVisitor(t *testing.T) {
 		if file.status != http.StatusOK || !strings.HasPrefix(file.header.Get("Content-Type"), mediaType) {
 			t.Errorf("%s: %d %s", path, file.status, file.header.Get("Content-Type"))
 		}
+		if caching := file.header.Get("Cache-Control"); caching != "max-age=3600" {
+			t.Errorf("%s: Cache-Control: %s", path, caching)
+		}
 	}
 }
 
