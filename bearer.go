@@ -45,7 +45,9 @@ const maxAuthorization = maxToken + len("Bearer ")
 // expect them.
 //
 // The requirements and the audience are the application's: Bearer panics if the audience is
-// empty or a requirement does not fit. It needs Config.Endpoint and nothing else.
+// empty or a requirement does not fit. It needs Config.Endpoint and nothing else. See
+// https://docs.logto.io/authorization/global-api-resources and, for APIs within an
+// organization, https://docs.logto.io/authorization/organization-level-api-resources.
 func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.HandlerFunc {
 	if audience == "" {
 		panic("logtogin: Bearer needs the API identifier that tokens must be for")
@@ -61,7 +63,8 @@ func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.Han
 
 // BearerOrganization is Bearer for the permissions of an organization itself: tokens with
 // the audience "urn:logto:organization:<id>" of the organization of the source, whose ID it
-// leaves under OrganizationKey.
+// leaves under OrganizationKey. It panics without a source. See
+// https://docs.logto.io/authorization/organization-permissions.
 func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...TokenRequirement) gin.HandlerFunc {
 	source.mustBeSet("BearerOrganization")
 	guard := newBearerGuard(requirements)
@@ -80,10 +83,11 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 	})
 }
 
-// AccessTokenClaimsFrom returns what Bearer or BearerOrganization left in the context.
-func AccessTokenClaimsFrom(c *gin.Context) (*AccessTokenClaims, bool) {
+// AccessTokenClaimsFrom returns what Bearer or BearerOrganization left in the context. ok is
+// false if neither has let this request through.
+func AccessTokenClaimsFrom(c *gin.Context) (claims *AccessTokenClaims, ok bool) {
 	value, _ := c.Get(AccessTokenClaimsKey)
-	claims, ok := value.(*AccessTokenClaims)
+	claims, ok = value.(*AccessTokenClaims)
 	return claims, ok
 }
 
@@ -295,6 +299,8 @@ func (a *Auth) refuseBearer(c *gin.Context, err error) {
 // go through the guard for bearer tokens, all others through the one for sessions.
 //
 //	router.GET("/orders", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), orders)
+//
+// It panics if one of them is nil.
 func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc {
 	if session == nil || bearer == nil {
 		panic("logtogin: SessionOrBearer needs two guards")

@@ -32,6 +32,9 @@ type SignInResult struct {
 // cookies, so it must be called before the response is written; afterwards
 // redirect the browser to ReturnTo with 302 or 303.
 //
+// It follows OpenID Connect Core, sections 3.1.2.7 and 3.1.3, with all checks of the ID token
+// in 3.1.3.7, RFC 7636 (PKCE) and RFC 9207 (the issuer of the callback).
+//
 // A callback that comes again within two minutes, by a double click, a reload
 // or a prefetching proxy, gets the outcome of the first one; the code is
 // redeemed once, because Logto revokes everything a code has yielded when it

@@ -39,8 +39,9 @@ type UserInfo struct {
 	UserClaims
 }
 
-// UserClaims are the claims about the user that ID token and user info share.
-// Which scope releases which claim is described at
+// UserClaims are the claims about the user that ID token and user info share. The claim of
+// a field has the field's name in lower case, with underscores: GivenName is "given_name"
+// (OpenID Connect Core, section 5.1). Which scope releases which claim is described at
 // https://docs.logto.io/end-user-flows/user-data.
 type UserClaims struct {
 	jsonObject
@@ -98,32 +99,32 @@ type UserClaims struct {
 // Address is the address claim. Logto names its members in camel case, unlike
 // OpenID Connect Core, section 5.1.1.
 type Address struct {
-	Formatted     string
-	StreetAddress string
-	Locality      string
-	Region        string
-	PostalCode    string
-	Country       string
+	Formatted     string // formatted; the whole address, for a label
+	StreetAddress string // streetAddress; with the number of the house
+	Locality      string // locality; the city
+	Region        string // region; the state or province
+	PostalCode    string // postalCode
+	Country       string // country; its name, as the user gave it
 }
 
 // Identity is a social connection of the user.
 type Identity struct {
-	UserID  string
-	Details json.RawMessage // what the social provider told; nil if nothing
+	UserID  string          // userId; the user's ID at the social provider
+	Details json.RawMessage // details; what the social provider told; nil if nothing
 }
 
 // SSOIdentity is an enterprise connection of the user.
 type SSOIdentity struct {
-	Issuer     string
-	IdentityID string
-	Detail     json.RawMessage
+	Issuer     string          // issuer; of the enterprise's identity provider
+	IdentityID string          // identityId; the user's ID there
+	Detail     json.RawMessage // detail; what the identity provider told; nil if nothing
 }
 
 // OrganizationData describes an organization of the user.
 type OrganizationData struct {
-	ID          string
-	Name        string
-	Description string // empty also if null
+	ID          string // id; what guards and tokens name it by
+	Name        string // name; for people
+	Description string // description; empty also if null
 }
 
 func newUserClaims(set jsonObject) UserClaims {
@@ -164,21 +165,21 @@ func newUserClaims(set jsonObject) UserClaims {
 	return u
 }
 
-// AccessTokenClaims are the claims of an access token that is a JWT (RFC 9068). The
-// fields are what Logto documents; Get and Has know the others, for example those that
+// AccessTokenClaims are the claims of an access token that is a JWT (RFC 9068, section 2.2).
+// The fields are what Logto documents; Get and Has know the others, for example those that
 // a custom token script adds.
 type AccessTokenClaims struct {
 	jsonObject
 
-	Subject        string // sub; the client id in a token of a machine
-	ClientID       string // client_id
-	Issuer         string // iss
-	Audience       []string
-	Scopes         []string // scope
-	OrganizationID string   // organization_id; in tokens for a resource within an organization
-	IssuedAt       time.Time
-	Expiry         time.Time
-	ID             string // jti
+	Subject        string    // sub; the client id in a token of a machine
+	ClientID       string    // client_id
+	Issuer         string    // iss
+	Audience       []string  // aud; the API resource, or the organization
+	Scopes         []string  // scope; the permissions
+	OrganizationID string    // organization_id; in tokens for a resource within an organization
+	IssuedAt       time.Time // iat
+	Expiry         time.Time // exp
+	ID             string    // jti
 }
 
 // IsMachine reports whether the token is one that an application got for itself, by client
@@ -262,6 +263,7 @@ func (claims *Claims) own() *Claims {
 // The members inside these claims are decoded by name, too: encoding/json
 // would take any capitalization for them.
 
+// UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (a *Address) UnmarshalJSON(raw []byte) error {
 	set, err := parseObject(raw)
 	if err != nil {
@@ -276,6 +278,7 @@ func (a *Address) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (i *Identity) UnmarshalJSON(raw []byte) error {
 	set, err := parseObject(raw)
 	if err != nil {
@@ -286,6 +289,7 @@ func (i *Identity) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
 	set, err := parseObject(raw)
 	if err != nil {
@@ -297,6 +301,7 @@ func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
 	set, err := parseObject(raw)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 // Event is what Config.OnEvent is told. There is none for an ordinary guarded page.
 type Event struct {
+	// Kind is what has happened.
 	Kind EventKind
 
 	// Duration is how long a call to Logto or a refresh took; 0 for other events, which

@@ -164,9 +164,10 @@ func (a *Auth) mustHaveSessions(what string) {
 	}
 }
 
-// ClaimsFrom returns what Guard or Optional left in the context.
-func ClaimsFrom(c *gin.Context) (*Claims, bool) {
+// ClaimsFrom returns what Guard or Optional left in the context. ok is false for a visitor,
+// or without one of them.
+func ClaimsFrom(c *gin.Context) (claims *Claims, ok bool) {
 	value, _ := c.Get(ClaimsKey)
-	claims, ok := value.(*Claims)
+	claims, ok = value.(*Claims)
 	return claims, ok
 }

@@ -84,12 +84,16 @@ func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) (bo
 }
 
 // InOrganization requires the organization of the source, and leaves its ID under
-// OrganizationKey. Of a session it is that the user is a member, by the claim
-// "organizations"; Config.Scopes must have "urn:logto:scope:organizations". Logto's rule
-// that members must use multi-factor authentication is enforced by OrganizationAccess
-// only. Of a token it is the claim "organization_id" of a token for an API resource within
-// an organization; a guard without this requirement refuses these tokens, because a right
-// within one organization is no right over the whole API.
+// OrganizationKey. It panics without a source.
+//
+// Of a session it is that the user is a member, by the claim "organizations"; Config.Scopes
+// must have "urn:logto:scope:organizations". Logto's rule that members must use multi-factor
+// authentication is enforced by OrganizationAccess only.
+//
+// Of a token it is the claim "organization_id" of a token for an API resource within an
+// organization (https://docs.logto.io/authorization/organization-level-api-resources); a guard
+// without this requirement refuses these tokens, because a right within one organization is
+// no right over the whole API.
 func InOrganization(source OrganizationSource) interface {
 	ClaimsRequirement
 	TokenRequirement
@@ -194,7 +198,8 @@ type ClaimsRequirement interface {
 	metByClaims(s *subject) (bool, error)
 }
 
-// Role requires a role of the user, by its name. Config.Scopes must have "roles".
+// Role requires a role of the user, by its name (https://docs.logto.io/authorization).
+// Config.Scopes must have "roles". It panics without a name.
 func Role(name string) ClaimsRequirement {
 	if name == "" {
 		panic("logtogin: Role needs the name of a role")
@@ -214,7 +219,8 @@ func (r roleRequirement) metByClaims(s *subject) (bool, error) {
 
 // OrganizationRole requires a role of the user within the organization of the source, by
 // its name, and leaves the ID of the organization under OrganizationKey. Config.Scopes must
-// have "urn:logto:scope:organization_roles".
+// have "urn:logto:scope:organization_roles". It panics without a source or a name. See
+// https://docs.logto.io/authorization/organization-permissions.
 func OrganizationRole(source OrganizationSource, name string) ClaimsRequirement {
 	source.mustBeSet("OrganizationRole")
 	if name == "" {
@@ -249,7 +255,7 @@ func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
 // source, which is how Logto enforces that members use multi-factor authentication. It costs
 // one call for each organization in the life of a token, and one in five seconds for an
 // organization that Logto refuses. Config.Scopes must have
-// "urn:logto:scope:organizations".
+// "urn:logto:scope:organizations". It panics without a source.
 func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
 	source.mustBeSet("OrganizationAccess")
 	return organizationAccessRequirement{source}
@@ -340,7 +346,8 @@ func (e *ageError) Is(target error) bool { return target == ErrInsufficientAuthe
 const OrganizationKey = "logto.organization"
 
 // OrganizationSource is where a guard takes the ID of the organization from that a request
-// is about: OrganizationID for a constant, or the request.
+// is about: OrganizationID for a constant, or the request. The zero value is none, with which
+// guards and requirements panic.
 type OrganizationSource struct {
 	name string
 	of   func(*gin.Context) (id string, err error)

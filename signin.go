@@ -68,24 +68,35 @@ type SignInOptions struct {
 	ExtraParams map[string]string
 }
 
-// FirstScreen is the value of Logto's first_screen parameter.
+// FirstScreen is the value of Logto's first_screen parameter; "" leaves the choice to Logto.
+// See https://docs.logto.io/end-user-flows/authentication-parameters.
 type FirstScreen string
 
 const (
-	FirstScreenSignIn             FirstScreen = "sign_in"
-	FirstScreenRegister           FirstScreen = "register"
-	FirstScreenResetPassword      FirstScreen = "reset_password"
-	FirstScreenIdentifierSignIn   FirstScreen = "identifier:sign_in"
+	// FirstScreenSignIn is the sign-in with all that the sign-in experience offers.
+	FirstScreenSignIn FirstScreen = "sign_in"
+	// FirstScreenRegister is the registration with all that it offers.
+	FirstScreenRegister FirstScreen = "register"
+	// FirstScreenResetPassword is for users who have forgotten their password.
+	FirstScreenResetPassword FirstScreen = "reset_password"
+	// FirstScreenIdentifierSignIn is a sign-in by SignInOptions.Identifiers only.
+	FirstScreenIdentifierSignIn FirstScreen = "identifier:sign_in"
+	// FirstScreenIdentifierRegister is a registration by SignInOptions.Identifiers only.
 	FirstScreenIdentifierRegister FirstScreen = "identifier:register"
-	FirstScreenSingleSignOn       FirstScreen = "single_sign_on"
+	// FirstScreenSingleSignOn asks for the e-mail address that tells the enterprise connector.
+	FirstScreenSingleSignOn FirstScreen = "single_sign_on"
 )
 
-// Identifier is a value of Logto's identifier parameter.
+// Identifier is a value of Logto's identifier parameter: what users type to say who they
+// are. It goes with the screens for identifiers and for a new password.
 type Identifier string
 
 const (
-	IdentifierEmail    Identifier = "email"
-	IdentifierPhone    Identifier = "phone"
+	// IdentifierEmail is the e-mail address.
+	IdentifierEmail Identifier = "email"
+	// IdentifierPhone is the phone number.
+	IdentifierPhone Identifier = "phone"
+	// IdentifierUsername is the username.
 	IdentifierUsername Identifier = "username"
 )
 
@@ -208,7 +219,8 @@ func (o *SignInOptions) params() url.Values {
 	return params
 }
 
-// SignIn starts a sign-in and redirects the browser to Logto. If that is not
+// SignIn starts a sign-in (OpenID Connect Core, section 3.1.2.1, with PKCE by S256, RFC 7636)
+// and redirects the browser to Logto. If that is not
 // possible it answers with an error page. An existing session stays until the
 // new one is there.
 func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {

@@ -54,7 +54,7 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 
 // SignOutURL ends the session in this application and returns the address to
 // send the browser to. The session ends for good: a copy of its cookie is
-// worthless from now on. Its refresh token is revoked at Logto, which waits
+// worthless from now on. Its refresh token is revoked at Logto (RFC 7009), which waits
 // two seconds at most; Logto being down stops nothing. If not even its metadata
 // are in memory, the address is the application's own page instead of Logto's.
 //
