@@ -5,21 +5,25 @@
 # make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
 #             written anew
 # make attacks  which tests cover which case of attack; docs/attacks.md is written anew
-# make faults   users at two instances while Logto, Redis, clocks and processes fail, in the
-#             short form; not in make test yet, as it goes by the clock
-# make browser  a Chromium, which has to be there, uses the example; not in make test yet
-# make soak   faults and load at length, a quarter of an hour; docs/faults.md and docs/load.md
-#             are written anew
+# make faults   users at two instances while Logto, Redis, clocks and processes fail, and
+#             under load, in a short form
+# make browser  a Chromium uses the example; what it looks like is in
+#             integration/browser/screenshots
+# make soak   faults and load at length, half an hour; docs/faults.md and docs/load.md are
+#             written anew, so let nothing else run
 
 SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
+# In make test, by their number: a short time can end while an input is being tried.
+QUICKFUZZ   := 5000x
 COVERAGE    := 90
 
 .PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks
 
-test: tools format vet unit example integration
+test: tools format vet unit example integration browser faults
+	$(MAKE) fuzz FUZZTIME=$(QUICKFUZZ)
 
 # As root on Debian, what is missing is installed; elsewhere it is named.
 tools:
@@ -31,6 +35,7 @@ tools:
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v memcached >/dev/null || missing="$$missing memcached"; \
 	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
@@ -64,6 +69,8 @@ example:
 	go build -o /dev/null ./_example
 	go test -race ./_example
 
+# The faults and the browser have targets of their own, so that they have the machine for
+# themselves.
 integration:
 	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
 	cd integration && go test -race $$(go list ./... | grep -v -e /faults -e /browser)
@@ -90,7 +97,7 @@ attacks:
 
 browser:
 	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
-	cd integration && go test ./browser -count 1 -timeout 5m
+	cd integration && go test ./browser -count 1 -timeout 10m
 
 faults:
 	cd integration && go test -race ./faults -count 1

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -50,19 +51,22 @@ type result struct {
 	recovered time.Duration // negative: not at all
 }
 
-// quietAfter is when the first second without an error begins. ok is false as long as there
-// has been none, with good answers, by now.
+// quietAfter is when the first second without an error begins that has a good answer. ok is
+// false as long as there has been none by now.
 func quietAfter(requests []request, end, now time.Time) (quiet time.Time, ok bool) {
 	requests = slices.Clone(requests)
 	slices.SortFunc(requests, func(a, b request) int { return a.ended.Compare(b.ended) })
 	quiet, good := end, 0
 	for _, r := range requests {
+		isOver := r.ended.After(quiet.Add(time.Second))
 		switch {
 		case r.ended.Before(quiet):
-		case r.ended.After(quiet.Add(time.Second)):
-			return quiet, good > 0
+		case isOver && good > 0:
+			return quiet, true
 		case r.failure != "":
 			quiet, good = r.ended, 0
+		case isOver: // of a second in which nothing was answered
+			quiet, good = r.ended, 1
 		default:
 			good++
 		}
@@ -166,4 +170,29 @@ func table(title string, results []result) string {
 		text.WriteString(r.row())
 	}
 	return text.String()
+}
+
+func TestASecondWithoutAnErrorIsFound(t *testing.T) {
+	t.Parallel()
+	end := time.Now()
+	at := func(seconds float64, failure string) request {
+		return request{ended: end.Add(time.Duration(seconds * float64(time.Second))), failure: failure}
+	}
+	for name, test := range map[string]struct {
+		requests []request
+		after    time.Duration
+		ok       bool
+	}{
+		"at once":                         {[]request{at(-1, "x"), at(0.5, ""), at(1.5, "")}, 0, true},
+		"after the last error":            {[]request{at(0.5, ""), at(0.75, "x"), at(1, ""), at(2, "")}, 750 * time.Millisecond, true},
+		"after seconds without an answer": {[]request{at(3, ""), at(3.5, ""), at(4.5, "")}, 3 * time.Second, true},
+		"before an error that comes late": {[]request{at(0.5, ""), at(3, "x")}, 0, true},
+		"never, as errors go on":          {[]request{at(0.5, "x"), at(1.25, "x"), at(2, "x"), at(2.75, "x"), at(4.75, "x")}, 0, false},
+		"never, as nothing is answered":   {nil, 0, false},
+	} {
+		quiet, ok := quietAfter(test.requests, end, end.Add(5*time.Second))
+		if ok != test.ok || (ok && quiet.Sub(end) != test.after) {
+			t.Errorf("%s: %v after %v", name, ok, quiet.Sub(end))
+		}
+	}
 }
