@@ -40,7 +40,7 @@ const maxHintedAddress = 2000
 // too (OpenID Connect RP-Initiated Logout 1.0). On an error of SignOutURL it
 // answers with an error page. Browsers are asked to drop what they keep of pages
 // that the user has left, which the back button would show again; the page with the
-// button itself is beyond reach.
+// button itself they may still show.
 func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	address, err := a.SignOutURL(c, opts)
 	if err != nil {
