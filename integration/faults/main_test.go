@@ -24,7 +24,7 @@ import (
 var (
 	write    = flag.String("write", "", "the folder of the documents whose tables are to be written anew, from the long form")
 	only     = flag.String("fault", "", "only the faults with this in their names")
-	loadFor  = flag.Duration("load", 150*time.Second, "how long the load of the long form lasts, for each place of the sessions")
+	loadFor  = flag.Duration("load", 5*time.Minute, "how long the load of the long form lasts, for each place of the sessions")
 	loadOf   = flag.Int("users", 10_000, "how many users are signed in under the load of the long form")
 	visitors = flag.Int("visitors", 1_000_000, "how many sign-ins are begun by nobody in the long form")
 )
