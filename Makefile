@@ -20,6 +20,8 @@ FUZZTIME    ?= 60s
 QUICKFUZZ   := 5000x
 COVERAGE    := 90
 
+# The targets of make test measure time, or install what the next ones need.
+.NOTPARALLEL:
 .PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks
 
 test: tools format vet unit example integration browser faults
@@ -50,7 +52,7 @@ tools:
 	fi
 
 format:
-	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
+	@unformatted="$$(gofmt -l .)"; \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 
 vet:
@@ -73,13 +75,15 @@ example:
 # themselves.
 integration:
 	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
-	cd integration && go test -race $$(go list ./... | grep -v -e /faults -e /browser)
+	cd integration && packages="$$(go list ./...)" && go test -race $$(grep -v -e /faults -e /browser <<<"$$packages")
 	@# The stores for PostgreSQL and gorm race by themselves on plain reads.
 	cd integration && go test ./stores
 
 fuzz:
-	@for package in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	@packages="$$(go list ./...)"; \
+	for package in $$packages; do \
+		targets="$$(go test -list '^Fuzz' $$package)"; \
+		for target in $$(grep '^Fuzz' <<<"$$targets" || true); do \
 			echo "== $$package $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \

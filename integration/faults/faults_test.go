@@ -32,8 +32,11 @@ type fault struct {
 	long       time.Duration
 	// asked is how long after its end Logto itself has asked to be left alone.
 	asked time.Duration
-	// ofLogto says that pages need nothing of what fails.
-	ofLogto bool
+	// ofLogto says that pages need nothing of what fails, ofRedis that nothing does if the
+	// sessions are in cookies.
+	ofLogto, ofRedis bool
+	// isNoticed says that some of the requests that need it must fail.
+	isNoticed bool
 }
 
 const (
@@ -54,7 +57,7 @@ func faults() []fault {
 		{"answers end in the middle", cut}, {"bodies are garbage", garbage}, {"no answer at all", silent},
 	} {
 		f := fault{
-			name: "Logto: " + of.name, ofLogto: true,
+			name: "Logto: " + of.name, ofLogto: true, isNoticed: of.mode == refuse || of.mode == cut || of.mode == garbage,
 			begin: func(s *scene) { s.provider.tcp.set(of.mode) },
 			end:   func(s *scene) { s.provider.tcp.set(honest) },
 		}
@@ -73,7 +76,7 @@ func faults() []fault {
 		{"503", "", http.StatusServiceUnavailable, 0},
 	} {
 		list = append(list, fault{
-			name: "Logto: " + of.name, ofLogto: true, asked: of.asked,
+			name: "Logto: " + of.name, ofLogto: true, isNoticed: true, asked: of.asked,
 			begin: func(s *scene) {
 				s.provider.misbehave(func(w http.ResponseWriter) {
 					if of.retryAfter != "" {
@@ -108,19 +111,19 @@ func faults() []fault {
 		{"answers end in the middle", cut}, {"answers are garbage", garbage},
 	} {
 		list = append(list, fault{
-			name:  "Redis: " + of.name,
+			name: "Redis: " + of.name, ofRedis: true, isNoticed: of.mode != slow,
 			begin: func(s *scene) { s.redis.set(of.mode) },
 			end:   func(s *scene) { s.redis.set(honest) },
 		})
 	}
 	return append(list,
 		fault{
-			name:  "Redis: stopped",
+			name: "Redis: stopped", ofRedis: true, isNoticed: true,
 			begin: func(s *scene) { s.database.Stop() },
 			end:   func(s *scene) { s.database.Start() },
 		},
 		fault{
-			name: "Redis: frozen", short: shortSilence, long: longSilence,
+			name: "Redis: frozen", ofRedis: true, short: shortSilence, long: longSilence,
 			begin: func(s *scene) { s.database.Freeze() },
 			end:   func(s *scene) { s.database.Thaw() },
 		},
@@ -213,12 +216,19 @@ func (s *scene) during(name string, wrong func()) result {
 	return r
 }
 
-func (s *scene) check(r result, asked time.Duration, ofLogto bool) {
-	for _, what := range r.missed(s.inStore, recoveryGoal+asked+margin) {
+func (s *scene) check(r result, f fault) {
+	for _, what := range r.missed(s.inStore, recoveryGoal+f.asked+margin) {
 		s.t.Errorf("%s: %s", r.fault, what)
 	}
-	if count := r.failures(aPage); ofLogto && count > 0 {
+	all := r.failures(aPage, aToken, aSignIn, aCallback, aSignOut)
+	if count := r.failures(aPage); f.ofLogto && count > 0 {
 		s.t.Errorf("%s: %d pages were not shown, although they need nothing of Logto", r.fault, count)
+	}
+	switch withoutRedis := f.ofRedis && !s.inStore; {
+	case withoutRedis && all > 0:
+		s.t.Errorf("%s: %d requests have failed, although the sessions are in cookies", r.fault, all)
+	case f.isNoticed && !withoutRedis && all == 0:
+		s.t.Errorf("%s: nobody has noticed it, so it was none", r.fault)
 	}
 	s.t.Log(r.row())
 }
@@ -308,7 +318,7 @@ func TestFaults(t *testing.T) {
 						pass(ctx, pick(max(f.short, shortFault), max(f.long, longFault)))
 						f.end(s)
 					})
-					s.check(r, f.asked, f.ofLogto)
+					s.check(r, f)
 					results = append(results, r)
 				}
 				tables[i] = table(c.name, results)

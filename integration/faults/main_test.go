@@ -87,7 +87,7 @@ func machine() string {
 // writeTables puts the tables into their place in a document.
 func writeTables(t *testing.T, document, tables string) {
 	t.Helper()
-	if *write == "" {
+	if *write == "" || *only != "" || t.Failed() {
 		t.Log("\n" + tables)
 		return
 	}

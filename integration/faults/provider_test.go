@@ -33,7 +33,6 @@ type provider struct {
 
 	// By user:
 	answered  map[string]time.Time // when Logto has last given tokens, or refused to
-	signedOut map[string]time.Time // when the last sign-out was answered
 	revokedAt map[string]time.Time // when a revocation has last reached Logto
 	reasons   map[string]string    // why Logto has refused to refresh
 }
@@ -44,6 +43,7 @@ type killer func(instance int, user, when string) bool
 // refreshToken is one that Logto has issued.
 type refreshToken struct {
 	user        string
+	signedInAt  time.Time // that the first of them was asked for
 	predecessor *refreshToken
 
 	// Of one that Logto has replaced:
@@ -57,7 +57,7 @@ type refreshToken struct {
 func (p *provider) why(t *refreshToken) string {
 	switch {
 	case t.replacedAt.IsZero() || time.Since(t.replacedAt) <= grace:
-		if p.revokedAt[t.user].After(p.signedOut[t.user]) {
+		if p.revokedAt[t.user].After(t.signedInAt) {
 			return lateReason
 		}
 		return "Logto knows no such refresh token"
@@ -82,7 +82,7 @@ func newProvider(tb testing.TB, users int, replaces bool, tokenLife time.Duratio
 	tb.Cleanup(server.Close)
 	p := &provider{
 		Server: server, app: server.Application(), tokens: map[string]*refreshToken{},
-		answered: map[string]time.Time{}, signedOut: map[string]time.Time{}, revokedAt: map[string]time.Time{}, reasons: map[string]string{},
+		answered: map[string]time.Time{}, revokedAt: map[string]time.Time{}, reasons: map[string]string{},
 	}
 	if replaces {
 		p.app.Type, p.app.Secret = logtotest.Native, ""
@@ -176,9 +176,9 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request, next http.Handl
 	if isRefresh && p.killed(instance, used, beforeLogto) {
 		return
 	}
-	answer := httptest.NewRecorder()
+	asked, answer := time.Now(), httptest.NewRecorder()
 	next.ServeHTTP(answer, r)
-	p.note(instance, used, answer.Body.Bytes())
+	p.note(instance, used, asked, answer.Body.Bytes())
 	if isRefresh && p.killed(instance, used, beforeAnswer) {
 		return
 	}
@@ -195,7 +195,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request, next http.Handl
 
 // note writes down what Logto did with a refresh token, or, if none was used, which one it
 // has issued.
-func (p *provider) note(instance int, used string, answer []byte) {
+func (p *provider) note(instance int, used string, asked time.Time, answer []byte) {
 	var said struct {
 		IDToken      string `json:"id_token"`
 		RefreshToken string `json:"refresh_token"`
@@ -208,7 +208,7 @@ func (p *provider) note(instance int, used string, answer []byte) {
 	if used == "" {
 		user := subjectOf(said.IDToken)
 		p.answered[user] = time.Now()
-		p.tokens[said.RefreshToken] = &refreshToken{user: user}
+		p.tokens[said.RefreshToken] = &refreshToken{user: user, signedInAt: asked}
 		return
 	}
 	token := p.tokens[used]
@@ -233,7 +233,7 @@ func (p *provider) note(instance int, used string, answer []byte) {
 		case m != honest && m != slow:
 			token.disturbed = lostReason
 		}
-		p.tokens[said.RefreshToken] = &refreshToken{user: token.user, predecessor: token}
+		p.tokens[said.RefreshToken] = &refreshToken{user: token.user, signedInAt: token.signedInAt, predecessor: token}
 	}
 }
 
@@ -244,9 +244,8 @@ func (p *provider) hasAnswered(user string, since time.Time) bool {
 	return p.answered[user].After(since)
 }
 
-// noteRevocation and noteSignOut tell revocations that come when the sign-out was answered
-// long ago, and the user may have signed in again: Logto revokes the grant, which sign-ins
-// in one session of its own share.
+// noteRevocation tells revocations that come when the user has signed in again: Logto
+// revokes the grant, which sign-ins in one session of its own share.
 func (p *provider) noteRevocation(r *http.Request) {
 	_ = r.ParseForm()
 	p.mu.Lock()
@@ -254,12 +253,6 @@ func (p *provider) noteRevocation(r *http.Request) {
 	if revoked := p.tokens[r.PostForm.Get("token")]; revoked != nil {
 		p.revokedAt[revoked.user] = time.Now()
 	}
-}
-
-func (p *provider) noteSignOut(user string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.signedOut[user] = time.Now()
 }
 
 // reason is why Logto has refused to refresh the session of a user since the last call.

@@ -238,7 +238,6 @@ func resolve(base, reference string) string {
 func (u *user) signOut() {
 	u.isSignedIn = false
 	u.do(aSignOut, http.MethodGet, u.crowd.base+"/sign-out", nil)
-	u.crowd.provider.noteSignOut(u.id)
 }
 
 // watched tells the log that something is under way.
