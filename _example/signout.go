@@ -1,6 +1,8 @@
 package main
 
 import (
+	"log/slog"
+
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
@@ -19,8 +21,8 @@ func (a *application) addSignOuts(router gin.IRouter) {
 func (a *application) signOutEverywhere(c *gin.Context) {
 	claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
 	if err := a.auth.RevokeUser(c.Request.Context(), claims.Subject); err != nil {
-		a.auth.Refuse(c, err)
-		return
+		// It holds at this instance, which tells the others later.
+		slog.ErrorContext(c.Request.Context(), "not yet signed out at the other instances", "error", err)
 	}
 	// Otherwise Logto's session in this browser would sign the user in again at once.
 	a.auth.SignOut(c, logtogin.SignOutOptions{})

@@ -2,6 +2,8 @@ package docs_test
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,11 +21,50 @@ func addEverywhere(router *gin.Engine, auth *logtogin.Auth) {
 	router.POST("/sign-out-everywhere", auth.Guard(), func(c *gin.Context) {
 		claims := c.MustGet(logtogin.ClaimsKey).(*logtogin.Claims)
 		if err := auth.RevokeUser(c.Request.Context(), claims.Subject); err != nil {
-			auth.Refuse(c, err)
-			return
+			slog.ErrorContext(c.Request.Context(), "signed out everywhere, but not yet at the other instances", "error", err)
 		}
 		auth.SignOut(c, logtogin.SignOutOptions{}) // Logto's session, too
 	})
+}
+
+// brokenState is a shared state that is down.
+type brokenState struct{}
+
+var errBroken = errors.New("down")
+
+func (brokenState) Get(context.Context, string) (string, bool, error)        { return "", false, errBroken }
+func (brokenState) Set(context.Context, string, string, time.Duration) error { return errBroken }
+func (brokenState) SetIfAbsent(context.Context, string, string, time.Duration) (bool, error) {
+	return false, errBroken
+}
+func (brokenState) Append(context.Context, string, string, time.Duration) error { return errBroken }
+func (brokenState) Read(context.Context, string, string, int) ([]string, string, error) {
+	return nil, "", errBroken
+}
+func (brokenState) TryLock(context.Context, string, time.Duration) (func(context.Context) error, bool, error) {
+	return nil, false, errBroken
+}
+
+// While the other instances cannot be told, it holds here, and the browser goes on to Logto.
+func TestSignOutEverywhereWhileTheSharedStateIsDown(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	cfg := logto.Config(baseURL)
+	cfg.SharedState = brokenState{}
+	router, auth := build(t, cfg, addEverywhere, addProtectedProfile)
+	here, elsewhere := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice())
+	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", nil)
+	if answer.status != http.StatusSeeOther || !strings.HasPrefix(answer.header.Get("Location"), logto.Endpoint()+"/oidc/session/end?") {
+		t.Error(answer)
+	}
+	for _, client := range []*http.Client{here, elsewhere} {
+		if answer := ask(t, client, http.MethodGet, "/profile", nil); answer.status != http.StatusUnauthorized {
+			t.Error(answer)
+		}
+	}
+	if err := auth.RevokeUser(t.Context(), "somebody"); !errors.Is(err, logtogin.ErrStoreUnavailable) {
+		t.Error(err)
+	}
 }
 
 func addWebhooks(router *gin.Engine, auth *logtogin.Auth, signingKey string) {
