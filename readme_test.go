@@ -177,6 +177,55 @@ func TestTheReadmesGuards(t *testing.T) {
 	}
 }
 
+// What the README says of MaxAge and SignInDefaults, and of what is taken for a page.
+func TestTheReadmesMaxAge(t *testing.T) {
+	t.Parallel()
+	for asksAlways, wantsPassword := range map[bool]bool{true: false, false: true} {
+		app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+			if asksAlways {
+				cfg.SignInDefaults = logtogin.SignInOptions{MaxAge: 24 * time.Hour}
+			}
+		})
+		form := app.auth.Guard(logtogin.MaxAge(5 * time.Minute))
+		app.router.GET("/payments", form, func(c *gin.Context) { c.Status(http.StatusOK) })
+		app.router.POST("/payments", form, func(c *gin.Context) { c.Status(http.StatusOK) })
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		if page := b.get(app.url + "/payments"); strings.Contains(page.body, `name="password"`) != wantsPassword {
+			t.Errorf("asked for always: %v: %d %s", asksAlways, page.status, page.body)
+		}
+		if page := b.post(app.url+"/payments", nil); (page.status == http.StatusUnauthorized) != wantsPassword {
+			t.Errorf("asked for always: %v: the form is answered %d", asksAlways, page.status)
+		}
+	}
+}
+
+func TestTheReadmesPageViews(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.POST("/account", app.auth.Guard(), func(*gin.Context) {})
+	app.router.Match([]string{http.MethodGet, http.MethodHead}, "/account", app.auth.Guard(), func(*gin.Context) {})
+	html, navigate, fetch := []string{"text/html"}, []string{"navigate"}, []string{"cors"}
+	for _, test := range []struct {
+		method       string
+		accept, mode []string
+		want         int
+		says         string
+	}{
+		{http.MethodGet, html, nil, 302, ""},
+		{http.MethodHead, html, navigate, 302, ""},
+		{http.MethodGet, html, fetch, 401, `"status":401`},
+		{http.MethodGet, []string{"*/*"}, nil, 401, `"status":401`},
+		{http.MethodPost, html, navigate, 401, "was not saved"},
+		{http.MethodPost, html, nil, 401, `"status":401`},
+	} {
+		page := send(t, test.method, app.url+"/account", nil, http.Header{"Accept": test.accept, "Sec-Fetch-Mode": test.mode})
+		if page.status != test.want || !strings.Contains(page.body, test.says) {
+			t.Errorf("%+v: %d %s", test, page.status, page.body)
+		}
+	}
+}
+
 // The quick start. The integration tests build and run it as it stands in the README.
 
 func main() {
