@@ -35,11 +35,11 @@ func main() {
 
 func newRouter(cfg logtogin.Config) (*gin.Engine, error) {
 	router := gin.Default()
+	router.SetHTMLTemplate(homePage)
 	auth, err := logtogin.Register(router, cfg)
 	if err != nil {
 		return nil, err
 	}
-	router.SetHTMLTemplate(homePage)
 	router.GET("/", auth.Optional(), home(auth))
 	return router, nil
 }
@@ -116,12 +116,13 @@ func addStarts(router *gin.Engine, auth *logtogin.Auth) {
 	})
 }
 
-func withOwnCallback(router *gin.Engine, cfg logtogin.Config) error {
+func withOwnCallback(cfg logtogin.Config) *gin.Engine {
 	cfg.Paths.Callback = "-"
 	cfg.SignInDefaults.RedirectURI = "/signed-in"
+	router := gin.Default()
 	auth, err := logtogin.Register(router, cfg)
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	router.GET("/signed-in", func(c *gin.Context) {
 		result, err := auth.HandleCallback(c)
@@ -132,7 +133,7 @@ func withOwnCallback(router *gin.Engine, cfg logtogin.Config) error {
 		}
 		c.Redirect(http.StatusFound, result.ReturnTo)
 	})
-	return nil
+	return router
 }
 
 func addGoodbye(router *gin.Engine, auth *logtogin.Auth) {
@@ -306,10 +307,7 @@ func TestTutorialStartsOfASignIn(t *testing.T) {
 func TestTutorialOwnCallback(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
-	router := gin.New()
-	if err := withOwnCallback(router, logto.Config(baseURL)); err != nil {
-		t.Fatal(err)
-	}
+	router := withOwnCallback(logto.Config(baseURL))
 	router.GET("/", func(c *gin.Context) { c.String(http.StatusOK, "home") })
 	if shown := get(t, logto.Browser(t, router, alice()), "/sign-in"); shown.body != "home" {
 		t.Error(shown)

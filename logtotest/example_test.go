@@ -2,6 +2,7 @@ package logtotest_test
 
 import (
 	"errors"
+	"log"
 	"net/http"
 	"testing"
 
@@ -26,6 +27,29 @@ func newRouter(cfg logtogin.Config) *gin.Engine {
 	router.GET("/goodbye", func(c *gin.Context) { c.String(http.StatusOK, "Goodbye!") })
 	return router
 }
+
+// The program of the section "By hand" of docs/testing.md.
+func main() {
+	logto, err := logtotest.Start() // it knows alice, whose password is wonderland
+	if err != nil {
+		log.Fatal(err)
+	}
+	logto.RegisterPostLogoutRedirectURIs("http://localhost:8080/") // as in the Logto Console
+	cfg := logto.Config("http://localhost:8080")
+	cfg.AfterSignOut = "/"
+	router := gin.Default()
+	auth, err := logtogin.Register(router, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	router.GET("/", auth.Optional(), func(c *gin.Context) {
+		claims, isSignedIn := logtogin.ClaimsFrom(c)
+		c.JSON(http.StatusOK, gin.H{"signed_in": isSignedIn, "claims": claims})
+	})
+	log.Fatal(router.Run("localhost:8080"))
+}
+
+var _ = main // it goes on until it is stopped
 
 const ordersAPI = "https://orders.example.com/"
 

@@ -94,7 +94,9 @@ type Server struct {
 }
 
 // Start starts a server on a free port of 127.0.0.1. Without users it knows
-// DefaultUser. Close stops it. It says in the log that it is a fake.
+// DefaultUser. Close stops it. It says in the log that it is a fake. Config makes the
+// configuration of an application for it; a Config.AfterSignOut that is added to it has to be
+// registered by RegisterPostLogoutRedirectURIs.
 func Start(users ...User) (*Server, error) {
 	return start(users, nil)
 }

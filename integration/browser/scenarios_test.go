@@ -63,7 +63,7 @@ func TestWithTheEngineInsideLogto(t *testing.T) {
 
 // tryScenarios are those that no Logto makes a difference to.
 func tryScenarios(t *testing.T, s *site, b chromium) {
-	// The checkpoint of docs/tutorial.md.
+	// The same four steps as TestCheckpoint of docs, which is the checkpoint of docs/tutorial.md.
 	t.Run("a visitor signs in, sees the profile and signs out", func(t *testing.T) {
 		tab := b.window(t)
 		tab.open(s.address + "/")
