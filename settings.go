@@ -175,7 +175,7 @@ func (s *settings) checkScopes() error {
 		// RFC 6749, section 3.3. It allows a comma, which in practice is
 		// somebody's idea of a separator.
 		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' || r == ',' }) {
-			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own", scope)}
+			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own, in LOGTO_SCOPES separated by spaces", scope)}
 		}
 		if !slices.Contains(s.scopes, scope) {
 			s.scopes = append(s.scopes, scope)
@@ -202,7 +202,7 @@ func (s *settings) checkResources() error {
 			return &ConfigError{"Resources", fmt.Sprintf("has %q, which is not an absolute URI without fragment; copy the API identifier from the Logto Console", resource)}
 		}
 		if strings.Contains(resource, ",") {
-			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources", resource)}
+			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources; give each as an element of its own, in LOGTO_RESOURCES separated by spaces", resource)}
 		}
 		add(resource)
 	}
@@ -218,7 +218,7 @@ func (s *settings) checkSignIn() error {
 		s.Prompt = PromptConsent
 	}
 	if !s.Prompt.known() {
-		return &ConfigError{"Prompt", fmt.Sprintf("is %q; use one of the Prompt constants", s.Prompt)}
+		return &ConfigError{"Prompt", fmt.Sprintf(`is %q; use one of the Prompt constants: "consent", "login consent", "login", "none", or "-" to send none`, s.Prompt)}
 	}
 	if err := s.SignInDefaults.check(); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
