@@ -163,15 +163,14 @@ type Config struct {
 	// itself. An error is answered 500 and logged.
 	OnWebhook func(c *gin.Context, event *WebhookEvent) error
 
-	// OnError may answer a request that failed or that a guard refused, in the
-	// place of the page or problem document of this package: StatusCode tells
-	// the status, and err can be told apart with errors.Is and errors.As. If it
-	// writes nothing, the usual answer follows. WantsPage tells whether people or
-	// a program will read it, and Auth.SignInPath where to try again. Status and headers are set
-	// before; an answer under a status below 300 keeps the status of the error,
-	// so that no refusal looks like success. What fails while it runs does not
-	// come here again. A page navigation that a guard
-	// sends to the sign-in route does not come here.
+	// OnError may answer a request that failed or that a guard refused, in the place of
+	// the page or problem document of this package: StatusCode tells the status, and
+	// err can be told apart with errors.Is and errors.As. If it writes nothing, the
+	// usual answer follows. WantsPage tells whether people or a program will read it,
+	// and Auth.SignInPath where to try again. Status and headers are set before; an
+	// answer under a status below 300 keeps the status of the error, so that no refusal
+	// looks like success. What fails while it runs does not come here again. A page
+	// navigation that a guard sends to the sign-in route does not come here.
 	OnError func(c *gin.Context, err error)
 
 	// OnEvent is told of what happens, for metrics, traces and audits; package telemetry

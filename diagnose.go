@@ -77,9 +77,11 @@ func (d *Diagnosis) Worst() Severity {
 // whether cookies, secrets, Store and SharedState are fit for production. For each finding it
 // says what to change. Nothing at Logto is changed by it, and nobody is signed in or out.
 //
-// It makes about six calls, within 15 seconds, and keeps the answer for 10. There is no
-// route for it: show it, if at all, on a page behind a guard, because it tells how the
-// application is set up. Call it after RegisterRoutes, which says where the callback is.
+// It makes about six calls, within 15 seconds, and keeps the answer for 10. Config.OnEvent is
+// told of them as of any other, so one refresh that Logto refuses is among the events: that is
+// how the secret is tried. There is no route for it: show it, if at all, on a page behind a
+// guard, because it tells how the application is set up. Call it after RegisterRoutes, which
+// says where the callback is.
 func (a *Auth) Diagnose(ctx context.Context) *Diagnosis {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()

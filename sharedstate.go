@@ -16,9 +16,8 @@ import (
 //
 // It may forget: then a session is refreshed twice, which Logto forgives for 3
 // seconds, and an instance does not learn of a sign-out that it does not know yet. It must
-// not invent. All
-// methods are called concurrently, with a context that ends after half a second, after
-// which nobody waits for them; their errors are logged and otherwise ignored.
+// not invent. All methods are called concurrently, with a context that ends after half a
+// second, after which nobody waits for them; their errors are logged and otherwise ignored.
 type SharedState interface {
 	// Get returns the value of a key. ok is false if it has none, or if the
 	// lifetime of the one it had is over.
@@ -55,7 +54,8 @@ const (
 	statePause   = time.Second
 
 	// lockLifetime is longer than what is done under a lock usually takes; whoever has it may
-	// have been killed, and then each refresh of the session waits for it.
+	// have been killed, and until it is over each refresh of the session waits for it, but for
+	// no longer than lockPatience.
 	// othersPatience is how long somebody waits for what another instance is doing.
 	// lockPatience is shorter than the 3 seconds for which Logto forgives a second use of a
 	// refresh token, of which a killed one may have had the answer.

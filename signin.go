@@ -220,9 +220,8 @@ func (o *SignInOptions) params() url.Values {
 }
 
 // SignIn starts a sign-in (OpenID Connect Core, section 3.1.2.1, with PKCE by S256, RFC 7636)
-// and redirects the browser to Logto. If that is not
-// possible it answers with an error page. An existing session stays until the
-// new one is there.
+// and redirects the browser to Logto. If that is not possible it answers with an error page.
+// An existing session stays until the new one is there.
 func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	address, err := a.SignInURL(c, opts)
 	if err != nil {

@@ -71,10 +71,10 @@ func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
 }
 
 // AccessToken returns an access token of the user that is valid for some time yet: 30
-// seconds, or a tenth of its life if that is less. Without an option it is the opaque
-// token for Logto's own APIs. It comes from the session, or from Logto by one call (RFC 6749,
-// section 6), which requests of the same session share. Call it before the response is written, so
-// that the token can be kept in the session.
+// seconds, or a tenth of its life if that is less. Without an option it is the opaque token
+// for Logto's own APIs. It comes from the session, or from Logto by one call (RFC 6749,
+// section 6), which requests of the same session share. Call it before the response is
+// written, so that the token can be kept in the session.
 //
 // The errors are ErrNotSignedIn, also if Logto does not renew the session, which has
 // then ended; ErrTokenExpired without a refresh token; ErrInvalidOptions; *ProviderError
@@ -153,10 +153,9 @@ func (a *Auth) ClearAccessTokens(c *gin.Context) error {
 }
 
 // UserInfo asks Logto for the claims of the user as they are now (OpenID Connect Core,
-// section 5.3), one call, and one
-// before it if the access token has expired. They are checked to be about the
-// session's user. The errors are those of AccessToken; ErrNotSignedIn also means that
-// the user has been removed, with which the session has ended.
+// section 5.3), one call, and one before it if the access token has expired. They are checked
+// to be about the session's user. The errors are those of AccessToken; ErrNotSignedIn also
+// means that the user has been removed, with which the session has ended.
 func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	record, err := a.current(c)
 	if err != nil {

@@ -49,8 +49,8 @@ type WebhookEvent struct {
 //	router.POST("/webhooks/logto", auth.WebhookHandler(signingKey))
 //
 // The signing key is shown in the Logto Console
-// (https://docs.logto.io/developers/webhooks/secure-webhooks); several are for replacing one, all are
-// good. What their signature does not cover is refused.
+// (https://docs.logto.io/developers/webhooks/secure-webhooks); several are for replacing one,
+// all are good. What their signature does not cover is refused.
 //
 //   - User.Deleted, and User.SuspensionStatus.Updated for a user who is suspended now, end
 //     all sessions of the user that began until then, and refuse older access tokens. A body

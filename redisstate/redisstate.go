@@ -1,7 +1,7 @@
 // Package redisstate keeps the shared state of several instances of an application in
 // Redis:
 //
-//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 //	auth, err := logtogin.Register(router, logtogin.Config{
 //		// …
 //		SharedState: redisstate.New(client),
