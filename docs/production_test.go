@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"strings"
@@ -88,6 +89,30 @@ func serve(ctx context.Context, server *http.Server, auth *logtogin.Auth, client
 	}
 	// First the requests, then what is under way in the background, then Redis.
 	return errors.Join(<-done, auth.Close(), client.Close())
+}
+
+func withoutQueriesInTheLog() *gin.Engine {
+	router := gin.New()
+	router.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.Recovery())
+	return router
+}
+
+// Not parallel, because Gin's log goes to a variable.
+func TestProductionLogsNoCode(t *testing.T) {
+	for isDefault, shown := range map[bool]bool{true: true, false: false} {
+		var out strings.Builder
+		before := gin.DefaultWriter
+		gin.DefaultWriter = &out
+		router := withoutQueriesInTheLog()
+		if isDefault {
+			router = gin.Default()
+		}
+		gin.DefaultWriter = before
+		router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/callback?code=a-code", nil))
+		if said := out.String(); !strings.Contains(said, "/callback") || strings.Contains(said, "a-code") != shown {
+			t.Errorf("gin.Default() %v: %q", isDefault, said)
+		}
+	}
 }
 
 func TestProductionServes(t *testing.T) {
