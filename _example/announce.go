@@ -70,5 +70,10 @@ func announce(w io.Writer, cfg config) {
 	if cfg.WebhookSigningKey != "" {
 		fmt.Fprintf(w, "  Webhook                     %s%s\n", base, webhookPath)
 	}
+	if cfg.RedisAddr != "" && strings.HasPrefix(cfg.Logto.Endpoint, "http://127.0.0.1:") {
+		// As secondInstance has said; it may be a Logto of the developer's own all the same.
+		fmt.Fprint(w, "\nThe fake Logto of the first instance knows these addresses. In a real one, register them in the Logto Console.\n\n")
+		return
+	}
 	fmt.Fprint(w, "\nRegister these addresses in the Logto Console.\n\n")
 }

@@ -85,10 +85,17 @@ func TestAnnounce(t *testing.T) {
 	}
 
 	out.Reset()
+	announce(&out, cfg)
+	if said := out.String(); !strings.Contains(said, "The fake Logto of the first instance knows these addresses.") {
+		t.Errorf("for a second instance:\n%s", said)
+	}
+
+	out.Reset()
+	cfg.RedisAddr = ""
 	cfg.Logto.BaseURL, cfg.Logto.AfterSignOut, cfg.WebhookSigningKey = "https://app.example.com/", "/bye", "key"
 	announce(&out, cfg)
 	for _, want := range []string{"https://app.example.com/callback", "https://app.example.com/bye", "http://localhost:8080",
-		"https://app.example.com/backchannel-logout", "https://app.example.com/webhooks/logto"} {
+		"https://app.example.com/backchannel-logout", "https://app.example.com/webhooks/logto", "\nRegister these addresses"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("without %q:\n%s", want, &out)
 		}
