@@ -21,6 +21,10 @@ const (
 	// denialMemory is how long a token that Logto has refused to a session, or an API has
 	// refused twice, is not asked for again: which ones are is up to the user.
 	denialMemory = 5 * time.Second
+
+	// maxDenials is how many different tokens may be denied to a session in that time before
+	// it gets none at all: organizations can come from requests, which can make them up.
+	maxDenials = 16
 )
 
 // failure is an outage of Logto as a session has met it.
@@ -41,12 +45,33 @@ type denialKey struct {
 	target  tokenTarget
 }
 
-func denialOf(record *session, target tokenTarget) denialKey {
-	return denialKey{record.id, record.version, target}
+// denial is why, and how many there are for the key.
+type denial struct {
+	reason error
+	count  int
 }
 
+// anyTarget stands for all that a session was denied; it is no URI.
+var anyTarget = tokenTarget{resource: "any"}
+
 func (a *Auth) deny(record *session, target tokenTarget, reason error) {
-	a.refresher.denials.Put(denialOf(record, target), reason, a.settings.Now().Add(denialMemory))
+	until := a.settings.Now().Add(denialMemory)
+	all := denialKey{id: record.id, target: anyTarget}
+	before, _ := a.refresher.denials.Get(all)
+	a.refresher.denials.Put(all, denial{reason, before.count + 1}, until)
+	a.refresher.denials.Put(denialKey{record.id, record.version, target}, denial{reason, 1}, until)
+}
+
+// denied returns why a session does not get a token, as far as Logto need not be asked.
+func (a *Auth) denied(record *session, target tokenTarget) error {
+	if all, _ := a.refresher.denials.Get(denialKey{id: record.id, target: anyTarget}); all.count >= maxDenials {
+		return all.reason
+	}
+	if a.hasChanged(record) {
+		return nil
+	}
+	its, _ := a.refresher.denials.Get(denialKey{record.id, record.version, target})
+	return its.reason
 }
 
 // backingOff returns the last failure as long as Logto is left alone because of it.

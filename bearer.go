@@ -153,7 +153,11 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			err = guard.check(c, claims)
 		}
 		if err != nil {
-			a.refuseBearer(c, err)
+			subject := ""
+			if claims != nil {
+				subject = claims.Subject
+			}
+			a.refuseBearer(c, subject, err)
 			return
 		}
 		c.Set(AccessTokenClaimsKey, claims)
@@ -265,14 +269,15 @@ var (
 
 // bearerError is how RFC 6750 answers an error.
 type bearerError struct {
-	err    error
-	status int
+	err     error
+	status  int
+	subject string // of the token, if that is verified
 }
 
 func (e *bearerError) Error() string { return e.err.Error() }
 func (e *bearerError) Unwrap() error { return e.err }
 
-func (a *Auth) refuseBearer(c *gin.Context, err error) {
+func (a *Auth) refuseBearer(c *gin.Context, subject string, err error) {
 	challenge, status := "Bearer", http.StatusUnauthorized
 	var unmet *RequirementError
 	switch {
@@ -292,7 +297,7 @@ func (a *Auth) refuseBearer(c *gin.Context, err error) {
 	if challenge != "" && !c.Writer.Written() {
 		c.Header("WWW-Authenticate", challenge)
 	}
-	a.answerError(c, &bearerError{err, status}, "", false)
+	a.answerError(c, &bearerError{err, status, subject}, "", false)
 }
 
 // SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization

@@ -192,6 +192,11 @@ func TestWhatIsNoBearerToken(t *testing.T) {
 	if strings.Contains(log.String(), good[:40]) || strings.Contains(log.String(), strings.Repeat("a", 100)) {
 		t.Error("a token is in the log")
 	}
+	// Who has not enough rights is named to the operator.
+	router.GET("/more", auth.Bearer(ordersAPI, logtogin.Scope("more")), func(c *gin.Context) { c.Status(http.StatusNoContent) })
+	if w := ask(router, "/more", bearerHeader(good)); w.Code != http.StatusForbidden || !strings.Contains(log.String(), `sub=alice`) {
+		t.Errorf("%d %s", w.Code, log)
+	}
 	// A scheme in another case is the same scheme.
 	router.GET("/lower", auth.Bearer(ordersAPI), func(c *gin.Context) { c.Status(http.StatusNoContent) })
 	if w := ask(router, "/lower", http.Header{"Authorization": {"bEARER " + good}}); w.Code != http.StatusNoContent {

@@ -111,6 +111,9 @@ func (e *ProviderError) Error() string {
 	if e.Description != "" {
 		text += " (" + errorText(e.Description, 200) + ")"
 	}
+	if e.Code == "invalid_client" {
+		text += "; compare Config.AppID and Config.AppSecret with the Logto Console"
+	}
 	return text
 }
 

@@ -12,11 +12,12 @@ import (
 )
 
 // Guard lets signed-in users through and leaves their *Claims under ClaimsKey.
-// A page navigation without a session is redirected to the sign-in route and
-// comes back to the same page; anything else is answered 401 with a problem
-// document (RFC 9457). A request with an unsafe method from another origin, or
-// one that opens a WebSocket from there, is answered 403, and one whose session
-// cannot be read 503. Config.OnError can draw these answers.
+// A page navigation without a session, which is a GET or HEAD whose Accept has text/html and
+// whose Sec-Fetch-Mode, if there is one, is "navigate", is redirected to the sign-in route
+// and comes back to the same page; anything else is answered 401, a form that a browser
+// sends with a page and all others with a problem document (RFC 9457). A request with an
+// unsafe method from another origin, or one that opens a WebSocket from there, is answered
+// 403, and one whose session cannot be read 503. Config.OnError can draw these answers.
 //
 // Without a sign-in route, because RegisterRoutes was not called or
 // Paths.SignIn is "-", a page navigation is answered 401, too.
@@ -30,8 +31,9 @@ import (
 //
 // Every guarded response may not be stored by caches. CORS preflight requests pass, without
 // claims: a handler that also serves OPTIONS, by router.Any, must expect them. So do requests
-// on the routes of RegisterRoutes itself, so that a whole router can be guarded. Guard panics if Config.BaseURL is empty, without which there are no sessions, and
-// if Config.Scopes lack what a requirement needs.
+// on the routes of RegisterRoutes itself, so that a whole router can be guarded. Guard panics
+// if Config.BaseURL is empty, without which there are no sessions, and if Config.Scopes lack
+// what a requirement needs.
 func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
 	requirements = slices.Clone(requirements)
@@ -88,8 +90,13 @@ func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsReq
 			return
 		}
 	}
+	c.Set(notHandled{}, true)
 	a.Refuse(c, err)
 }
+
+// notHandled is the key under which a request knows that a guard has refused it, so that
+// nothing was done about what it has brought.
+type notHandled struct{}
 
 // refuseSubject sends a user who has to authenticate again through a sign-in, and refuses
 // all others.
@@ -105,7 +112,8 @@ func (a *Auth) refuseSubject(c *gin.Context, err error) {
 		return
 	}
 	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(tooOld.age.Seconds())))
-	a.answerError(c, err, "", false)
+	c.Set(notHandled{}, true)
+	a.answerError(c, err, a.wantedPage(c.Request), showsPage(c.Request))
 }
 
 // mustBeAbleToTell panics if a session cannot tell whether a requirement is met.

@@ -81,7 +81,7 @@ func TestAFormThatIsSentWithoutASessionGetsAPage(t *testing.T) {
 	page := send(t, http.MethodPost, app.url+"/profile", nil, http.Header{
 		"Accept": {browserAccept}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"same-origin"}, "Origin": {app.url}, "Referer": {app.url + "/edit?x=1"},
 	})
-	if page.status != http.StatusUnauthorized || !strings.Contains(page.body, "what you have sent was not saved") ||
+	if page.status != http.StatusUnauthorized || !strings.Contains(page.body, "What you have sent was not saved") ||
 		!strings.Contains(page.body, `href="/sign-in?return_to=%2Fedit%3Fx%3D1"`) {
 		t.Errorf("%d %s", page.status, page.body)
 	}

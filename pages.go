@@ -49,11 +49,11 @@ h1 { font-size: 1.5rem }
 // because that could go on for ever.
 func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
 	page := struct{ Title, Advice, Detail, SignIn, Start string }{
-		Title:  titleFor(status),
+		Title:  titleFor(status, err),
 		Advice: adviceFor(err),
 	}
-	if c.Request.Method == http.MethodPost && status == http.StatusUnauthorized {
-		page.Advice = "Sign in first, and then send it again: what you have sent was not saved."
+	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
+		page.Advice += " What you have sent was not saved; send it again then."
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
@@ -99,7 +99,10 @@ func writePage(c *gin.Context, status int, name string, data any) {
 	c.Abort()
 }
 
-func titleFor(status int) string {
+func titleFor(status int, err error) string {
+	if errors.Is(err, ErrInsufficientAuthentication) {
+		return "Sign in again"
+	}
 	switch status {
 	case http.StatusInternalServerError:
 		return "Something went wrong"

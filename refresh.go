@@ -39,7 +39,7 @@ type refresher struct {
 	isClosing bool
 
 	failures *cache.Cache[string, failure]
-	denials  *cache.Cache[denialKey, error]
+	denials  *cache.Cache[denialKey, denial]
 }
 
 // flight is a refresh that is under way. session and err may be read once done is
@@ -57,7 +57,7 @@ func newRefresher(now func() time.Time) *refresher {
 		owner: owner, cancel: cancel,
 		flights:  map[string]*flight{},
 		failures: cache.New[string, failure](maxFailures, now),
-		denials:  cache.New[denialKey, error](maxFailures, now),
+		denials:  cache.New[denialKey, denial](maxFailures, now),
 	}
 }
 
@@ -308,7 +308,7 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	if err := a.backingOff(record.id); err != nil {
 		return nil, err
 	}
-	if err, denied := a.refresher.denials.Get(denialOf(record, target)); denied && !a.hasChanged(record) {
+	if err := a.denied(record, target); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

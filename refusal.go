@@ -145,7 +145,10 @@ func (a *Auth) logError(c *gin.Context, status int, err error) {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", c.FullPath(), "status", status, "error", err)
 	default:
 		subject := ""
-		if known, ok := a.kept(c); ok && known.err == nil {
+		var bearer *bearerError
+		if errors.As(err, &bearer) {
+			subject = bearer.subject
+		} else if known, ok := a.kept(c); ok && known.err == nil {
 			subject = known.session.subject
 		}
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err, "sub", subject)

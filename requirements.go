@@ -254,8 +254,8 @@ func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
 // OrganizationAccess requires that Logto gives the user a token for the organization of the
 // source, which is how Logto enforces that members use multi-factor authentication. It costs
 // one call for each organization in the life of a token, and one in five seconds for an
-// organization that Logto refuses. Config.Scopes must have
-// "urn:logto:scope:organizations". It panics without a source.
+// organization that Logto refuses; after 16 of these a session gets no other token in that
+// time. Config.Scopes must have "urn:logto:scope:organizations". It panics without a source.
 func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
 	source.mustBeSet("OrganizationAccess")
 	return organizationAccessRequirement{source}
@@ -271,7 +271,7 @@ func (organizationAccessRequirement) scope() string { return scopeOrganizations 
 
 func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
 	id, err := r.source.of(s.c)
-	if id == "" {
+	if id == "" || len(id) > maxOrganizationID {
 		return false, err
 	}
 	token, err := s.auth.AccessToken(s.c, Organization(id))
@@ -309,11 +309,16 @@ func (r claimsFunction) metByClaims(s *subject) (bool, error) {
 }
 
 // MaxAge requires that the user has authenticated within this time, and Config.ClockSkew
-// more, for what is more
-// dangerous than the rest. A page navigation of a user who has not is sent through a
-// sign-in with max_age, in which Logto asks for the password again; anything else is
-// answered 401 with error="insufficient_user_authentication" (RFC 9470). A session whose
-// ID token did not say when the user authenticated never satisfies it.
+// more, for what is more dangerous than the rest. A page navigation of a user who has not is
+// sent through a sign-in with max_age (OpenID Connect Core, section 3.1.2.1), in which Logto
+// asks for the password again; anything else is answered 401 with
+// error="insufficient_user_authentication" (RFC 9470), so guard the page with the form as
+// well as the route that it is sent to.
+//
+// Logto tells when the user authenticated only if a sign-in asks for it. A session that began
+// without never satisfies MaxAge, however new it is; SignInOptions.MaxAge in
+// Config.SignInDefaults, of a day for example, has every sign-in ask. MaxAge panics if the
+// time is not of full seconds.
 func MaxAge(age time.Duration) ClaimsRequirement {
 	if age < time.Second || age%time.Second != 0 {
 		panic("logtogin: MaxAge needs a time of full seconds")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -279,6 +280,7 @@ func TestMaxAgeSendsUsersThroughASignIn(t *testing.T) {
 	now, change := withClock(logto)
 	app := newApplication(t, logto, change)
 	app.guarded("/pay", logtogin.MaxAge(5*time.Minute))
+	app.router.POST("/pay", app.auth.Guard(logtogin.MaxAge(5*time.Minute)), func(*gin.Context) {})
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", logtotest.DefaultUser())
 	// The first sign-in was not asked when the user had authenticated.
@@ -306,6 +308,13 @@ func TestMaxAgeSendsUsersThroughASignIn(t *testing.T) {
 	program := send(t, http.MethodGet, app.url+"/pay", b.ours(app), http.Header{"Accept": {"application/json"}})
 	if program.status != http.StatusUnauthorized || program.header.Get("WWW-Authenticate") != `Bearer error="insufficient_user_authentication", max_age="300"` {
 		t.Errorf("a program: %d %v", program.status, program.header)
+	}
+	form = send(t, http.MethodPost, app.url+"/pay", b.ours(app), http.Header{
+		"Accept": {browserAccept}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"same-origin"}, "Origin": {app.url}, "Referer": {app.url + "/pay?order=7"},
+	})
+	if form.status != http.StatusUnauthorized || !strings.Contains(form.body, "Sign in again") ||
+		!strings.Contains(form.body, "was not saved") || !strings.Contains(form.body, "/sign-in?return_to=%2Fpay%3Forder%3D7") {
+		t.Errorf("a form: %d %s", form.status, form.body)
 	}
 	// Still signed in elsewhere, and after a refresh it is still known when it was.
 	if page := b.get(app.url + "/profile"); page.status != http.StatusOK {
@@ -394,6 +403,38 @@ func TestARefusedTokenIsNotAskedForAgainAtOnce(t *testing.T) {
 	now.advance(6 * time.Second)
 	if page := b.get(app.url + "/in/other"); page.status != http.StatusOK {
 		t.Errorf("a member: %d %s", page.status, page.body)
+	}
+}
+
+// Of organizations that are made up, Logto is asked about a few, and of impossible ones not.
+func TestMadeUpOrganizationsCostFewCalls(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes = rightsScopes })
+	app.guarded("/in", logtogin.OrganizationAccess(logtogin.FromQuery("org")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	logto.ResetCalls()
+	expectForbidden := func(id string) {
+		t.Helper()
+		if page := b.get(app.url + "/in?org=" + id); page.status != http.StatusForbidden {
+			t.Fatalf("%.20s: %d %s", id, page.status, page.body)
+		}
+	}
+	expectForbidden(strings.Repeat("x", 200))
+	if calls := logto.Calls().Token; calls != 0 {
+		t.Errorf("%d calls for an ID that nobody has", calls)
+	}
+	for i := range 50 {
+		expectForbidden("made-up-" + strconv.Itoa(i))
+	}
+	if calls := logto.Calls().Token; calls != 16 {
+		t.Errorf("%d calls", calls)
+	}
+	now.advance(6 * time.Second)
+	if page := b.get(app.url + "/in?org=acme"); page.status != http.StatusOK {
+		t.Errorf("a member, a little later: %d %s", page.status, page.body)
 	}
 }
 

@@ -145,14 +145,15 @@ func (r *revocations) stop() {
 }
 
 // keepUp makes sure that what the others have revoked is known after a second. It waits
-// only if nobody has asked for so long.
+// only if nobody has asked for so long, and also for a client that has hung up: the request
+// goes on, and must not by what was known before.
 func (r *revocations) keepUp(ctx context.Context) {
 	ended, patience := r.endings.renew()
 	changed, _ := r.changed.renew()
 	if ended == nil && changed == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(patience, revocationsPatience))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(patience, revocationsPatience))
 	defer cancel()
 	for _, under := range []*reading{ended, changed} {
 		if under == nil {

@@ -127,6 +127,8 @@ func (a *Auth) revalidated(c *gin.Context) (*session, error) {
 		return newest, nil
 	case newest == nil, errors.Is(err, ErrStoreUnavailable), a.isTooStale(newest):
 		return nil, err
+	case c.Request.Context().Err() != nil: // that the client has hung up is no outage of Logto
+		return nil, err
 	}
 	return newest, nil
 }

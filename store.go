@@ -244,7 +244,7 @@ func (st *store) writeSession(c *gin.Context, record *session) (*session, error)
 		return nil, err
 	}
 	if st.sessions.Remembers() {
-		st.revocations.endings.catchUp(ctx)
+		st.revocations.endings.catchUp(context.WithoutCancel(ctx))
 	}
 	// A sign-out that came in between must not have been in vain. What the browser has is
 	// left alone: if another user has signed in, it is that session's by now.

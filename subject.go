@@ -27,40 +27,40 @@ type subject struct {
 // claim is a list in the ID token or, if the ID token has no such claim, in the user info.
 // One that is null or no list is empty.
 func (s *subject) claim(name string) ([]string, error) {
-	set := s.claims.jsonObject
-	if !set.Has(name) {
-		info, err := s.auth.lookUp(s.c, s.session)
-		if err != nil {
-			return nil, err
-		}
-		set = info.jsonObject
+	if set := s.claims.jsonObject; set.Has(name) {
+		list, _ := texts(&set, name)
+		return list, nil
 	}
-	list, _ := texts(&set, name)
-	return list, nil
+	lists, err := s.auth.lookUp(s.c, s.session)
+	return lists[name], err
 }
+
+// lookedUp are the claims that requirements ask for: the rest of the user info, which can be
+// large, is not kept.
+var lookedUp = []string{"roles", "organizations", "organization_roles"}
 
 // lookup is the user info of a session, which may be under way. The rest may be read once
 // done is closed.
 type lookup struct {
 	done  chan struct{}
-	info  *UserInfo
+	lists map[string][]string // by the names of lookedUp
 	err   error
 	asked time.Time
 	// staleAt is when the session had to be confirmed again, as of then.
 	staleAt time.Time
 }
 
-// lookUp returns the user info, which is asked for once in the time for which the claims of
+// lookUp returns the claims in user info, which is asked for once in the time for which the claims of
 // a session are good, and again after a webhook has told of a change. A failure says nothing
 // about the user's rights.
-func (a *Auth) lookUp(c *gin.Context, record *session) (*UserInfo, error) {
+func (a *Auth) lookUp(c *gin.Context, record *session) (map[string][]string, error) {
 	ctx := c.Request.Context()
 	for {
 		mine := &lookup{done: make(chan struct{})}
 		its, found := a.lookups.GetOrPut(record.id, mine, record.expires)
 		if !found {
 			a.runLookup(c, mine, record.id)
-			return mine.info, mine.err
+			return mine.lists, mine.err
 		}
 		select {
 		case <-its.done:
@@ -70,7 +70,7 @@ func (a *Auth) lookUp(c *gin.Context, record *session) (*UserInfo, error) {
 		switch {
 		case its.err == nil && a.isCurrent(its, record):
 			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "user_info", Subject: record.subject})
-			return its.info, nil
+			return its.lists, nil
 		case its.err != nil && !errors.Is(its.err, errAskerGone):
 			return nil, its.err
 		case its.err == nil:
@@ -99,7 +99,10 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 	ctx := c.Request.Context()
 	switch {
 	case err == nil:
-		mine.info, mine.err = info, nil
+		mine.lists, mine.err = make(map[string][]string, len(lookedUp)), nil
+		for _, name := range lookedUp {
+			mine.lists[name], _ = texts(&info.jsonObject, name)
+		}
 		if record, err := a.current(c); err == nil { // it may have been refreshed
 			mine.staleAt = a.staleAt(record)
 		}

@@ -46,6 +46,9 @@ func Organization(id string) TokenOption {
 	return func(target *tokenTarget) error { return targetOnce(&target.organization, "Organization", id) }
 }
 
+// maxOrganizationID bounds what is asked for and remembered; Logto's have 12 to 21 characters.
+const maxOrganizationID = 128
+
 func targetOnce(field *string, option, value string) error {
 	if value == "" || *field != "" {
 		return fmt.Errorf("%w: %s must be given once, and not be empty", ErrInvalidOptions, option)
@@ -64,6 +67,8 @@ func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
 	switch {
 	case target.resource != "" && !slices.Contains(a.settings.Resources, target.resource):
 		return tokenTarget{}, fmt.Errorf("%w: the resource %q is not in Config.Resources, as which it would have to be asked for at the sign-in", ErrInvalidOptions, target.resource)
+	case len(target.organization) > maxOrganizationID:
+		return tokenTarget{}, fmt.Errorf("%w: the ID of the organization is too long", ErrInvalidOptions)
 	case target.organization != "" && !slices.Contains(a.settings.scopes, scopeOrganizations):
 		return tokenTarget{}, fmt.Errorf("%w: a token for an organization needs the scope %q in Config.Scopes", ErrInvalidOptions, scopeOrganizations)
 	}

@@ -55,7 +55,7 @@ func TestWithTheEngineInsideLogto(t *testing.T) {
 		s.provider.Advance(15 * 24 * time.Hour)
 		tab.mayFail(401, "/calls")
 		tab.click(`button[value="/api/orders"]`)
-		tab.arrives(401, s.address+"/calls", "Not signed in", "Sign in first, and then send it again: what you have sent was not saved.")
+		tab.arrives(401, s.address+"/calls", "Not signed in", "Sign in first. What you have sent was not saved; send it again then.")
 		tab.click(`a[href^="/sign-in"]`)
 		tab.arrivesAtLogto(s, "/sign-in")
 	})
@@ -221,7 +221,7 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		tab.forget(s.address)
 		tab.mayFail(401, "/calls")
 		tab.click(`button[value="/api/orders"]`)
-		tab.arrives(401, s.address+"/calls", "Not signed in", "Sign in first, and then send it again: what you have sent was not saved.")
+		tab.arrives(401, s.address+"/calls", "Not signed in", "Sign in first. What you have sent was not saved; send it again then.")
 		tab.click(`a[href^="/sign-in"]`)
 		tab.arrives(200, s.address+"/calls") // Logto knows the user
 		tab.click(`button[value="/api/orders"]`)

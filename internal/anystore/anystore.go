@@ -132,16 +132,15 @@ func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) 
 // ErrUnavailable and the last thing yielded.
 func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		cookies := r.CookiesNamed(name)
-		different := 0
-		for i, cookie := range cookies {
-			if different == candidates {
+		var different []string
+		for _, cookie := range r.CookiesNamed(name) {
+			if len(different) == candidates {
 				return
 			}
-			if slices.ContainsFunc(cookies[:i], func(before *http.Cookie) bool { return before.Value == cookie.Value }) {
+			if slices.Contains(different, cookie.Value) {
 				continue
 			}
-			different++
+			different = append(different, cookie.Value)
 			entry, err := s.entry(ctx, r, cookie)
 			if !yield(entry, err) || err != nil {
 				return
