@@ -1,8 +1,6 @@
 package bench_test
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"flag"
 	"fmt"
@@ -15,9 +13,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/integration/documents"
 )
 
 // Without -write the comparison is made in a very short form, to see that it works.
@@ -131,7 +130,7 @@ func TestComparison(t *testing.T) {
 		}
 	}
 	if *write != "" {
-		writeTables(t, "_Measured on "+time.Now().Format(time.DateOnly)+", "+machine()+", by `make bench`._\n\n"+strings.Join(tables, "\n"))
+		documents.Write(t, *write, "bench", strings.Join(tables, "\n"))
 	}
 }
 
@@ -204,39 +203,4 @@ func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
-}
-
-func machine() string {
-	processor := runtime.GOARCH
-	if file, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer file.Close()
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-				processor = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	return fmt.Sprintf("%d cores of %s, %s", runtime.NumCPU(), processor, runtime.Version())
-}
-
-const (
-	tablesBegin = "<!-- The tables of make bench begin here. -->\n"
-	tablesEnd   = "<!-- They end here. -->\n"
-)
-
-func writeTables(t *testing.T, tables string) {
-	t.Helper()
-	document, err := os.ReadFile(*write)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok1 := bytes.Cut(document, []byte(tablesBegin))
-	_, after, ok2 := bytes.Cut(rest, []byte(tablesEnd))
-	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the tables", *write)
-	}
-	if err := os.WriteFile(*write, slices.Concat(before, []byte(tablesBegin), []byte("\n"+tables+"\n"), []byte(tablesEnd), after), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }

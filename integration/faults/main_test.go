@@ -3,20 +3,15 @@
 package faults_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/logtogin/logtogin/integration/documents"
 	"github.com/logtogin/logtogin/integration/instances"
 )
 
@@ -70,20 +65,6 @@ func poll(ctx context.Context, limit time.Duration, isDone func() bool) bool {
 	return true
 }
 
-func machine() string {
-	processor := runtime.GOARCH
-	if file, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer file.Close()
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-				processor = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	return fmt.Sprintf("%d cores of %s, %s", runtime.NumCPU(), processor, runtime.Version())
-}
-
 // writeTables puts the tables into their place in a document.
 func writeTables(t *testing.T, document, tables string) {
 	t.Helper()
@@ -91,19 +72,5 @@ func writeTables(t *testing.T, document, tables string) {
 		t.Log("\n" + tables)
 		return
 	}
-	const begin, end = "<!-- The tables of make soak begin here. -->\n", "<!-- They end here. -->\n"
-	path := filepath.Join(*write, document)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok1 := bytes.Cut(text, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok1 || !ok2 {
-		t.Fatalf("%s has no place for the tables", path)
-	}
-	tables = "\n_Measured on " + time.Now().Format(time.DateOnly) + ", " + machine() + ", by `make soak`._\n\n" + tables + "\n"
-	if err := os.WriteFile(path, slices.Concat(before, []byte(begin), []byte(tables), []byte(end), after), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	documents.Write(t, filepath.Join(*write, document), "soak", tables)
 }

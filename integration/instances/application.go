@@ -39,7 +39,8 @@ type Config struct {
 	ProviderAddress string
 	RevalidateAfter time.Duration
 
-	number int
+	// Number is which of the instances it is. A Cluster fills it in.
+	Number int
 }
 
 // Number is how an instance says its number when it calls the provider.
@@ -75,14 +76,10 @@ type Memory struct {
 
 // run serves until the standard input ends. The first line of the output is the address.
 func run(raw string) error {
-	var given struct {
-		Config
-		Instance int
-	}
+	var given Config
 	if err := json.Unmarshal([]byte(raw), &given); err != nil {
 		return err
 	}
-	given.number = given.Instance
 	gin.SetMode(gin.ReleaseMode)
 	var ahead atomic.Int64 // of the clock
 	cfg, err := given.settings()
@@ -159,7 +156,7 @@ func (given Config) httpClient() *http.Client {
 			return (&net.Dialer{}).DialContext(ctx, network, given.ProviderAddress)
 		}
 	}
-	return &http.Client{Transport: numbered{transport, fmt.Sprint(given.number)}}
+	return &http.Client{Transport: numbered{transport, fmt.Sprint(given.Number)}}
 }
 
 func addRoutes(router *gin.Engine, auth *logtogin.Auth) {

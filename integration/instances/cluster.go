@@ -63,10 +63,8 @@ func New(tb testing.TB, configure func(baseURL string) Config) *Cluster {
 		}
 	})
 	for i := range c.instances {
-		raw, err := json.Marshal(struct {
-			Config
-			Instance int
-		}{config, i})
+		config.Number = i
+		raw, err := json.Marshal(config)
 		if err != nil {
 			tb.Fatal(err)
 		}
