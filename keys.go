@@ -92,10 +92,10 @@ func (k *keySet) withdrawals(ctx context.Context) (uint64, error) {
 	return known.Value.withdrawals, nil
 }
 
-// find returns the keys that a token with this header can have been signed
-// by, and how often keys had been withdrawn before they were fetched: the one named, or without a name all that fit the algorithm. If there
-// are none, Logto may have rotated its keys, and they are fetched again unless
-// that was done within cooldown: a token that anybody can send must not cause a
+// find returns the keys that a token with this header can have been signed by, the one named
+// or without a name all that fit the algorithm, and how often keys had been withdrawn before
+// they were fetched. If there are none, Logto may have rotated its keys, and they are fetched
+// again unless that was done within cooldown: a token that anybody can send must not cause a
 // fetch each time.
 func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) (fitting []verificationKey, withdrawals uint64, err error) {
 	known, err := k.current.Get(ctx)

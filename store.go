@@ -231,9 +231,9 @@ func (st *store) renewSession(c *gin.Context, record *session) (*session, error)
 	return st.writeSession(c, st.memory.newestHere(stored))
 }
 
-// writeSession writes a session into the store or the cookies of the response, which
-// must not have been started, and that the user is active. Access tokens that find no room are left out. The error
-// is ErrNotSignedIn if it has ended meanwhile.
+// writeSession writes a session into the store or the cookies of the response, which must not
+// have been started, and that the user is active. Access tokens that find no room are left
+// out. The error is ErrNotSignedIn if it has ended meanwhile.
 func (st *store) writeSession(c *gin.Context, record *session) (*session, error) {
 	ctx, header := c.Request.Context(), c.Writer.Header()
 	before := slices.Clone(header["Set-Cookie"])
