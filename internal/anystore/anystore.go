@@ -132,7 +132,7 @@ func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) 
 // ErrUnavailable and the last thing yielded.
 func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		var different []string
+		different := make([]string, 0, candidates)
 		for _, cookie := range r.CookiesNamed(name) {
 			if len(different) == candidates {
 				return
