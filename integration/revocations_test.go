@@ -52,6 +52,7 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					logto.SuspendUser(known.ID, false)
+					waitForNextSecond(t)
 					b := newBrowser(t)
 					b.submit(b.get(c.URL+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
 					cookies := b.cookies(c.URL)
@@ -159,8 +160,8 @@ func TestBackchannelLogoutByTheEngineInsideLogto(t *testing.T) {
 	}
 }
 
-// waitForNextSecond returns when the second has changed by which sessions without a sid are
-// compared.
+// waitForNextSecond returns when the second has changed by which Logto says when a session
+// has begun: one that begins in the same second as a suspension counts as begun before.
 func waitForNextSecond(t *testing.T) {
 	t.Helper()
 	now := time.Now()
