@@ -220,18 +220,21 @@ func (s *scene) check(r result, f fault) {
 	for _, what := range r.missed(s.inStore, recoveryGoal+f.asked+margin) {
 		s.t.Errorf("%s: %s", r.fault, what)
 	}
-	all := r.failures(aPage, aToken, aSignIn, aCallback, aSignOut)
-	if count := r.failures(aPage); f.ofLogto && count > 0 {
+	all := failures(r.requests)
+	if count := failures(r.requests, aPage); f.ofLogto && count > 0 {
 		s.t.Errorf("%s: %d pages were not shown, although they need nothing of Logto", r.fault, count)
 	}
-	switch withoutRedis := f.ofRedis && !s.inStore; {
-	case withoutRedis && all > 0:
+	switch {
+	case f.ofRedis && !s.inStore && all > 0:
 		s.t.Errorf("%s: %d requests have failed, although the sessions are in cookies", r.fault, all)
-	case f.isNoticed && !withoutRedis && all == 0:
+	case s.mustNotice(f) && all == 0:
 		s.t.Errorf("%s: nobody has noticed it, so it was none", r.fault)
 	}
 	s.t.Log(r.row())
 }
+
+// mustNotice reports whether a fault makes requests fail here.
+func (s *scene) mustNotice(f fault) bool { return f.isNoticed && (s.inStore || !f.ofRedis) }
 
 func kills() fault {
 	return fault{
@@ -316,6 +319,9 @@ func TestFaults(t *testing.T) {
 					r := s.during(f.name, func() {
 						f.begin(s)
 						pass(ctx, pick(max(f.short, shortFault), max(f.long, longFault)))
+						if s.mustNotice(f) { // few requests need it in a short time
+							poll(ctx, patience, func() bool { return s.crowd.log.Load().failures() > 0 })
+						}
 						f.end(s)
 					})
 					s.check(r, f)

@@ -83,9 +83,10 @@ func (r result) longest(kinds ...string) (longest time.Duration) {
 	return longest
 }
 
-func (r result) failures(kinds ...string) (count int) {
-	for _, request := range r.requests {
-		if request.failure != "" && slices.Contains(kinds, request.kind) {
+// failures counts the requests of these kinds that failed; without kinds, of all.
+func failures(requests []request, kinds ...string) (count int) {
+	for _, r := range requests {
+		if r.failure != "" && (len(kinds) == 0 || slices.Contains(kinds, r.kind)) {
 			count++
 		}
 	}
@@ -97,7 +98,7 @@ func (r result) failures(kinds ...string) (count int) {
 func lossesAtMost(why string) int {
 	switch why {
 	case killedReason:
-		return pick(1, 5)
+		return pick(2, 5)
 	case lostReason, lateReason:
 		return crowdSize / 2
 	}

@@ -52,6 +52,12 @@ func (l *log) add(r request) {
 	l.requests = append(l.requests, r)
 }
 
+func (l *log) failures() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return failures(l.requests)
+}
+
 // crowd are users at one application.
 type crowd struct {
 	t         *testing.T
