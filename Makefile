@@ -9,7 +9,7 @@
 #             under load, in a short form
 # make browser  a Chromium uses the example; what it looks like is in
 #             integration/browser/screenshots
-# make soak   faults and load at length, half an hour; docs/faults.md and docs/load.md are
+# make soak   faults and load at length, twenty minutes; docs/faults.md and docs/load.md are
 #             written anew, so let nothing else run
 
 SHELL       := /usr/bin/env bash

@@ -50,9 +50,9 @@ type lookup struct {
 	staleAt time.Time
 }
 
-// lookUp returns the claims in user info, which is asked for once in the time for which the claims of
-// a session are good, and again after a webhook has told of a change. A failure says nothing
-// about the user's rights.
+// lookUp returns the claims in user info, which is asked for once in the time for which the
+// claims of a session are good, and again after a webhook has told of a change. A failure says
+// nothing about the user's rights.
 func (a *Auth) lookUp(c *gin.Context, record *session) (map[string][]string, error) {
 	ctx := c.Request.Context()
 	for {
