@@ -192,9 +192,10 @@ type Config struct {
 	// Requests from anywhere else are refused (see http.CrossOriginProtection).
 	TrustedOrigins []string
 
-	// HTTPClient makes the calls to Logto. Its redirects are not followed and
-	// its time-out is replaced by shorter ones. The default uses a transport
-	// of its own with the settings of http.DefaultTransport.
+	// HTTPClient makes the calls to Logto. Redirects are not followed. A call
+	// ends after 10 s, or after the Timeout of the client if that is shorter.
+	// The default uses a transport of its own with the settings of
+	// http.DefaultTransport.
 	HTTPClient *http.Client
 
 	// Logger receives warnings and errors meant for the operator. No record

@@ -94,7 +94,9 @@ func newHTTPClient(given *http.Client) *http.Client {
 			client.Transport = transport
 		}
 	}
-	client.Timeout = requestTimeout
+	if client.Timeout <= 0 || client.Timeout > requestTimeout {
+		client.Timeout = requestTimeout
+	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Jar = nil
 	return &client
