@@ -19,67 +19,78 @@ FUZZTIME    ?= 60s
 # In make test, by their number: a short time can end while an input is being tried.
 QUICKFUZZ   := 5000x
 COVERAGE    := 90
+OIDC_PROVIDER := integration/oidcprovider/node_modules/.package-lock.json
+STAGES      := tools format vet unit example integration browser faults fuzz
 
 # The targets of make test measure time, or install what the next ones need.
 .NOTPARALLEL:
 .PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks
 
-test: tools format vet unit example integration browser faults
-	$(MAKE) fuzz FUZZTIME=$(QUICKFUZZ)
+test:
+	@for stage in $(STAGES); do \
+		began=$$SECONDS; \
+		$(MAKE) --no-print-directory $$stage FUZZTIME=$(QUICKFUZZ) || { echo "== $$stage: failed after $$((SECONDS - began)) s" >&2; exit 1; }; \
+		echo "== $$stage: passed after $$((SECONDS - began)) s"; \
+	done; \
+	echo "== all stages passed: $(STAGES); $$SECONDS s"
+
+# go vet, go test and staticcheck compile without a word. This prints each package as it is
+# compiled, and nothing when all are. $(1): flags, $(2): packages.
+define compile
+packages="$$(go list -test -deps -f '{{if not (or .Standard .ForTest)}}{{.ImportPath}}{{end}}' $(2))" && \
+	go build -v $(1) $$(grep -v '\.test$$' <<<"$$packages")
+endef
 
 # As root on Debian, what is missing is installed; elsewhere it is named.
 tools:
-	@missing=""; \
-	command -v go >/dev/null || missing="$$missing golang-go"; \
-	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	command -v node >/dev/null || missing="$$missing nodejs"; \
-	command -v npm >/dev/null || missing="$$missing npm"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	command -v memcached >/dev/null || missing="$$missing memcached"; \
-	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
-	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-		else \
-			echo "install these first:$$missing" >&2; exit 1; \
-		fi; \
-	fi
-	@go list -m >/dev/null || { echo "install Go 1.26 or newer first (1.21 or newer fetches it by itself): https://go.dev/dl" >&2; exit 1; }
-	@if ! node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)'; then \
-		if [ "$$(id -u)" = 0 ]; then npm install --global --prefix /usr/local --no-audit --no-fund --loglevel=error node@22; \
-		else echo "install Node.js 20 or newer first; this is $$(node --version)" >&2; exit 1; fi; \
-	fi
+	@echo "== tools: programs that the tests need"
+	@.ci/tools
 
 format:
+	@echo "== format: gofmt"
 	@unformatted="$$(gofmt -l .)"; \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 
 vet:
+	@echo "== vet: go vet and staticcheck; prints the packages that it has to compile"
+	@$(call compile,,./... ./_example)
 	go vet ./... ./_example
-	go run $(STATICCHECK) ./... ./_example
-	cd integration && go vet ./... && go run $(STATICCHECK) ./...
+	go run -v $(STATICCHECK) ./... ./_example
+	@cd integration && $(call compile,,./...)
+	cd integration && go vet ./...
+	cd integration && go run -v $(STATICCHECK) ./...
 
 # Of the statements of the root package, COVERAGE % have to be run by some test.
 unit:
-	go test -race -coverpkg=github.com/logtogin/logtogin -coverprofile=coverage.out ./...
+	@echo "== unit: all packages, and their coverage; prints the packages that it has to compile for the race detector"
+	@$(call compile,-race,./... ./_example)
+	go test -race -count 1 -timeout 30m -coverpkg=github.com/logtogin/logtogin -coverprofile=coverage.out ./...
 	@go tool cover -func=coverage.out | awk '/^total:/ { share = $$3 + 0 } \
 		END { printf "%.1f %% of the root package is covered, %d %% has to be\n", share, $(COVERAGE); exit share < $(COVERAGE) }'
 
 # "./..." does not see folders that begin with an underscore.
 example:
+	@echo "== example: the application in _example"
 	go build -o /dev/null ./_example
-	go test -race ./_example
+	go test -race -count 1 -timeout 30m ./_example
+
+# npm writes this file last.
+$(OIDC_PROVIDER): integration/oidcprovider/package-lock.json
+	@echo "== oidc-provider and its packages"
+	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
 
 # The faults and the browser have targets of their own, so that they have the machine for
 # themselves.
-integration:
-	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
-	cd integration && packages="$$(go list ./...)" && go test -race $$(grep -v -e /faults -e /browser <<<"$$packages")
+integration: $(OIDC_PROVIDER)
+	@echo "== integration: with oidc-provider, Redis, memcached and PostgreSQL; prints the packages that it has to compile"
+	@cd integration && $(call compile,-race,./...)
+	cd integration && packages="$$(go list ./...)" && \
+		go test -race -count 1 -timeout 30m $$(grep -v -e /faults -e /browser <<<"$$packages")
 	@# The stores for PostgreSQL and gorm race by themselves on plain reads.
-	cd integration && go test ./stores
+	cd integration && go test -count 1 -timeout 30m ./stores
 
 fuzz:
+	@echo "== fuzz: each target for $(FUZZTIME), as go test -fuzztime; it is compiled for the fuzzer first"
 	@packages="$$(go list ./...)"; \
 	for package in $$packages; do \
 		targets="$$(go test -list '^Fuzz' $$package)"; \
@@ -99,12 +110,13 @@ conformance:
 attacks:
 	go test -count 1 -run '^TestEveryAttackIsTested$$' . -write-attacks docs/attacks.md
 
-browser:
-	cd integration/oidcprovider && npm ci --no-audit --no-fund --loglevel=error
-	cd integration && go test ./browser -count 1 -timeout 10m
+browser: $(OIDC_PROVIDER)
+	@echo "== browser: a Chromium uses the example"
+	cd integration && go test ./browser -count 1 -timeout 30m
 
 faults:
-	cd integration && go test -race ./faults -count 1
+	@echo "== faults: two instances while things fail, and under load"
+	cd integration && go test -race ./faults -count 1 -timeout 30m
 
 soak:
 	cd integration && go test -race ./faults -count 1 -run Load
