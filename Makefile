@@ -34,11 +34,11 @@ test:
 	done; \
 	echo "== all stages passed: $(STAGES); $$SECONDS s"
 
-# go vet, go test and staticcheck compile without a word. This prints each package as it is
-# compiled, and nothing when all are. $(1): flags, $(2): packages.
+# go vet and go test compile without a word. This prints each package as it is compiled, and
+# nothing when all are. $(1): flags, $(2): packages.
 define compile
-packages="$$(go list -test -deps -f '{{if not (or .Standard .ForTest)}}{{.ImportPath}}{{end}}' $(2))" && \
-	go build -v $(1) $$(grep -v '\.test$$' <<<"$$packages")
+packages="$$(go list -test -deps -f '{{if not (or .Standard .ForTest (eq .Name "main") (not .GoFiles))}}{{.ImportPath}}{{end}}' $(2))" && \
+	go build -v $(1) $$packages
 endef
 
 # As root on Debian, what is missing is installed; elsewhere it is named.
@@ -55,6 +55,7 @@ vet:
 	@echo "== vet: go vet and staticcheck; prints the packages that it has to compile"
 	@$(call compile,,./... ./_example)
 	go vet ./... ./_example
+	@echo "staticcheck; the first time it analyses the dependencies, too: minutes without output"
 	go run -v $(STATICCHECK) ./... ./_example
 	@cd integration && $(call compile,,./...)
 	cd integration && go vet ./...
