@@ -35,7 +35,8 @@ test:
 	echo "== all stages passed: $(STAGES); $$SECONDS s"
 
 # go vet and go test compile without a word. This prints each package as it is compiled, and
-# nothing when all are. $(1): flags, $(2): packages.
+# nothing when all are. A package is printed when it is done: go-sqlite3, which is a large
+# file of C, takes minutes. $(1): flags, $(2): packages.
 define compile
 packages="$$(go list -test -deps -f '{{if not (or .Standard .ForTest (eq .Name "main") (not .GoFiles))}}{{.ImportPath}}{{end}}' $(2))" && \
 	go build -v $(1) $$packages
@@ -57,6 +58,7 @@ vet:
 	go vet ./... ./_example
 	@echo "staticcheck; the first time it analyses the dependencies, too: minutes without output"
 	go run -v $(STATICCHECK) ./... ./_example
+	@echo "the integration tests; compiling go-sqlite3, which is C, takes minutes"
 	@cd integration && $(call compile,,./...)
 	cd integration && go vet ./...
 	cd integration && go run -v $(STATICCHECK) ./...
@@ -83,7 +85,7 @@ $(OIDC_PROVIDER): integration/oidcprovider/package-lock.json
 # The faults and the browser have targets of their own, so that they have the machine for
 # themselves.
 integration: $(OIDC_PROVIDER)
-	@echo "== integration: with oidc-provider, Redis, memcached and PostgreSQL; prints the packages that it has to compile"
+	@echo "== integration: with oidc-provider, Redis, memcached and PostgreSQL; prints the packages that it has to compile (go-sqlite3 takes minutes)"
 	@cd integration && $(call compile,-race,./...)
 	cd integration && packages="$$(go list ./...)" && \
 		go test -race -count 1 -timeout 30m $$(grep -v -e /faults -e /browser <<<"$$packages")
