@@ -83,30 +83,37 @@ func (s *Server) remembered(endpoint Endpoint, r *http.Request, status int) {
 	s.record = append(s.record, call)
 }
 
-// statusWriter notices the status of an answer.
+// statusWriter calls begins with the status of the answer before the client can see it.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	begins func(status int)
+}
+
+func (w *statusWriter) note(status int) {
+	if w.status == 0 {
+		w.status = status
+		w.begins(status)
+	}
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
+	w.note(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.note(http.StatusOK)
 	return w.ResponseWriter.Write(p)
 }
 
 // Unwrap and Flush are for handlers of Intercept.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *statusWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *statusWriter) Flush() {
+	w.note(http.StatusOK)
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
 
 // ResetCalls sets all counts to zero and empties the record.
 func (s *Server) ResetCalls() {
@@ -125,8 +132,14 @@ func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Hand
 		*count++
 		intercept := s.hooks.intercept[endpoint]
 		s.mu.Unlock()
-		answer := &statusWriter{ResponseWriter: w}
-		defer func() { s.remembered(endpoint, r, answer.status) }()
+		// The call is recorded before its answer leaves, so that a client that has the answer
+		// finds the call in Record.
+		answer := &statusWriter{ResponseWriter: w, begins: func(status int) { s.remembered(endpoint, r, status) }}
+		defer func() {
+			if answer.status == 0 {
+				s.remembered(endpoint, r, 0)
+			}
+		}()
 		if intercept != nil {
 			intercept(answer, r, handler)
 			return

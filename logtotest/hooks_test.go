@@ -273,3 +273,27 @@ func TestCallsAreRecorded(t *testing.T) {
 		t.Error("the record is not emptied")
 	}
 }
+
+// A test that has an answer counts the calls at once, while the handler may still be running.
+func TestACallIsRecordedBeforeItsAnswerLeaves(t *testing.T) {
+	t.Parallel()
+	server := logtotest.NewServer(t)
+	mayReturn := make(chan struct{})
+	server.Intercept(logtotest.Keys, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.WriteHeader(http.StatusTeapot)
+		w.(http.Flusher).Flush()
+		<-mayReturn
+	})
+	for name, client := range map[string]*http.Client{"over the network": {Transport: &http.Transport{DisableKeepAlives: true}}, "without a socket": server.Client()} {
+		server.ResetCalls()
+		response, err := client.Get(server.Endpoint() + "/oidc/jwks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if record := server.Record(); len(record) != 1 || record[0].Status != http.StatusTeapot {
+			t.Errorf("%s: %+v", name, record)
+		}
+		defer func() { _ = response.Body.Close() }()
+	}
+	close(mayReturn)
+}
