@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"database/sql"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -37,6 +38,13 @@ func withStore(router *gin.Engine, cookieKey, secret string) (*logtogin.Auth, er
 }
 
 var _ = withStore // it wants a Redis at the usual port
+
+func limitConnections(db *sql.DB) {
+	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
+}
+
+var _ = limitConnections // what it is worth is tested with the stores
 
 func withOwnSession(cfg logtogin.Config) logtogin.Config {
 	cfg.OnSignedIn = func(c *gin.Context, result *logtogin.SignInResult) error {

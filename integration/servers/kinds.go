@@ -170,7 +170,7 @@ func Postgres(tb testing.TB) *Server {
 	return start(tb, recipe{
 		program: postgres,
 		args: func(port string) []string {
-			return []string{"-D", data, "-h", host, "-p", port, "-k", "", "-c", "max_connections=200"}
+			return []string{"-D", data, "-h", host, "-p", port, "-k", ""}
 		},
 		dir:        dir,
 		credential: credential,
@@ -204,7 +204,7 @@ func (s *Server) DatabaseURL(name string) string {
 func databaseURL(address, database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.User(postgresUser), Host: address, Path: "/" + database,
-		RawQuery: "sslmode=disable&connect_timeout=10",
+		RawQuery: "sslmode=disable&connect_timeout=60",
 	}
 	return u.String()
 }

@@ -44,13 +44,26 @@ func onPostgres(t *testing.T, raise bool) backend {
 func postgresBackend(t *testing.T, server *servers.Server, raise bool) backend {
 	t.Helper()
 	db := database(t, "postgres", server.DatabaseURL("sessions"))
+	limitConnections(db)
 	return inTable(db, raise, func(t *testing.T) ginsessions.Store {
-		store, err := ginpostgres.NewStore(db, storeKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return store
+		t.Helper()
+		return postgresStore(t, db)
 	}, "SELECT encode(key, 'escape'), encode(data, 'escape') FROM http_sessions", "UPDATE http_sessions SET data = $1 WHERE key = $2")
+}
+
+func postgresStore(t *testing.T, db *sql.DB) ginsessions.Store {
+	t.Helper()
+	store, err := ginpostgres.NewStore(db, storeKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// limitConnections sets the pool that docs/sessions.md recommends.
+func limitConnections(db *sql.DB) {
+	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
 }
 
 func onGorm(t *testing.T, raise bool) backend {
@@ -63,7 +76,7 @@ func onGorm(t *testing.T, raise bool) backend {
 func gormBackend(t *testing.T, raise bool) (backend, *sql.DB) {
 	t.Helper()
 	// SQLite lets one connection write at a time; the others are to wait.
-	address := "file:" + filepath.Join(t.TempDir(), "sessions.db") + "?_journal_mode=WAL&_busy_timeout=10000&_txlock=immediate"
+	address := "file:" + filepath.Join(t.TempDir(), "sessions.db") + "?_journal_mode=WAL&_busy_timeout=60000&_txlock=immediate"
 	opened, err := gorm.Open(sqlite.Open(address), &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +86,7 @@ func gormBackend(t *testing.T, raise bool) (backend, *sql.DB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
+	limitConnections(db)
 	return inTable(db, raise, func(*testing.T) ginsessions.Store {
 		return gingorm.NewStore(opened, false, storeKey)
 	}, "SELECT id, data FROM sessions", "UPDATE sessions SET data = $1 WHERE id = $2"), db
@@ -150,4 +164,48 @@ func TestGormHidesThatItsStoreIsDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// The pool of database/sql has no limit of its own, and PostgreSQL accepts 100 connections
+// by default. All calls meet a table that is locked, so that none ends before others begin.
+func TestPostgresWithoutALimitedPoolServesManyRequestsAtOnce(t *testing.T) {
+	t.Parallel()
+	const most = 64
+	address := servers.Postgres(t).DatabaseURL("sessions")
+	db, observer := database(t, "postgres", address), database(t, "postgres", address)
+	w := newWorld(t, backend{open: func(t *testing.T) ginsessions.Store { return postgresStore(t, db) }})
+	app, b := w.start(nil), newBrowser(t)
+	b.mustSignIn(app, w.alice)
+
+	locking, err := observer.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := locking.Exec("LOCK TABLE http_sessions IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan []page, 1)
+	go func() { answered <- atOnce(t, b, app.url+"/profile", 200) }()
+	var waiting, same int
+	eventually(t, "the number of calls stays the same", func() bool {
+		before := waiting
+		if err := observer.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+		if same++; waiting != before {
+			same = 0
+		}
+		return waiting >= most && same > 20
+	})
+	if waiting != most {
+		t.Errorf("%d calls at a time", waiting)
+	}
+	if err := locking.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for i, page := range <-answered {
+		if page.body != "profile of alice" {
+			t.Errorf("request %d: %d %s (%v)", i, page.status, page.body, app.lastError())
+		}
+	}
 }

@@ -25,9 +25,11 @@ import (
 )
 
 const (
-	// maxRunning bounds the calls of a store that are under way. Of those that
-	// a frozen store never answers, each holds a goroutine.
-	maxRunning = 512
+	// maxRunning bounds the calls of a store that are under way; the others wait, within
+	// their time-out. An SQL store without a limit of its own opens a connection for each
+	// call, and PostgreSQL accepts 97 by default: too many connections at once fail and cost
+	// more time than waiting. A store that takes 20 ms for a call still serves 3200 a second.
+	maxRunning = 64
 
 	// asItIs stands for the Cookie header of the request itself, which is good
 	// enough for a store that does not outlive the request.

@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	ginsessions "github.com/gin-contrib/sessions"
@@ -156,7 +158,7 @@ func TestNoCallWaitsForAFrozenStore(t *testing.T) {
 	}, key, 5*time.Millisecond)
 	r := request("s=x")
 	header := http.Header{}
-	for range 600 { // more than may be running
+	for range 100 { // more than may be running
 		if _, err := values(t, store, r); !errors.Is(err, anystore.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
@@ -341,5 +343,58 @@ func TestPlantedCookiesDoNotHideTheGenuineOne(t *testing.T) {
 	found, err := values(t, store, request(cookies...))
 	if err != nil || len(found) != 3 || found[0] != "planted" || found[1] != "" || found[2] != real {
 		t.Errorf("%d values, %v", len(found), err)
+	}
+}
+
+// 200 callers at once never put more than 64 calls on a store, and none of them waits for
+// longer than the time-out. By the clock of a bubble.
+func TestAStoreHasFewCallsAtATime(t *testing.T) {
+	t.Parallel()
+	const callers, most, timeout = 200, 64, 3 * time.Second
+	for name, test := range map[string]struct {
+		takes    time.Duration // a call
+		answered int
+		last     time.Duration // when the last caller has its answer
+	}{
+		"that answers":             {100 * time.Millisecond, callers, 400 * time.Millisecond},
+		"that is just in time":     {timeout - 1, most, timeout},
+		"that does not answer":     {time.Hour, 0, timeout},
+		"that serves some of them": {1100 * time.Millisecond, 2 * most, timeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var running, peak, answered atomic.Int64
+				store := anystore.New(&scripted{load: func(_ *http.Request, session *sessions.Session) error {
+					now := running.Add(1)
+					defer running.Add(-1)
+					for old := peak.Load(); now > old && !peak.CompareAndSwap(old, now); old = peak.Load() {
+					}
+					time.Sleep(test.takes)
+					session.Values[key] = "found"
+					return nil
+				}}, key, timeout)
+				began := time.Now()
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						switch found, err := values(t, store, request("s=x")); {
+						case err == nil && slices.Equal(found, []string{"found"}):
+							answered.Add(1)
+						case !errors.Is(err, anystore.ErrUnavailable) || time.Since(began) != timeout:
+							t.Errorf("after %v: %q %v", time.Since(began), found, err)
+						}
+					})
+				}
+				all.Wait()
+				if took := time.Since(began); peak.Load() != most || answered.Load() != int64(test.answered) || took != test.last {
+					t.Errorf("%d calls at a time, %d answered, the last after %v", peak.Load(), answered.Load(), took)
+				}
+				time.Sleep(time.Hour) // until the store has answered all
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
