@@ -163,7 +163,7 @@ func redisDefault(t *testing.T, server *servers.Server) ginredis.Store {
 // redisPool has time-outs of its own, unlike NewStore.
 func redisPool(t *testing.T, server *servers.Server) ginredis.Store {
 	t.Helper()
-	const timeout = 2 * time.Second
+	const timeout = time.Minute
 	store, err := ginredis.NewStoreWithPool(&redis.Pool{
 		MaxIdle: 10,
 		Dial: func() (redis.Conn, error) {
@@ -211,7 +211,7 @@ func onMemcached(change func(ginsessions.Store) ginsessions.Store, remedy string
 func memcachedBackend(t *testing.T, server *servers.Server, change func(ginsessions.Store) ginsessions.Store, remedy string) backend {
 	client := memcache.New(server.Address())
 	client.MaxIdleConns = 32
-	client.Timeout = 5 * time.Second
+	client.Timeout = time.Minute
 	t.Cleanup(func() { _ = client.Close() })
 	return backend{
 		open: func(*testing.T) ginsessions.Store {
@@ -244,12 +244,12 @@ func memcachedBackend(t *testing.T, server *servers.Server, change func(ginsessi
 
 func memcachedKeys(t *testing.T, server *servers.Server) (keys []string) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", server.Address(), 5*time.Second)
+	conn, err := net.DialTimeout("tcp", server.Address(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	const list = "lru_crawler metadump hash\r\n"
@@ -286,7 +286,7 @@ func onMongoDB(t *testing.T) backend {
 
 func mongoBackend(t *testing.T, address string) backend {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	client, err := mongo.Connect(ctx, options.Client().ApplyURI(address))
 	if err != nil {
@@ -294,7 +294,7 @@ func mongoBackend(t *testing.T, address string) backend {
 	}
 	t.Cleanup(func() {
 		// Ending its sessions is a command that FerretDB does not know.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := client.Disconnect(ctx); err != nil {
 			t.Error(err)

@@ -14,7 +14,7 @@ import (
 
 // patience is how long something may take that happens at once on an idle
 // machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, isSo func() bool) {
@@ -80,7 +80,8 @@ func signsNobodyOut(t *testing.T, stores map[string]func(*testing.T) failing) {
 
 func whileItFails(t *testing.T, f failing, fail, recover func()) {
 	w := newWorld(t, f.backend)
-	app := w.start(func(cfg *logtogin.Config) { cfg.StoreTimeout = 300 * time.Millisecond })
+	app := w.start(nil)
+	impatient := w.impatient(app)
 	b, returning := newBrowser(t), newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	cookies := b.session(app)
@@ -88,7 +89,7 @@ func whileItFails(t *testing.T, f failing, fail, recover func()) {
 	fail()
 
 	for what, path := range map[string]string{"a guarded page": "/profile", "the sign-out": "/sign-out"} {
-		page := b.look(app.url + path)
+		page := b.look(impatient.url + path)
 		if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" ||
 			page.header.Get("Location") != "" || len(page.header.Values("Set-Cookie")) > 0 {
 			t.Errorf("%s is answered %d %v", what, page.status, page.header)
@@ -96,17 +97,17 @@ func whileItFails(t *testing.T, f failing, fail, recover func()) {
 		if !strings.Contains(page.body, "temporarily unavailable") || !strings.Contains(page.body, "try again") {
 			t.Errorf("%s says %s", what, page.body)
 		}
-		if err := app.lastError(); !errors.Is(err, logtogin.ErrStoreUnavailable) {
+		if err := impatient.lastError(); !errors.Is(err, logtogin.ErrStoreUnavailable) {
 			t.Errorf("%s: the error is %v", what, err)
 		}
 	}
-	if page := b.look(app.url + "/"); page.body != "for a visitor" || len(page.cookies) > 0 {
+	if page := b.look(impatient.url + "/"); page.body != "for a visitor" || len(page.cookies) > 0 {
 		t.Errorf("a page for everybody is answered %d %s %v", page.status, page.body, page.cookies)
 	}
-	if page := newBrowser(t).look(app.url + "/profile"); page.status != http.StatusFound {
+	if page := newBrowser(t).look(impatient.url + "/profile"); page.status != http.StatusFound {
 		t.Errorf("a visitor, of whom the store knows nothing, gets %d %s", page.status, page.body)
 	}
-	page := returning.look(callback)
+	page := returning.look(strings.Replace(callback, app.url, impatient.url, 1))
 	if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" || len(sessionCookies(page.cookies)) > 0 {
 		t.Errorf("the callback is answered %d %v", page.status, page.header)
 	}
@@ -138,14 +139,15 @@ func whileItFails(t *testing.T, f failing, fail, recover func()) {
 func TestAFrozenRedisHoldsNoRequest(t *testing.T) {
 	server := servers.Redis(t)
 	w := newWorld(t, redisBackend(server, redisDefault, raiseSetMaxLength))
-	app := w.start(func(cfg *logtogin.Config) { cfg.StoreTimeout = 300 * time.Millisecond })
+	app := w.start(nil)
+	impatient := w.impatient(app)
 	b := newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	b.client.CloseIdleConnections()
 	before := goroutines(t)
 
 	server.Freeze()
-	pages := atOnce(t, b, app.url+"/profile", 50)
+	pages := atOnce(t, b, impatient.url+"/profile", 50)
 	for i, page := range pages {
 		if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" || len(page.header.Values("Set-Cookie")) > 0 {
 			t.Errorf("request %d is answered %d %v", i, page.status, page.header)
@@ -158,7 +160,7 @@ func TestAFrozenRedisHoldsNoRequest(t *testing.T) {
 
 	server.Thaw()
 	eventually(t, "the session works again", func() bool {
-		return b.look(app.url+"/profile").body == "profile of alice"
+		return b.look(impatient.url+"/profile").body == "profile of alice"
 	})
 	for i, page := range atOnce(t, b, app.url+"/profile", 50) {
 		if page.body != "profile of alice" {
@@ -189,7 +191,7 @@ func goroutines(t *testing.T) int {
 func TestMongodriverHidesThatItsStoreIsDown(t *testing.T) {
 	t.Parallel()
 	address, stop := servers.MongoDB(t)
-	hidesFailures(t, mongoBackend(t, strings.TrimSuffix(address, "/")+"/?serverSelectionTimeoutMS=200"), stop)
+	hidesFailures(t, mongoBackend(t, strings.TrimSuffix(address, "/")+"/?serverSelectionTimeoutMS=2000"), stop)
 }
 
 // hidesFailures is what such a store leaves possible: a user looks like a

@@ -56,8 +56,10 @@ func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Sto
 		AppSecret: logto.AppSecret(),
 		BaseURL:   app.url,
 		Store:     store,
-		OnError:   app.noteError,
-		Logger:    slog.New(slog.DiscardHandler),
+		// Few tests are about it, and on a slow machine a call takes its time.
+		StoreTimeout: time.Minute,
+		OnError:      app.noteError,
+		Logger:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)
@@ -178,7 +180,7 @@ func newBrowser(t *testing.T) *browser {
 	}
 	b := &browser{t: t}
 	b.client = &http.Client{
-		Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{},
+		Jar: jar, Timeout: 2 * time.Minute, Transport: &http.Transport{},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > 20 || (b.stopAt != "" && strings.HasPrefix(r.URL.String(), b.stopAt)) {
 				return http.ErrUseLastResponse
@@ -239,7 +241,7 @@ func replay(t *testing.T, app *application, path string, cookies []*http.Cookie)
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true}
 	client := &http.Client{
-		Timeout: 30 * time.Second, Transport: transport,
+		Timeout: 2 * time.Minute, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	shown, err := fetch(client, http.MethodGet, app.url+path, nil, cookies)

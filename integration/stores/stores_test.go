@@ -70,6 +70,15 @@ func (w *world) start(change func(*logtogin.Config)) *application {
 	})
 }
 
+// impatient starts another instance on the same store, which waits for it only for a moment.
+// What has to succeed goes to an application that waits for longer.
+func (w *world) impatient(app *application) *application {
+	w.t.Helper()
+	return newApplication(w.t, w.logto, w.store, func(cfg *logtogin.Config) {
+		cfg.Now, cfg.BaseURL, cfg.StoreTimeout = w.now.Now, app.url, 300*time.Millisecond
+	})
+}
+
 // another starts another instance of an application, with a store of its own.
 func (w *world) another(app *application, change func(*logtogin.Config)) *application {
 	w.t.Helper()
