@@ -276,6 +276,7 @@ func TestTokensThatAreNotAccessTokens(t *testing.T) {
 func TestRememberedTokensAndKeys(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
+	logto.SetNow(newClock().Now)
 	auth, router, _ := resourceServer(t, logto, nil)
 	router.GET("/", auth.Bearer(ordersAPI), func(c *gin.Context) { c.Status(http.StatusNoContent) })
 	status := func(token string) int { return ask(router, "/", bearerHeader(token)).Code }
@@ -335,6 +336,7 @@ func TestRememberedTokensAndKeys(t *testing.T) {
 func TestKeysInUseAreRenewed(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
+	logto.SetNow(newClock().Now)
 	auth, router, _ := resourceServer(t, logto, nil)
 	router.GET("/", auth.Bearer(ordersAPI), func(c *gin.Context) { c.Status(http.StatusNoContent) })
 	use := func() {
@@ -375,6 +377,7 @@ func TestKeysInUseAreRenewed(t *testing.T) {
 func TestARememberedTokenExpires(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
+	logto.SetNow(newClock().Now)
 	auth, router, _ := resourceServer(t, logto, nil)
 	router.GET("/", auth.Bearer(ordersAPI), func(c *gin.Context) {
 		claims, _ := logtogin.AccessTokenClaimsFrom(c)
