@@ -131,7 +131,7 @@ func newBrowser(t *testing.T) *browser {
 	}}
 	b.client = &http.Client{
 		Jar:       jar,
-		Timeout:   30 * time.Second,
+		Timeout:   time.Minute,
 		Transport: &http.Transport{},
 		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 			if len(b.visited) > 100 {

@@ -351,17 +351,17 @@ func TestASharedStateThatIsDownIsNoSecret(t *testing.T) {
 	})
 }
 
-// eventually asks until it is so, for some seconds.
+// eventually asks until it is so, for a minute at most.
 func eventually(t *testing.T, isSo func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for !isSo() {
 		select {
 		case <-ticker.C:
 		case <-timeout:
-			t.Fatal("it is not so after ten seconds")
+			t.Fatal("it is not so after a minute")
 		}
 	}
 }
