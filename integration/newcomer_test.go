@@ -138,7 +138,7 @@ func (n *newcomer) start(program, address string) {
 			n.t.Logf("the program says:\n%s", &output)
 		}
 	})
-	ticker, patience := time.NewTicker(20*time.Millisecond), time.After(30*time.Second)
+	ticker, patience := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 	defer ticker.Stop()
 	for {
 		if connection, err := net.Dial("tcp", address); err == nil {

@@ -64,7 +64,7 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 					revoke(b)
 					at, first := time.Now(), "http://"+c.Direct(0)+"/profile"
 					for askWith(t, http.MethodGet, first, cookies) == http.StatusOK {
-						if time.Since(at) > 10*time.Second {
+						if time.Since(at) > time.Minute {
 							t.Fatal("still signed in at the other process")
 						}
 					}

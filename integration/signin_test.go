@@ -209,7 +209,7 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{t, &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{}}}
+	b := &browser{t, &http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{}}}
 	t.Cleanup(b.client.CloseIdleConnections)
 	return b
 }

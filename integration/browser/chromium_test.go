@@ -24,7 +24,7 @@ import (
 	"github.com/logtogin/logtogin/integration/servers"
 )
 
-const wait = 30 * time.Second
+const wait = time.Minute
 
 // chromium is a browser with a new profile.
 type chromium struct{ ctx context.Context }

@@ -31,9 +31,9 @@ import (
 )
 
 const (
-	startTimeout   = 30 * time.Second
-	stopTimeout    = 5 * time.Second
-	controlTimeout = 5 * time.Second
+	startTimeout   = time.Minute
+	stopTimeout    = time.Minute
+	controlTimeout = time.Minute
 )
 
 // The application that a Client without ID stands for. The lengths are those of

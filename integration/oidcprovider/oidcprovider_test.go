@@ -30,7 +30,7 @@ const (
 	postLogoutRedirectURI = "http://127.0.0.1:8080/"
 	apiIndicator          = "https://api.example.test/"
 
-	wait = 10 * time.Second
+	wait = time.Minute
 )
 
 var api = oidcprovider.Resource{Indicator: apiIndicator, Scopes: []string{"read:things", "write:things"}}

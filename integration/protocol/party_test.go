@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 // party is a browser together with the applications that it signs in to. It
 // knows nothing of the provider but the discovery document.

@@ -27,8 +27,8 @@ import (
 
 const (
 	host         = "127.0.0.1"
-	startTimeout = 30 * time.Second
-	stopTimeout  = 10 * time.Second
+	startTimeout = time.Minute
+	stopTimeout  = time.Minute
 	pollInterval = 5 * time.Millisecond
 	startTries   = 5
 )
