@@ -1,9 +1,11 @@
 package integration_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,6 +50,16 @@ var places = map[string]func(t *testing.T) instances.Config{
 // good answers.
 func (c cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (good int) {
 	t.Helper()
+	good, bad := c.answers(t, cookies, paths...)
+	for _, what := range bad {
+		t.Error("answered ", what)
+	}
+	return good
+}
+
+// answers is burst for a test that allows other answers, which it returns.
+func (c cluster) answers(t *testing.T, cookies []*http.Cookie, paths ...string) (good int, others []string) {
+	t.Helper()
 	const requests = 200
 	client := &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: requests},
@@ -82,16 +94,17 @@ func (c cluster) burst(t *testing.T, cookies []*http.Cookie, paths ...string) (g
 	}
 	all.Wait()
 	bad.Range(func(what, _ any) bool {
-		t.Error("answered ", what)
+		others = append(others, what.(string))
 		return true
 	})
-	return int(count.Load())
+	return int(count.Load()), others
 }
 
 func tokenPath(i int) string { return "/token?resource=" + url.QueryEscape(instances.Resources[i]) }
 
 // C71, C72: the provider replaces the refresh token with every use, and any second use
-// ends the grant at once.
+// ends the grant at once. An instance waits for Redis for half a second and then goes on by
+// itself, which such a provider does not forgive: if a machine is so slow, it is tried again.
 func TestTwoProcessesRefreshOnce(t *testing.T) {
 	for name, place := range places {
 		t.Run(name, func(t *testing.T) {
@@ -111,23 +124,49 @@ func TestTwoProcessesRefreshOnce(t *testing.T) {
 				config.AppID, config.AppSecret = oidcprovider.DefaultClientID, oidcprovider.DefaultClientSecret
 				return config
 			})
-			b := newBrowser(t)
-			b.submit(b.get(c.URL+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
-			cookies := b.cookies(c.URL)
-			provider.ResetCalls()
-
-			if good := c.burst(t, cookies, tokenPath(0)); good != 200 || provider.Calls().Token != 1 {
-				t.Errorf("one token: %d good answers, %d calls", good, provider.Calls().Token)
-			}
-			provider.ResetCalls()
-			if good := c.burst(t, cookies, tokenPath(0), tokenPath(1), tokenPath(2)); good != 200 || provider.Calls().Token != 2 {
-				t.Errorf("two more: %d good answers, %d calls", good, provider.Calls().Token)
-			}
-			if good := c.burst(t, cookies, "/profile"); good != 200 {
-				t.Errorf("still signed in: %d", good)
+			const tries = 10
+			for try := 1; ; try++ {
+				before := c.timesAlone()
+				problems := refreshOnce(t, c, provider)
+				if len(problems) == 0 {
+					return
+				}
+				if c.timesAlone() == before || try == tries {
+					t.Fatal(strings.Join(problems, "\n"))
+				}
+				t.Logf("try %d: an instance went on without Redis: %q", try, problems)
 			}
 		})
 	}
+}
+
+// timesAlone is how often an instance has begun to go on without Redis.
+func (c cluster) timesAlone() int {
+	return strings.Count(c.Output(), "the shared state does not work")
+}
+
+// refreshOnce signs in and returns what is wrong with the tokens after it.
+func refreshOnce(t *testing.T, c cluster, provider *oidcprovider.Provider) (problems []string) {
+	t.Helper()
+	b := newBrowser(t)
+	b.submit(b.get(c.URL+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
+	cookies := b.cookies(c.URL)
+	for _, step := range []struct {
+		what  string
+		paths []string
+		calls int
+	}{
+		{"one token", []string{tokenPath(0)}, 1},
+		{"two more", []string{tokenPath(0), tokenPath(1), tokenPath(2)}, 2},
+		{"still signed in", []string{"/profile"}, 0},
+	} {
+		provider.ResetCalls()
+		good, others := c.answers(t, cookies, step.paths...)
+		if calls := provider.Calls().Token; good != 200 || calls != step.calls {
+			problems = append(problems, fmt.Sprintf("%s: %d good answers, others %q, %d calls", step.what, good, others, calls))
+		}
+	}
+	return problems
 }
 
 // Redis goes away in the very moment in which one process has got new tokens and the

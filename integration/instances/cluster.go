@@ -121,6 +121,9 @@ func (c *Cluster) Kill(i int) {
 	}
 }
 
+// Output is what the processes have logged so far, of which the beginning may be gone.
+func (c *Cluster) Output() string { return c.output.String() }
+
 // Wait returns when an instance is gone after Kill.
 func (c *Cluster) Wait(i int) {
 	its := c.instances[i]
