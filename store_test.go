@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -641,6 +642,57 @@ func TestWhatAStoreHasNoRoomFor(t *testing.T) {
 			if len(store.values(t)) != map[bool]int{true: 1}[test.signedIn] {
 				t.Errorf("%d records", len(store.values(t)))
 			}
+		})
+	}
+}
+
+// 200 requests at once never make more than 64 calls to a store at a time, and none waits for
+// longer than StoreTimeout. By the clock of a bubble.
+func TestManyRequestsMakeFewCallsAtATime(t *testing.T) {
+	t.Parallel()
+	const requests, most = 200, 64
+	for name, test := range map[string]struct {
+		takes  time.Duration // a call to the store
+		status int
+		last   time.Duration // when the last request has its answer
+	}{
+		"a store that answers":         {100 * time.Millisecond, http.StatusOK, 400 * time.Millisecond},
+		"a store that does not answer": {time.Hour, http.StatusServiceUnavailable, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto, store := logtotest.NewServer(t), newServerStore()
+			now := newClock()
+			logto.SetNow(now.Now)
+			app := inStore(t, logto, store, func(cfg *logtogin.Config) { cfg.Now = now.Now })
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			cookies := header(b.ours(app)...)
+			synctest.Test(t, func(t *testing.T) {
+				own := app.bubbled(t, func(cfg *logtogin.Config) {
+					cfg.Endpoint, cfg.AppID, cfg.AppSecret = logto.Endpoint(), logto.AppID(), logto.AppSecret()
+					cfg.Store, cfg.Now = store, now.Now
+				})
+				var running, peak atomic.Int64
+				store.beforeLoad = func() {
+					current := running.Add(1)
+					defer running.Add(-1)
+					for old := peak.Load(); current > old && !peak.CompareAndSwap(old, current); old = peak.Load() {
+					}
+					time.Sleep(test.takes)
+				}
+				began := time.Now()
+				atOnce(requests, func(int) {
+					if w := own.ask("/profile", cookies); w.Code != test.status || time.Since(began) > test.last {
+						t.Errorf("after %v: %d %s", time.Since(began), w.Code, w.Body)
+					}
+				})
+				if took := time.Since(began); peak.Load() != most || took != test.last {
+					t.Errorf("%d calls at a time, the last request after %v", peak.Load(), took)
+				}
+				time.Sleep(time.Hour) // until the store has answered all
+				store.beforeLoad = nil
+			})
 		})
 	}
 }
