@@ -2,11 +2,43 @@ package logtogin
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/jsonobject"
 )
+
+// jsonObject keeps claims as they were sent.
+type jsonObject struct{ object jsonobject.Object }
+
+// Has reports whether there is a claim of this name, null or not. Names are
+// case-sensitive.
+func (s jsonObject) Has(name string) bool { return s.object.Has(name) }
+
+// Get decodes the claim of this name into value as json.Unmarshal does; null
+// leaves value as it is, or makes a pointer nil. It returns ErrNoSuchClaim if
+// there is no such claim.
+func (s jsonObject) Get(name string, value any) error {
+	if !s.object.Has(name) {
+		return fmt.Errorf("%w: %q", ErrNoSuchClaim, name)
+	}
+	if err := json.Unmarshal(s.object.Member(name), value); err != nil {
+		return fmt.Errorf("logtogin: claim %q does not fit into %T", name, value)
+	}
+	return nil
+}
+
+// MarshalJSON returns exactly the claims that Logto sent: absent ones stay
+// absent, null ones stay null. Changes of the fields are not in it.
+func (s jsonObject) MarshalJSON() ([]byte, error) {
+	if s.object.Source() == nil {
+		return []byte("null"), nil
+	}
+	return slices.Clone(s.object.Source()), nil
+}
 
 // Claims are the claims of the ID token with which the user signed in
 // (OpenID Connect Core, section 2). They were verified then; reading them
@@ -127,39 +159,39 @@ type OrganizationData struct {
 	Description string // description; empty also if null
 }
 
-func newUserClaims(set jsonObject) UserClaims {
+func newUserClaims(set jsonobject.Object) UserClaims {
 	u := UserClaims{
-		jsonObject:        set,
-		Subject:           text(&set, "sub"),
-		Name:              text(&set, "name"),
-		Username:          text(&set, "username"),
-		Picture:           text(&set, "picture"),
-		GivenName:         text(&set, "given_name"),
-		FamilyName:        text(&set, "family_name"),
-		MiddleName:        text(&set, "middle_name"),
-		Nickname:          text(&set, "nickname"),
-		PreferredUsername: text(&set, "preferred_username"),
-		Profile:           text(&set, "profile"),
-		Website:           text(&set, "website"),
-		Gender:            text(&set, "gender"),
-		Birthdate:         text(&set, "birthdate"),
-		Zoneinfo:          text(&set, "zoneinfo"),
-		Locale:            text(&set, "locale"),
-		CreatedAt:         millisecondsOf(&set, "created_at"),
-		UpdatedAt:         millisecondsOf(&set, "updated_at"),
-		Email:             text(&set, "email"),
-		PhoneNumber:       text(&set, "phone_number"),
+		jsonObject:        jsonObject{set},
+		Subject:           set.Text("sub"),
+		Name:              set.Text("name"),
+		Username:          set.Text("username"),
+		Picture:           set.Text("picture"),
+		GivenName:         set.Text("given_name"),
+		FamilyName:        set.Text("family_name"),
+		MiddleName:        set.Text("middle_name"),
+		Nickname:          set.Text("nickname"),
+		PreferredUsername: set.Text("preferred_username"),
+		Profile:           set.Text("profile"),
+		Website:           set.Text("website"),
+		Gender:            set.Text("gender"),
+		Birthdate:         set.Text("birthdate"),
+		Zoneinfo:          set.Text("zoneinfo"),
+		Locale:            set.Text("locale"),
+		CreatedAt:         set.Milliseconds("created_at"),
+		UpdatedAt:         set.Milliseconds("updated_at"),
+		Email:             set.Text("email"),
+		PhoneNumber:       set.Text("phone_number"),
 	}
-	u.EmailVerified = flag(&set, "email_verified")
-	u.PhoneNumberVerified = flag(&set, "phone_number_verified")
-	u.Roles, _ = texts(&set, "roles")
-	u.Organizations, _ = texts(&set, "organizations")
-	u.OrganizationRoles, _ = texts(&set, "organization_roles")
-	fill(&set, "organization_data", &u.OrganizationData)
-	fill(&set, "address", &u.Address)
-	fill(&set, "identities", &u.Identities)
-	fill(&set, "sso_identities", &u.SSOIdentities)
-	if data := set.members["custom_data"]; len(data) > 0 && data[0] == '{' {
+	u.EmailVerified = set.IsTrue("email_verified")
+	u.PhoneNumberVerified = set.IsTrue("phone_number_verified")
+	u.Roles, _ = set.Texts("roles")
+	u.Organizations, _ = set.Texts("organizations")
+	u.OrganizationRoles, _ = set.Texts("organization_roles")
+	jsonobject.Fill(set, "organization_data", &u.OrganizationData)
+	jsonobject.Fill(set, "address", &u.Address)
+	jsonobject.Fill(set, "identities", &u.Identities)
+	jsonobject.Fill(set, "sso_identities", &u.SSOIdentities)
+	if data := set.Member("custom_data"); len(data) > 0 && data[0] == '{' {
 		u.CustomData = data
 	}
 	return u
@@ -200,37 +232,37 @@ func (claims *AccessTokenClaims) own() *AccessTokenClaims {
 }
 
 func newAccessTokenClaims(raw []byte) (*AccessTokenClaims, error) {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
 	claims := &AccessTokenClaims{
-		jsonObject:     set,
-		Subject:        text(&set, "sub"),
-		ClientID:       text(&set, "client_id"),
-		Issuer:         text(&set, "iss"),
-		Scopes:         strings.Fields(text(&set, "scope")),
-		OrganizationID: text(&set, "organization_id"),
-		ID:             text(&set, "jti"),
+		jsonObject:     jsonObject{set},
+		Subject:        set.Text("sub"),
+		ClientID:       set.Text("client_id"),
+		Issuer:         set.Text("iss"),
+		Scopes:         strings.Fields(set.Text("scope")),
+		OrganizationID: set.Text("organization_id"),
+		ID:             set.Text("jti"),
 	}
-	claims.Audience, _ = audienceOf(&set)
-	claims.IssuedAt, _ = secondsOf(&set, "iat")
-	claims.Expiry, _ = secondsOf(&set, "exp")
+	claims.Audience, _ = set.TextOrTexts("aud")
+	claims.IssuedAt, _ = set.Seconds("iat")
+	claims.Expiry, _ = set.Seconds("exp")
 	return claims, nil
 }
 
 func newClaims(raw []byte) (*Claims, error) {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
 	claims := &Claims{UserClaims: newUserClaims(set)}
-	claims.Issuer = text(&set, "iss")
-	claims.SessionID = text(&set, "sid")
-	claims.Audience, _ = audienceOf(&set)
-	claims.IssuedAt, _ = secondsOf(&set, "iat")
-	claims.Expiry, _ = secondsOf(&set, "exp")
-	claims.AuthTime, _ = secondsOf(&set, "auth_time")
+	claims.Issuer = set.Text("iss")
+	claims.SessionID = set.Text("sid")
+	claims.Audience, _ = set.TextOrTexts("aud")
+	claims.IssuedAt, _ = set.Seconds("iat")
+	claims.Expiry, _ = set.Seconds("exp")
+	claims.AuthTime, _ = set.Seconds("auth_time")
 	return claims, nil
 }
 
@@ -265,50 +297,50 @@ func (claims *Claims) own() *Claims {
 
 // UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (a *Address) UnmarshalJSON(raw []byte) error {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return err
 	}
-	fill(&set, "formatted", &a.Formatted)
-	fill(&set, "streetAddress", &a.StreetAddress)
-	fill(&set, "locality", &a.Locality)
-	fill(&set, "region", &a.Region)
-	fill(&set, "postalCode", &a.PostalCode)
-	fill(&set, "country", &a.Country)
+	jsonobject.Fill(set, "formatted", &a.Formatted)
+	jsonobject.Fill(set, "streetAddress", &a.StreetAddress)
+	jsonobject.Fill(set, "locality", &a.Locality)
+	jsonobject.Fill(set, "region", &a.Region)
+	jsonobject.Fill(set, "postalCode", &a.PostalCode)
+	jsonobject.Fill(set, "country", &a.Country)
 	return nil
 }
 
 // UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (i *Identity) UnmarshalJSON(raw []byte) error {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return err
 	}
-	fill(&set, "userId", &i.UserID)
-	fill(&set, "details", &i.Details)
+	jsonobject.Fill(set, "userId", &i.UserID)
+	jsonobject.Fill(set, "details", &i.Details)
 	return nil
 }
 
 // UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return err
 	}
-	fill(&set, "issuer", &i.Issuer)
-	fill(&set, "identityId", &i.IdentityID)
-	fill(&set, "detail", &i.Detail)
+	jsonobject.Fill(set, "issuer", &i.Issuer)
+	jsonobject.Fill(set, "identityId", &i.IdentityID)
+	jsonobject.Fill(set, "detail", &i.Detail)
 	return nil
 }
 
 // UnmarshalJSON takes members by their exact names; one of another type is left out.
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
-	set, err := parseObject(raw)
+	set, err := jsonobject.Parse(raw)
 	if err != nil {
 		return err
 	}
-	fill(&set, "id", &o.ID)
-	fill(&set, "name", &o.Name)
-	fill(&set, "description", &o.Description)
+	jsonobject.Fill(set, "id", &o.ID)
+	jsonobject.Fill(set, "name", &o.Name)
+	jsonobject.Fill(set, "description", &o.Description)
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 
+	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -134,12 +135,12 @@ func fittingKeys(keys []verificationKey, id string, algorithm jwa.SignatureAlgor
 // spoil the others, and leaves out all that cannot verify a signature of
 // Logto's: encryption keys, symmetric keys, weak keys.
 func parseKeys(body []byte) ([]verificationKey, error) {
-	set, err := parseObject(body)
+	set, err := jsonobject.Parse(body)
 	if err != nil {
 		return nil, fmt.Errorf("the key set is %w", err)
 	}
 	var members []json.RawMessage
-	if err := set.Get("keys", &members); err != nil {
+	if json.Unmarshal(set.Member("keys"), &members) != nil {
 		return nil, errors.New("the key set has no list of keys")
 	}
 	var keys []verificationKey

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -123,12 +124,12 @@ func (p *provider) discover(ctx context.Context) (m *metadata, err error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := parseObject(body)
+	set, err := jsonobject.Parse(body)
 	if err != nil {
 		return nil, fmt.Errorf("the document is %w", err)
 	}
 	var issuer string
-	fill(&set, "issuer", &issuer)
+	jsonobject.Fill(set, "issuer", &issuer)
 	if issuer != p.issuer {
 		return nil, fmt.Errorf("the issuer it names is not %q; is Config.Endpoint the address that Logto itself uses?", p.issuer)
 	}
@@ -141,7 +142,7 @@ func (p *provider) discover(ctx context.Context) (m *metadata, err error) {
 		"revocation_endpoint":    &m.revocationEndpoint,
 		"jwks_uri":               &m.keysEndpoint,
 	} {
-		fill(&set, name, endpoint)
+		jsonobject.Fill(set, name, endpoint)
 		u, err := url.Parse(*endpoint)
 		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http") {
 			return nil, fmt.Errorf("it has no usable %s", name)
@@ -150,7 +151,7 @@ func (p *provider) discover(ctx context.Context) (m *metadata, err error) {
 			return nil, fmt.Errorf("its %s is http although the issuer is https", name)
 		}
 	}
-	fill(&set, "authorization_response_iss_parameter_supported", &m.issuerInCallback)
+	jsonobject.Fill(set, "authorization_response_iss_parameter_supported", &m.issuerInCallback)
 	return m, nil
 }
 

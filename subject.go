@@ -27,8 +27,8 @@ type subject struct {
 // claim is a list in the ID token or, if the ID token has no such claim, in the user info.
 // One that is null or no list is empty.
 func (s *subject) claim(name string) ([]string, error) {
-	if set := s.claims.jsonObject; set.Has(name) {
-		list, _ := texts(&set, name)
+	if set := s.claims.object; set.Has(name) {
+		list, _ := set.Texts(name)
 		return list, nil
 	}
 	lists, err := s.auth.lookUp(s.c, s.session)
@@ -101,7 +101,7 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 	case err == nil:
 		mine.lists, mine.err = make(map[string][]string, len(lookedUp)), nil
 		for _, name := range lookedUp {
-			mine.lists[name], _ = texts(&info.jsonObject, name)
+			mine.lists[name], _ = info.object.Texts(name)
 		}
 		if record, err := a.current(c); err == nil { // it may have been refreshed
 			mine.staleAt = a.staleAt(record)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
 // maxToken bounds the tokens that are looked at.
@@ -25,7 +27,7 @@ var base64url = base64.RawURLEncoding.Strict()
 // not.
 type signed struct {
 	algorithm jwa.SignatureAlgorithm
-	header    jsonObject
+	header    jsonobject.Object
 	payload   []byte
 	// withdrawals is how often keys had been withdrawn before the one was fetched by which
 	// it was verified.
@@ -51,17 +53,14 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 	if err1 != nil || err2 != nil || err3 != nil {
 		return nil, tokenError("not base64url")
 	}
-	header, err := parseObject(rawHeader)
+	header, err := jsonobject.Parse(rawHeader)
 	if err != nil {
 		return nil, tokenError("the header is %v", err)
 	}
 	if header.Has("crit") || header.Has("b64") {
 		return nil, tokenError("the header has a critical extension")
 	}
-	var name, keyID string
-	fill(&header, "alg", &name)
-	fill(&header, "kid", &keyID)
-	algorithm := jwa.SignatureAlgorithm(name)
+	keyID, algorithm := header.Text("kid"), jwa.SignatureAlgorithm(header.Text("alg"))
 	switch algorithm {
 	case jwa.RS256, jwa.PS256, jwa.ES256, jwa.ES384, jwa.ES512, jwa.EdDSA:
 	default:
@@ -107,8 +106,7 @@ func verifyIDToken(ctx context.Context, keys *keySet, token string, want idToken
 	if err != nil {
 		return nil, err
 	}
-	var typ string
-	fill(&verified.header, "typ", &typ)
+	typ := verified.header.Text("typ")
 	if typ != "" && !strings.EqualFold(typ, "JWT") {
 		return nil, tokenError("the type is not that of an ID token")
 	}
@@ -132,7 +130,7 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 	if want.appID == "" || !slices.Contains(claims.Audience, want.appID) {
 		return tokenError("aud is not this application")
 	}
-	if azp, present, ok := optionalString(&claims.jsonObject, "azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
+	if azp, present, ok := claims.object.OptionalText("azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
 		return tokenError("azp is not this application")
 	}
 	if err := want.checkTimes(claims); err != nil {
@@ -141,7 +139,7 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 	if err := want.checkSameSignIn(claims); err != nil {
 		return err
 	}
-	if hash, present, ok := optionalString(&claims.jsonObject, "at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
+	if hash, present, ok := claims.object.OptionalText("at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
 		return tokenError("at_hash is not that of the access token")
 	}
 	return nil
@@ -151,7 +149,7 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 // refreshed one belongs to the same sign-in as the one before (OpenID Connect Core,
 // section 12.2).
 func (want *idTokenExpectation) checkSameSignIn(claims *Claims) error {
-	nonce, present, ok := optionalString(&claims.jsonObject, "nonce")
+	nonce, present, ok := claims.object.OptionalText("nonce")
 	if want.original == nil {
 		if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
 			return tokenError("nonce is not that of the sign-in attempt")
@@ -165,7 +163,7 @@ func (want *idTokenExpectation) checkSameSignIn(claims *Claims) error {
 	if !slices.Equal(before, after) {
 		return tokenError("aud is not that of the ID token before")
 	}
-	if original, _, _ := optionalString(&want.original.jsonObject, "nonce"); !ok || (present && nonce != original) {
+	if original, _, _ := want.original.object.OptionalText("nonce"); !ok || (present && nonce != original) {
 		return tokenError("nonce is not that of the ID token before")
 	}
 	if claims.Has("auth_time") && want.original.Has("auth_time") && !claims.AuthTime.Equal(want.original.AuthTime) {
@@ -175,22 +173,22 @@ func (want *idTokenExpectation) checkSameSignIn(claims *Claims) error {
 }
 
 func (want *idTokenExpectation) checkTimes(claims *Claims) error {
-	set := &claims.jsonObject
-	expiry, ok := secondsOf(set, "exp")
+	set := claims.object
+	expiry, ok := set.Seconds("exp")
 	if !ok || !want.now.Before(expiry.Add(want.skew)) {
 		return tokenError("exp is missing or past")
 	}
-	issuedAt, ok := secondsOf(set, "iat")
+	issuedAt, ok := set.Seconds("iat")
 	if !ok || issuedAt.After(want.now.Add(want.skew)) || issuedAt.Before(want.now.Add(-want.freshness-want.skew)) {
 		return tokenError("iat is missing, in the future, or long past")
 	}
 	if set.Has("nbf") {
-		notBefore, ok := secondsOf(set, "nbf")
+		notBefore, ok := set.Seconds("nbf")
 		if !ok || notBefore.After(want.now.Add(want.skew)) {
 			return tokenError("nbf is in the future")
 		}
 	}
-	authTime, ok := secondsOf(set, "auth_time")
+	authTime, ok := set.Seconds("auth_time")
 	if set.Has("auth_time") && !ok {
 		return tokenError("auth_time is not a time")
 	}
@@ -214,8 +212,7 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 	if err != nil {
 		return nil, err
 	}
-	var typ string
-	fill(&verified.header, "typ", &typ)
+	typ := verified.header.Text("typ")
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "at+jwt":
 	case "logout+jwt":
@@ -229,10 +226,10 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 	if err != nil {
 		return nil, tokenError("the claims are %v", err)
 	}
-	set := &claims.jsonObject
-	expiry, hasExpiry := secondsOf(set, "exp")
-	issuedAt, hasIssuedAt := secondsOf(set, "iat")
-	notBefore, hasNotBefore := secondsOf(set, "nbf")
+	set := claims.object
+	expiry, hasExpiry := set.Seconds("exp")
+	issuedAt, hasIssuedAt := set.Seconds("iat")
+	notBefore, hasNotBefore := set.Seconds("nbf")
 	switch {
 	case !slices.Contains(issuers, claims.Issuer):
 		return nil, tokenError("iss is not %s", strings.Join(issuers, " or "))
@@ -271,20 +268,20 @@ func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID s
 	if err != nil {
 		return nil, err
 	}
-	typ, hasType, isText := optionalString(&verified.header, "typ")
+	typ, hasType, isText := verified.header.OptionalText("typ")
 	if !isText || (hasType && strings.TrimPrefix(strings.ToLower(typ), "application/") != "logout+jwt") {
 		return nil, tokenError("typ is not logout+jwt")
 	}
-	set, err := parseObject(verified.payload)
+	set, err := jsonobject.Parse(verified.payload)
 	if err != nil {
 		return nil, tokenError("the claims are %v", err)
 	}
-	audience, hasAudience := audienceOf(&set)
-	issuedAt, hasIssuedAt := secondsOf(&set, "iat")
-	expiry, hasExpiry := secondsOf(&set, "exp")
-	found := &logoutToken{id: text(&set, "jti"), subject: text(&set, "sub"), sessionID: text(&set, "sid"), issuedAt: issuedAt}
+	audience, hasAudience := set.TextOrTexts("aud")
+	issuedAt, hasIssuedAt := set.Seconds("iat")
+	expiry, hasExpiry := set.Seconds("exp")
+	found := &logoutToken{id: set.Text("jti"), subject: set.Text("sub"), sessionID: set.Text("sid"), issuedAt: issuedAt}
 	switch {
-	case text(&set, "iss") != issuer:
+	case set.Text("iss") != issuer:
 		return nil, tokenError("iss is not %s", issuer)
 	case appID == "" || !hasAudience || !slices.Contains(audience, appID):
 		return nil, tokenError("aud is not this application")
@@ -292,7 +289,7 @@ func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID s
 		return nil, tokenError("iat is missing, in the future, or long past")
 	case set.Has("exp") && (!hasExpiry || !now.Before(expiry.Add(skew))):
 		return nil, tokenError("exp is past")
-	case !hasLogoutEvent(&set):
+	case !hasLogoutEvent(set):
 		return nil, tokenError("events does not say that it is a logout")
 	case found.subject == "" && found.sessionID == "", set.Has("sub") && found.subject == "", set.Has("sid") && found.sessionID == "":
 		return nil, tokenError("sub and sid are missing or empty")
@@ -304,25 +301,13 @@ func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID s
 	return found, nil
 }
 
-func hasLogoutEvent(set *jsonObject) bool {
-	events, err := parseObject(set.members["events"])
+func hasLogoutEvent(set jsonobject.Object) bool {
+	events, err := jsonobject.Parse(set.Member("events"))
 	if err != nil {
 		return false
 	}
-	_, err = parseObject(events.members[backchannelEvent])
+	_, err = jsonobject.Parse(events.Member(backchannelEvent))
 	return err == nil
-}
-
-// optionalString reads a claim that may be absent; ok is false if it is there
-// but not a string.
-func optionalString(set *jsonObject, name string) (value string, present, ok bool) {
-	if !set.Has(name) {
-		return "", false, true
-	}
-	if raw := set.members[name]; raw[0] != '"' || set.Get(name, &value) != nil {
-		return "", true, false
-	}
-	return value, true, true
 }
 
 // tokenHash is the at_hash of an access token (OpenID Connect Core, section
@@ -345,7 +330,7 @@ func tokenHash(algorithm jwa.SignatureAlgorithm, accessToken string) string {
 // checkUserInfo makes sure that a user info answer is about the user of the
 // session (OpenID Connect Core, section 5.3.2).
 func checkUserInfo(body []byte, subject string) (*UserInfo, error) {
-	set, err := parseObject(body)
+	set, err := jsonobject.Parse(body)
 	if err != nil {
 		return nil, tokenError("the user info is %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
 // Logto's webhooks, which are the only way in which it tells that a user was suspended,
@@ -109,14 +111,14 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	if err != nil || len(r.Header.Values(webhookSignature)) != 1 || !isSignedByOneOf(signingKeys, body, given) {
 		return nil, errWebhookSignature
 	}
-	set, err := parseObject(body)
+	set, err := jsonobject.Parse(body)
 	if err != nil {
 		return nil, tokenError("the webhook is %v", err)
 	}
 	event := &WebhookEvent{
-		jsonObject: set, Event: text(&set, "event"), HookID: text(&set, "hookId"), OrganizationID: text(&set, "organizationId"),
+		jsonObject: jsonObject{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
 	}
-	event.CreatedAt, err = time.Parse(time.RFC3339, text(&set, "createdAt"))
+	event.CreatedAt, err = time.Parse(time.RFC3339, set.Text("createdAt"))
 	if err != nil || event.Event == "" {
 		return nil, tokenError("the webhook has no event or no createdAt")
 	}
@@ -143,18 +145,18 @@ func (event *WebhookEvent) readSubjects() {
 			event.UserIDs = append(event.UserIDs, id)
 		}
 	}
-	add(text(&event.jsonObject, "userId"))
-	if params, err := parseObject(event.members["params"]); err == nil {
-		add(text(&params, "userId"))
+	add(event.object.Text("userId"))
+	if params, err := jsonobject.Parse(event.object.Member("params")); err == nil {
+		add(params.Text("userId"))
 	}
-	if data, err := parseObject(event.members["data"]); err == nil {
+	if data, err := jsonobject.Parse(event.object.Member("data")); err == nil {
 		if isAboutAUser(event.Event) {
-			add(text(&data, "id"))
+			add(data.Text("id"))
 		}
-		event.IsSuspended = flag(&data, "isSuspended")
+		event.IsSuspended = data.IsTrue("isSuspended")
 	}
 	for _, name := range []string{"addedUserIds", "removedUserIds"} {
-		ids, _ := texts(&event.jsonObject, name)
+		ids, _ := event.object.Texts(name)
 		for _, id := range ids {
 			add(id)
 		}
