@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // What Logto's answers mean: tokens, a refusal, or an outage.
@@ -49,7 +51,7 @@ func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(erro
 		return nil, err
 	}
 	if !strings.EqualFold(token.TokenType, "Bearer") {
-		return nil, tokenError("the token endpoint issued a token of a type other than Bearer")
+		return nil, fault.InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
 	}
 	got := &tokens{accessToken: token.AccessToken, refreshToken: token.RefreshToken}
 	got.idToken, _ = token.Extra("id_token").(string)

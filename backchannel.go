@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // Back-channel logout: Logto tells that a session of its own has ended (OpenID Connect
@@ -61,7 +63,7 @@ func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
 	// is heeded all the same: a second time it does no harm.
 	a.revocations.endings.catchUp(ctx)
 	if a.revocations.isSpent(token.id) {
-		return tokenError("jti has been used")
+		return fault.InvalidTokenf("jti has been used")
 	}
 	made := revocation{kind: loggedOutUser, name: token.subject, at: token.issuedAt, tokenID: token.id}
 	if token.sessionID != "" {
@@ -74,15 +76,15 @@ func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
 func logoutTokenIn(c *gin.Context) (string, error) {
 	media, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
-		return "", tokenError("the request is no form")
+		return "", fault.InvalidTokenf("the request is no form")
 	}
 	body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxLogoutRequest+1))
 	if err != nil || len(body) > maxLogoutRequest {
-		return "", tokenError("the form cannot be read or is too long")
+		return "", fault.InvalidTokenf("the form cannot be read or is too long")
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil || len(form["logout_token"]) != 1 {
-		return "", tokenError("the form has not exactly one logout_token")
+		return "", fault.InvalidTokenf("the form has not exactly one logout_token")
 	}
 	return form.Get("logout_token"), nil
 }

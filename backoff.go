@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // When Logto is left alone: after an outage, and after a refusal that asking again would not
@@ -100,7 +102,7 @@ func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
 		a.refresher.failures.Delete(id)
 		a.refresher.failures.Delete(everyone)
 		return
-	case errors.Is(err, errAnotherUser), a.refresher.owner.Err() != nil: // it is no outage
+	case errors.Is(err, fault.AnotherUser), a.refresher.owner.Err() != nil: // it is no outage
 		return
 	}
 	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)

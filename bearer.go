@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/recent"
 )
 
@@ -55,7 +56,7 @@ func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.Han
 	guard := newBearerGuard(requirements)
 	return a.bearer(guard, func(_ *gin.Context, claims *AccessTokenClaims) error {
 		if !slices.Contains(claims.Audience, audience) {
-			return tokenError("aud is not %s", audience)
+			return fault.InvalidTokenf("aud is not %s", audience)
 		}
 		return nil
 	})
@@ -74,10 +75,10 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 			return err
 		}
 		if id == "" || !slices.Contains(claims.Audience, organizationAudience+id) {
-			return tokenError("aud is not the organization %s", source.name)
+			return fault.InvalidTokenf("aud is not the organization %s", source.name)
 		}
 		if !leaveOrganization(c, id) {
-			return tokenError("it is for another organization than the rest of the request")
+			return fault.InvalidTokenf("it is for another organization than the rest of the request")
 		}
 		return nil
 	})
@@ -144,10 +145,10 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			err = checkAudience(c, claims)
 		}
 		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
-			err = tokenError("it is for the API within an organization, which this guard does not ask for")
+			err = fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for")
 		}
 		if err == nil && a.revocations.refuses(claims) {
-			err = tokenError("its user has been revoked since it was issued")
+			err = fault.InvalidTokenf("its user has been revoked since it was issued")
 		}
 		if err == nil {
 			err = guard.check(c, claims)
@@ -238,7 +239,7 @@ func tokenOf(header http.Header) (string, error) {
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
 	}
 	if strings.Count(token, ".") != 2 {
-		return "", tokenError("it is no JWT; an opaque token of Logto's comes from a token request without a resource")
+		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource")
 	}
 	return token, nil
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // SignInResult is what a finished sign-in yields.
@@ -248,7 +250,7 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 	}
 	record := a.newSession(claims, got, asked, now)
 	if !now.Before(record.expires) {
-		return nil, tokenError("exp is past, and there is no refresh token")
+		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
 	return record, nil
 }

@@ -2,10 +2,11 @@ package logtogin
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // What errors.Is tells apart. Beside these there are ProviderError, ConfigError
@@ -40,7 +41,7 @@ var (
 	// ErrInvalidToken: a token or a user info answer failed verification. The
 	// text says which check; if it keeps happening, compare Config.Endpoint
 	// and Config.AppID with the Logto Console, and the clocks.
-	ErrInvalidToken = errors.New("logtogin: token not acceptable")
+	ErrInvalidToken = fault.InvalidToken
 
 	// ErrTokenExpired: the session has no access token of this kind that is still
 	// valid, and no refresh token to get one with. Let the user sign in again; if
@@ -67,7 +68,7 @@ var (
 	// ErrInsufficientRights: the user or the token does not meet the requirements of
 	// the guard, which a *RequirementError names, or the user had to authenticate again
 	// (MaxAge) and came back from Logto without having done so.
-	ErrInsufficientRights = errors.New("logtogin: insufficient rights")
+	ErrInsufficientRights = fault.InsufficientRights
 
 	// ErrInsufficientAuthentication: it is too long since the user authenticated (MaxAge;
 	// RFC 9470). Send the user through a sign-in with SignInOptions.MaxAge.
@@ -79,7 +80,7 @@ var (
 
 	// ErrProviderUnavailable: Logto could not be reached, or did not answer in
 	// a way that an OpenID provider may. Try again later.
-	ErrProviderUnavailable = errors.New("logtogin: Logto is unavailable")
+	ErrProviderUnavailable = fault.ProviderUnavailable
 
 	// ErrInvalidOptions: the application passed sign-in or sign-out options
 	// that Logto would refuse or silently ignore.
@@ -209,16 +210,4 @@ func StatusCode(err error) int {
 	default:
 		return http.StatusInternalServerError
 	}
-}
-
-// errAnotherUser is an ErrInvalidToken after which nothing of the session can be
-// trusted any more.
-var errAnotherUser = fmt.Errorf("%w: sub is another user", ErrInvalidToken)
-
-// errNotAuthenticatedAgain is an ErrInvalidToken of a sign-in with MaxAge.
-var errNotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", ErrInsufficientRights, ErrInvalidToken)
-
-// tokenError is an ErrInvalidToken with the check that failed.
-func tokenError(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalidToken, fmt.Sprintf(format, args...))
 }

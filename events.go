@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // What happens, for those who count and trace it.
@@ -98,7 +100,7 @@ func reasonOf(err error) string {
 		{ErrIssuerMismatch, "issuer_mismatch"},
 		{ErrCancelled, "cancelled"},
 		{ErrSignInRefused, "refused_by_application"},
-		{errNotAuthenticatedAgain, "not_authenticated_again"},
+		{fault.NotAuthenticatedAgain, "not_authenticated_again"},
 		{ErrStoreUnavailable, "store_unavailable"},
 		{ErrProviderUnavailable, "provider_unavailable"},
 		{ErrSessionTooLarge, "session_too_large"},

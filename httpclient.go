@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // apiTimeout bounds a call of HTTPClient.
@@ -93,7 +95,7 @@ func (t *bearerTransport) RoundTrip(request *http.Request) (*http.Response, erro
 	return response, err
 }
 
-var errRefusedByAPI = tokenError("the API has refused another one, too")
+var errRefusedByAPI = fault.InvalidTokenf("the API has refused another one, too")
 
 // isOwn reports whether the request is one to which the token belongs.
 func (t *bearerTransport) isOwn(request *http.Request) bool {

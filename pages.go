@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // The two pages that a user can meet on our routes. They load nothing, so that
@@ -148,7 +150,7 @@ func adviceFor(err error) string {
 		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
 	case errors.Is(err, ErrInsufficientAuthentication):
 		return "Please confirm who you are by signing in again."
-	case errors.Is(err, errNotAuthenticatedAgain):
+	case errors.Is(err, fault.NotAuthenticatedAgain):
 		return "You had to confirm who you are, and came back without having done so."
 	case errors.Is(err, ErrInsufficientRights):
 		return "You are not allowed to do this."

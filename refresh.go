@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/fault"
 )
 
 // Refreshing a session: once, however many requests, instances and browsers need it.
@@ -317,7 +318,7 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	got, err := a.provider.refresh(ctx, record.refreshToken, target)
 	var next *session
 	if err == nil {
-		if next, err = a.nextVersion(ctx, record, got, target, asked); err != nil && !errors.Is(err, errAnotherUser) {
+		if next, err = a.nextVersion(ctx, record, got, target, asked); err != nil && !errors.Is(err, fault.AnotherUser) {
 			next = record.withRefreshToken(got.refreshToken)
 		}
 	}
@@ -408,7 +409,7 @@ func isRefused(err error, target tokenTarget) bool {
 	if errors.As(err, &refused) {
 		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == tokenTarget{})
 	}
-	return errors.Is(err, errAnotherUser)
+	return errors.Is(err, fault.AnotherUser)
 }
 
 // endRefused ends a session that Logto does not renew.

@@ -14,6 +14,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
@@ -42,7 +43,7 @@ type signed struct {
 // the header, embedded or by reference, are never used.
 func verifySignature(ctx context.Context, keys *keySet, token string, cooldown time.Duration) (*signed, error) {
 	if len(token) > maxToken || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
-		return nil, tokenError("not a signed token in compact form")
+		return nil, fault.InvalidTokenf("not a signed token in compact form")
 	}
 	last := strings.LastIndexByte(token, '.')
 	signingInput := token[:last]
@@ -51,20 +52,20 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 	payload, err2 := base64url.DecodeString(encodedPayload)
 	signature, err3 := base64url.DecodeString(token[last+1:])
 	if err1 != nil || err2 != nil || err3 != nil {
-		return nil, tokenError("not base64url")
+		return nil, fault.InvalidTokenf("not base64url")
 	}
 	header, err := jsonobject.Parse(rawHeader)
 	if err != nil {
-		return nil, tokenError("the header is %v", err)
+		return nil, fault.InvalidTokenf("the header is %v", err)
 	}
 	if header.Has("crit") || header.Has("b64") {
-		return nil, tokenError("the header has a critical extension")
+		return nil, fault.InvalidTokenf("the header has a critical extension")
 	}
 	keyID, algorithm := header.Text("kid"), jwa.SignatureAlgorithm(header.Text("alg"))
 	switch algorithm {
 	case jwa.RS256, jwa.PS256, jwa.ES256, jwa.ES384, jwa.ES512, jwa.EdDSA:
 	default:
-		return nil, tokenError("the algorithm is not allowed")
+		return nil, fault.InvalidTokenf("the algorithm is not allowed")
 	}
 
 	candidates, withdrawals, err := keys.find(ctx, keyID, algorithm, cooldown)
@@ -72,18 +73,18 @@ func verifySignature(ctx context.Context, keys *keySet, token string, cooldown t
 		return nil, err
 	}
 	if len(candidates) == 0 {
-		return nil, tokenError("no key of Logto's fits")
+		return nil, fault.InvalidTokenf("no key of Logto's fits")
 	}
 	verifier, err := jws.NewVerifier(algorithm)
 	if err != nil {
-		return nil, tokenError("the algorithm is not available")
+		return nil, fault.InvalidTokenf("the algorithm is not available")
 	}
 	for _, key := range candidates {
 		if verifier.Verify([]byte(signingInput), signature, key.public) == nil {
 			return &signed{algorithm, header, payload, withdrawals}, nil
 		}
 	}
-	return nil, tokenError("the signature is wrong")
+	return nil, fault.InvalidTokenf("the signature is wrong")
 }
 
 // idTokenExpectation is what an ID token must say to be believed.
@@ -108,11 +109,11 @@ func verifyIDToken(ctx context.Context, keys *keySet, token string, want idToken
 	}
 	typ := verified.header.Text("typ")
 	if typ != "" && !strings.EqualFold(typ, "JWT") {
-		return nil, tokenError("the type is not that of an ID token")
+		return nil, fault.InvalidTokenf("the type is not that of an ID token")
 	}
 	claims, err := newClaims(verified.payload)
 	if err != nil {
-		return nil, tokenError("the claims are %v", err)
+		return nil, fault.InvalidTokenf("the claims are %v", err)
 	}
 	if err := want.check(claims, verified.algorithm); err != nil {
 		return nil, err
@@ -122,16 +123,16 @@ func verifyIDToken(ctx context.Context, keys *keySet, token string, want idToken
 
 func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlgorithm) error {
 	if claims.Issuer != want.issuer {
-		return tokenError("iss is not %s", want.issuer)
+		return fault.InvalidTokenf("iss is not %s", want.issuer)
 	}
 	if claims.Subject == "" {
-		return tokenError("sub is missing")
+		return fault.InvalidTokenf("sub is missing")
 	}
 	if want.appID == "" || !slices.Contains(claims.Audience, want.appID) {
-		return tokenError("aud is not this application")
+		return fault.InvalidTokenf("aud is not this application")
 	}
 	if azp, present, ok := claims.object.OptionalText("azp"); !ok || (present && azp != want.appID) || (!present && len(claims.Audience) > 1) {
-		return tokenError("azp is not this application")
+		return fault.InvalidTokenf("azp is not this application")
 	}
 	if err := want.checkTimes(claims); err != nil {
 		return err
@@ -140,7 +141,7 @@ func (want *idTokenExpectation) check(claims *Claims, algorithm jwa.SignatureAlg
 		return err
 	}
 	if hash, present, ok := claims.object.OptionalText("at_hash"); !ok || (present && hash != tokenHash(algorithm, want.accessToken)) {
-		return tokenError("at_hash is not that of the access token")
+		return fault.InvalidTokenf("at_hash is not that of the access token")
 	}
 	return nil
 }
@@ -152,22 +153,22 @@ func (want *idTokenExpectation) checkSameSignIn(claims *Claims) error {
 	nonce, present, ok := claims.object.OptionalText("nonce")
 	if want.original == nil {
 		if want.nonce == "" || subtle.ConstantTimeCompare([]byte(nonce), []byte(want.nonce)) != 1 {
-			return tokenError("nonce is not that of the sign-in attempt")
+			return fault.InvalidTokenf("nonce is not that of the sign-in attempt")
 		}
 		return nil
 	}
 	if claims.Subject != want.original.Subject {
-		return errAnotherUser
+		return fault.AnotherUser
 	}
 	before, after := slices.Sorted(slices.Values(want.original.Audience)), slices.Sorted(slices.Values(claims.Audience))
 	if !slices.Equal(before, after) {
-		return tokenError("aud is not that of the ID token before")
+		return fault.InvalidTokenf("aud is not that of the ID token before")
 	}
 	if original, _, _ := want.original.object.OptionalText("nonce"); !ok || (present && nonce != original) {
-		return tokenError("nonce is not that of the ID token before")
+		return fault.InvalidTokenf("nonce is not that of the ID token before")
 	}
 	if claims.Has("auth_time") && want.original.Has("auth_time") && !claims.AuthTime.Equal(want.original.AuthTime) {
-		return tokenError("auth_time is not that of the ID token before")
+		return fault.InvalidTokenf("auth_time is not that of the ID token before")
 	}
 	return nil
 }
@@ -176,24 +177,24 @@ func (want *idTokenExpectation) checkTimes(claims *Claims) error {
 	set := claims.object
 	expiry, ok := set.Seconds("exp")
 	if !ok || !want.now.Before(expiry.Add(want.skew)) {
-		return tokenError("exp is missing or past")
+		return fault.InvalidTokenf("exp is missing or past")
 	}
 	issuedAt, ok := set.Seconds("iat")
 	if !ok || issuedAt.After(want.now.Add(want.skew)) || issuedAt.Before(want.now.Add(-want.freshness-want.skew)) {
-		return tokenError("iat is missing, in the future, or long past")
+		return fault.InvalidTokenf("iat is missing, in the future, or long past")
 	}
 	if set.Has("nbf") {
 		notBefore, ok := set.Seconds("nbf")
 		if !ok || notBefore.After(want.now.Add(want.skew)) {
-			return tokenError("nbf is in the future")
+			return fault.InvalidTokenf("nbf is in the future")
 		}
 	}
 	authTime, ok := set.Seconds("auth_time")
 	if set.Has("auth_time") && !ok {
-		return tokenError("auth_time is not a time")
+		return fault.InvalidTokenf("auth_time is not a time")
 	}
 	if want.maxAge > 0 && (!ok || want.now.After(authTime.Add(want.maxAge+want.skew))) {
-		return errNotAuthenticatedAgain
+		return fault.NotAuthenticatedAgain
 	}
 	return nil
 }
@@ -216,15 +217,15 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "at+jwt":
 	case "logout+jwt":
-		return nil, tokenError("it is a logout token")
+		return nil, fault.InvalidTokenf("it is a logout token")
 	case "jwt", "":
-		return nil, tokenError("it is an ID token or one of another kind, not an access token (typ at+jwt)")
+		return nil, fault.InvalidTokenf("it is an ID token or one of another kind, not an access token (typ at+jwt)")
 	default:
-		return nil, tokenError("typ is not at+jwt")
+		return nil, fault.InvalidTokenf("typ is not at+jwt")
 	}
 	claims, err := newAccessTokenClaims(verified.payload)
 	if err != nil {
-		return nil, tokenError("the claims are %v", err)
+		return nil, fault.InvalidTokenf("the claims are %v", err)
 	}
 	set := claims.object
 	expiry, hasExpiry := set.Seconds("exp")
@@ -232,19 +233,19 @@ func verifyAccessToken(ctx context.Context, keys *keySet, token string, issuers 
 	notBefore, hasNotBefore := set.Seconds("nbf")
 	switch {
 	case !slices.Contains(issuers, claims.Issuer):
-		return nil, tokenError("iss is not %s", strings.Join(issuers, " or "))
+		return nil, fault.InvalidTokenf("iss is not %s", strings.Join(issuers, " or "))
 	case claims.Subject == "" || claims.ClientID == "":
-		return nil, tokenError("sub or client_id is missing")
+		return nil, fault.InvalidTokenf("sub or client_id is missing")
 	case len(claims.Audience) == 0:
-		return nil, tokenError("aud is missing")
+		return nil, fault.InvalidTokenf("aud is missing")
 	case !hasExpiry || !now.Before(expiry.Add(skew)):
-		return nil, tokenError("exp is missing or past")
+		return nil, fault.InvalidTokenf("exp is missing or past")
 	case !hasIssuedAt || issuedAt.After(now.Add(skew)):
-		return nil, tokenError("iat is missing or in the future")
+		return nil, fault.InvalidTokenf("iat is missing or in the future")
 	case set.Has("nbf") && (!hasNotBefore || notBefore.After(now.Add(skew))):
-		return nil, tokenError("nbf is in the future")
+		return nil, fault.InvalidTokenf("nbf is in the future")
 	case set.Has("organization_id") && claims.OrganizationID == "":
-		return nil, tokenError("organization_id is empty or no string")
+		return nil, fault.InvalidTokenf("organization_id is empty or no string")
 	}
 	return &verifiedToken{claims, expiry.Add(skew), verified.withdrawals}, nil
 }
@@ -270,11 +271,11 @@ func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID s
 	}
 	typ, hasType, isText := verified.header.OptionalText("typ")
 	if !isText || (hasType && strings.TrimPrefix(strings.ToLower(typ), "application/") != "logout+jwt") {
-		return nil, tokenError("typ is not logout+jwt")
+		return nil, fault.InvalidTokenf("typ is not logout+jwt")
 	}
 	set, err := jsonobject.Parse(verified.payload)
 	if err != nil {
-		return nil, tokenError("the claims are %v", err)
+		return nil, fault.InvalidTokenf("the claims are %v", err)
 	}
 	audience, hasAudience := set.TextOrTexts("aud")
 	issuedAt, hasIssuedAt := set.Seconds("iat")
@@ -282,21 +283,21 @@ func verifyLogoutToken(ctx context.Context, keys *keySet, token, issuer, appID s
 	found := &logoutToken{id: set.Text("jti"), subject: set.Text("sub"), sessionID: set.Text("sid"), issuedAt: issuedAt}
 	switch {
 	case set.Text("iss") != issuer:
-		return nil, tokenError("iss is not %s", issuer)
+		return nil, fault.InvalidTokenf("iss is not %s", issuer)
 	case appID == "" || !hasAudience || !slices.Contains(audience, appID):
-		return nil, tokenError("aud is not this application")
+		return nil, fault.InvalidTokenf("aud is not this application")
 	case !hasIssuedAt || issuedAt.After(now.Add(skew)) || issuedAt.Before(now.Add(-logoutTokenAge-skew)):
-		return nil, tokenError("iat is missing, in the future, or long past")
+		return nil, fault.InvalidTokenf("iat is missing, in the future, or long past")
 	case set.Has("exp") && (!hasExpiry || !now.Before(expiry.Add(skew))):
-		return nil, tokenError("exp is past")
+		return nil, fault.InvalidTokenf("exp is past")
 	case !hasLogoutEvent(set):
-		return nil, tokenError("events does not say that it is a logout")
+		return nil, fault.InvalidTokenf("events does not say that it is a logout")
 	case found.subject == "" && found.sessionID == "", set.Has("sub") && found.subject == "", set.Has("sid") && found.sessionID == "":
-		return nil, tokenError("sub and sid are missing or empty")
+		return nil, fault.InvalidTokenf("sub and sid are missing or empty")
 	case set.Has("nonce"):
-		return nil, tokenError("it has a nonce, as ID tokens have")
+		return nil, fault.InvalidTokenf("it has a nonce, as ID tokens have")
 	case found.id == "":
-		return nil, tokenError("jti is missing")
+		return nil, fault.InvalidTokenf("jti is missing")
 	}
 	return found, nil
 }
@@ -332,11 +333,11 @@ func tokenHash(algorithm jwa.SignatureAlgorithm, accessToken string) string {
 func checkUserInfo(body []byte, subject string) (*UserInfo, error) {
 	set, err := jsonobject.Parse(body)
 	if err != nil {
-		return nil, tokenError("the user info is %v", err)
+		return nil, fault.InvalidTokenf("the user info is %v", err)
 	}
 	info := &UserInfo{UserClaims: newUserClaims(set)}
 	if info.Subject == "" || info.Subject != subject {
-		return nil, tokenError("the user info is about another user")
+		return nil, fault.InvalidTokenf("the user info is about another user")
 	}
 	return info, nil
 }
@@ -346,7 +347,7 @@ func payloadOf(token string) ([]byte, error) {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, _, ok := strings.Cut(rest, ".")
 	if !ok {
-		return nil, tokenError("not a signed token in compact form")
+		return nil, fault.InvalidTokenf("not a signed token in compact form")
 	}
 	return base64url.DecodeString(payload)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
@@ -99,13 +100,13 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 	}
 }
 
-var errWebhookSignature = tokenError("the webhook is not signed by one of the keys")
+var errWebhookSignature = fault.InvalidTokenf("the webhook is not signed by one of the keys")
 
 // readWebhook returns the event of a request that one of the keys has signed.
 func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
 	if err != nil || len(body) > maxWebhook {
-		return nil, tokenError("the webhook cannot be read or is too long")
+		return nil, fault.InvalidTokenf("the webhook cannot be read or is too long")
 	}
 	given, err := hex.DecodeString(r.Header.Get(webhookSignature))
 	if err != nil || len(r.Header.Values(webhookSignature)) != 1 || !isSignedByOneOf(signingKeys, body, given) {
@@ -113,14 +114,14 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	}
 	set, err := jsonobject.Parse(body)
 	if err != nil {
-		return nil, tokenError("the webhook is %v", err)
+		return nil, fault.InvalidTokenf("the webhook is %v", err)
 	}
 	event := &WebhookEvent{
 		jsonObject: jsonObject{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
 	}
 	event.CreatedAt, err = time.Parse(time.RFC3339, set.Text("createdAt"))
 	if err != nil || event.Event == "" {
-		return nil, tokenError("the webhook has no event or no createdAt")
+		return nil, fault.InvalidTokenf("the webhook has no event or no createdAt")
 	}
 	event.readSubjects()
 	return event, nil
