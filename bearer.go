@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/recent"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -135,7 +136,7 @@ func scopesOf(one Requirement) (scopes []string) {
 
 func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if isPreflight(c.Request) {
+		if web.IsPreflight(c.Request) {
 			c.Next()
 			return
 		}
@@ -325,9 +326,3 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 // bearerWelcome is the key under which a request knows that a token would do in the place of
 // a session.
 type bearerWelcome struct{}
-
-// isPreflight reports whether a browser asks, before a cross-origin request, whether it may
-// make it. Such a request has no credentials.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
-}

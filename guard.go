@@ -3,12 +3,12 @@ package logtogin
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // Guard lets signed-in users through and leaves their *Claims under ClaimsKey.
@@ -41,12 +41,12 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		a.mustBeAbleToTell(one)
 	}
 	return func(c *gin.Context) {
-		if _, isOwn := a.own[ownRoute{c.Request.Method, c.FullPath()}]; isOwn || isPreflight(c.Request) {
+		if _, isOwn := a.own[ownRoute{c.Request.Method, c.FullPath()}]; isOwn || web.IsPreflight(c.Request) {
 			c.Next()
 			return
 		}
 		forbidStoring(c)
-		if a.isCrossOrigin(c.Request) {
+		if web.IsCrossOrigin(c.Request, a.origins) {
 			a.Refuse(c, ErrCrossOrigin)
 			return
 		}
@@ -85,7 +85,7 @@ func (s *subject) meets(requirements []ClaimsRequirement) error {
 // the sign-in that it needs, and not one that would have to be followed by another.
 func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsRequirement) {
 	for _, one := range requirements {
-		if age, ok := one.(ageRequirement); ok && errors.Is(err, ErrNotSignedIn) && isNavigation(c.Request) && a.routes.SignIn != "" {
+		if age, ok := one.(ageRequirement); ok && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
 			a.SignIn(c, SignInOptions{MaxAge: time.Duration(age), ReturnTo: c.Request.URL.RequestURI()})
 			return
 		}
@@ -106,14 +106,14 @@ func (a *Auth) refuseSubject(c *gin.Context, err error) {
 		a.Refuse(c, err)
 		return
 	}
-	if isNavigation(c.Request) {
+	if web.IsNavigation(c.Request) {
 		// "login" alone would yield no refresh token.
 		a.SignIn(c, SignInOptions{MaxAge: tooOld.age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
 		return
 	}
 	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(tooOld.age.Seconds())))
 	c.Set(notHandled{}, true)
-	a.answerError(c, err, a.wantedPage(c.Request), showsPage(c.Request))
+	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
 }
 
 // mustBeAbleToTell panics if a session cannot tell whether a requirement is met.
@@ -143,7 +143,7 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		varyByCookie(c)
 		// What a guard of another Auth has left is not this one's.
 		c.Delete(ClaimsKey)
-		if !a.isCrossOrigin(c.Request) {
+		if !web.IsCrossOrigin(c.Request, a.origins) {
 			if record, err := a.orVisitor(c, a.revalidated); err == nil {
 				if claims, err := record.claims(); err == nil {
 					c.Set(ClaimsKey, claims)
@@ -152,18 +152,6 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		}
 		c.Next()
 	}
-}
-
-// isCrossOrigin reports whether a page of another origin makes a request that
-// could change something. A WebSocket opens with a GET, but what goes through it
-// afterwards is no less than a POST.
-func (a *Auth) isCrossOrigin(r *http.Request) bool {
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		unsafe := *r
-		unsafe.Method = http.MethodPost
-		r = &unsafe
-	}
-	return a.origins.Check(r) != nil
 }
 
 func (a *Auth) mustHaveSessions(what string) {

@@ -42,6 +42,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/recent"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // ClaimsKey is the key under which Guard and Optional leave the *Claims of the
@@ -118,12 +119,12 @@ func New(cfg Config) (*Auth, error) {
 	if a.store, err = newStore(s, a.shared, a.revocations); err != nil {
 		return nil, err
 	}
-	for _, origin := range append(s.TrustedOrigins, s.base.Scheme+"://"+s.base.Host) {
+	for _, origin := range append(s.TrustedOrigins, web.Origin(s.base)) {
 		if err := a.origins.AddTrustedOrigin(origin); err != nil {
 			return nil, &ConfigError{"TrustedOrigins", "has " + origin + ", which is no origin"}
 		}
 	}
-	if len(s.Secrets) == 0 && !isLoopback(s.base.Hostname()) {
+	if len(s.Secrets) == 0 && !web.IsLoopback(s.base.Hostname()) {
 		s.Logger.Warn("logtogin: Config.Secrets is empty, so sessions are sealed by a key derived from AppSecret; set Secrets in production", "base_url", s.BaseURL)
 	}
 	return a, nil

@@ -3,11 +3,12 @@ package logtogin
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // How a request that failed or that a guard refused is answered: by
@@ -29,21 +30,15 @@ const retryAfter = 5
 //	}
 func (a *Auth) Refuse(c *gin.Context, err error) {
 	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
-		if isNavigation(c.Request) {
+		if web.IsNavigation(c.Request) {
 			redirect(c, a.signInPath(a.wantedPage(c.Request)))
 			return
 		}
-		if isHTMX(c.Request.Header) {
+		if web.IsHTMX(c.Request.Header) {
 			c.Header("HX-Redirect", a.signInPath(a.wantedPage(c.Request)))
 		}
 	}
-	a.answerError(c, err, a.wantedPage(c.Request), showsPage(c.Request))
-}
-
-// showsPage reports whether a browser says that it is about to show the answer, be it that
-// to a form: a redirect would lose what was typed, but people should get something to read.
-func showsPage(r *http.Request) bool {
-	return isNavigation(r) || (r.Method == http.MethodPost && r.Header.Get("Sec-Fetch-Mode") == "navigate" && acceptsHTML(r.Header))
+	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -51,7 +46,7 @@ func showsPage(r *http.Request) bool {
 // words gets a problem document.
 func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 	accept := c.GetHeader("Accept")
-	a.answerError(c, err, returnTo, acceptsHTML(c.Request.Header) || accept == "" || accept == "*/*")
+	a.answerError(c, err, returnTo, web.AcceptsHTML(c.Request.Header) || accept == "" || accept == "*/*")
 }
 
 func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bool) {
@@ -163,7 +158,7 @@ func (a *Auth) WantsPage(c *gin.Context) bool {
 	if how, ok := a.answering(c); ok {
 		return how.asPage
 	}
-	return showsPage(c.Request)
+	return web.ShowsPage(c.Request)
 }
 
 // SignInPath is the path of the sign-in route, as browsers see it, which leads back
@@ -187,11 +182,11 @@ func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
 // to, or "" if that is not known.
 func (a *Auth) wantedPage(r *http.Request) string {
 	switch {
-	case isHTMX(r.Header):
+	case web.IsHTMX(r.Header):
 		return a.htmxPage(r)
-	case isNavigation(r):
+	case web.IsNavigation(r):
 		return r.URL.RequestURI()
-	case showsPage(r): // of a form
+	case web.ShowsPage(r): // of a form
 		return a.ownPath(r.Header.Get("Referer"))
 	}
 	return ""
@@ -202,9 +197,8 @@ func (a *Auth) htmxPage(r *http.Request) string { return a.ownPath(r.Header.Get(
 
 // ownPath is the path of an address of this application, or "".
 func (a *Auth) ownPath(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || a.settings.base == nil || u.Scheme != a.settings.base.Scheme || u.Host != a.settings.base.Host {
+	if a.settings.base == nil {
 		return ""
 	}
-	return a.internal(u.RequestURI())
+	return web.PathWithin(a.settings.base, address)
 }

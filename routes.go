@@ -2,12 +2,13 @@ package logtogin
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // RegisterRoutes adds the routes of Config.Paths to the router:
@@ -67,7 +68,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 
 // warnOfForgetting tells the operator what a restart would undo.
 func (a *Auth) warnOfForgetting() {
-	if a.routes.BackchannelLogout != "" && a.settings.SharedState == nil && !isLoopback(a.settings.base.Hostname()) {
+	if a.routes.BackchannelLogout != "" && a.settings.SharedState == nil && !web.IsLoopback(a.settings.base.Hostname()) {
 		a.settings.Logger.Warn("logtogin: Config.SharedState is empty, so this instance alone knows which sessions Logto and the application have ended, until it restarts; set SharedState in production, or Paths.BackchannelLogout to \"-\"", "base_url", a.settings.BaseURL)
 	}
 }
@@ -101,7 +102,7 @@ func (a *Auth) checkDestinations() error {
 		"AfterSignOut":            a.settings.AfterSignOut,
 		"SignInDefaults.ReturnTo": a.settings.SignInDefaults.ReturnTo,
 	} {
-		if isSafePath(path) && !a.mayReturnTo(path) {
+		if web.IsSafePath(path) && !a.mayReturnTo(path) {
 			return &ConfigError{field, fmt.Sprintf("is %q, which is a route of sign-in or sign-out itself; give a page of the application", path)}
 		}
 	}
@@ -148,7 +149,7 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 			a.showError(c, ErrCrossOrigin, "")
 			return
 		}
-	} else if isFromElsewhere(c.Request) {
+	} else if web.IsFromElsewhere(c.Request.Header) {
 		a.showSignOutPage(c)
 		return
 	}
@@ -159,20 +160,19 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 // image, a script or a prefetch that asks, it answers such that nothing happens.
 func (a *Auth) isWanted(c *gin.Context) bool {
 	header := c.Request.Header
-	mode, dest := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
 	switch {
-	case isPrefetch(header):
+	case web.IsPrefetch(header):
 		// Not 204: Chromium would use that for the click that follows.
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusServiceUnavailable)
-	case isHTMX(header) && c.Request.Method == http.MethodPost:
+	case web.IsHTMX(header) && c.Request.Method == http.MethodPost:
 		return true
-	case isHTMX(header):
+	case web.IsHTMX(header):
 		// htmx cannot follow a redirect to another origin, but it can navigate.
 		c.Header("Cache-Control", "no-store")
 		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
 		c.AbortWithStatus(http.StatusNoContent)
-	case mode != "" && mode != "navigate", dest == "object", dest == "embed":
+	case web.IsEmbedded(header):
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusNoContent)
 	default:
@@ -181,63 +181,13 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 	return false
 }
 
-func isHTMX(header http.Header) bool { return header.Get("HX-Request") == "true" }
-
-func isPrefetch(header http.Header) bool {
-	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
-		header.Get("Purpose") == "prefetch" || header.Get("X-Moz") == "prefetch"
-}
-
-// isFromElsewhere reports whether the browser says that a page of another
-// origin led here.
-func isFromElsewhere(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return site != "" && site != "same-origin" && site != "none"
-}
-
-// isNavigation reports whether a browser is about to show the answer as a
-// page, so that a redirect to Logto makes sense.
-func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
-		return false
-	}
-	return acceptsHTML(r.Header)
-}
-
-// acceptsHTML reports whether the client asks for HTML in so many words;
-// "*/*" is what every script sends.
-func acceptsHTML(header http.Header) bool {
-	for _, line := range header.Values("Accept") {
-		for entry := range strings.SplitSeq(line, ",") {
-			media, params, _ := strings.Cut(entry, ";")
-			if strings.EqualFold(strings.TrimSpace(media), "text/html") && !isZeroQuality(params) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func isZeroQuality(params string) bool {
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if strings.EqualFold(name, "q") {
-			return strings.Trim(value, "0.") == ""
-		}
-	}
-	return false
-}
-
 // mayReturnTo reports whether target is a path of this application other than
 // our own routes and the callback, on which a user who comes back would go in circles.
 func (a *Auth) mayReturnTo(target string) bool {
-	if !isSafePath(target) {
+	if !web.IsSafePath(target) {
 		return false
 	}
-	path := strings.TrimRight(pathOf(target), "/")
+	path := strings.TrimRight(web.PathOf(target), "/")
 	if uri := a.settings.SignInDefaults.RedirectURI; isCallbackPath(uri) && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
 		return false // a callback route of the application's own
 	}
@@ -260,15 +210,6 @@ func (a *Auth) external(returnTo string) string {
 	return a.settings.base.Path + returnTo
 }
 
-// internal is the reverse of external: the path as this application sees it.
-func (a *Auth) internal(path string) string {
-	rest, ok := strings.CutPrefix(path, a.settings.base.Path)
-	if !ok {
-		return ""
-	}
-	return rest
-}
-
 // signInPath is the sign-in route with the path to come back to, or "" if the
 // route is left out.
 func (a *Auth) signInPath(returnTo string) string {
@@ -285,7 +226,7 @@ func (a *Auth) signInPath(returnTo string) string {
 // redirect sends the browser on. After a POST and its like it is 303, so that no
 // form is sent to where it does not belong (RFC 9700, section 4.12).
 func redirect(c *gin.Context, address string) {
-	if isHTMX(c.Request.Header) {
+	if web.IsHTMX(c.Request.Header) {
 		c.Header("HX-Redirect", address)
 		c.AbortWithStatus(http.StatusNoContent)
 		return
@@ -348,12 +289,4 @@ func varyBy(c *gin.Context, by string) {
 		}
 	}
 	header.Add("Vary", by)
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

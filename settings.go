@@ -5,11 +5,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 const (
@@ -86,7 +87,7 @@ func (cfg Config) check() (*settings, error) {
 }
 
 func (s *settings) checkEndpoint() error {
-	endpoint, problem := absoluteURL(s.Endpoint)
+	endpoint, problem := web.ParseServerURL(s.Endpoint)
 	if problem != "" {
 		return &ConfigError{"Endpoint", problem + `; copy the Logto endpoint from the Logto Console, for example "https://example.logto.app"`}
 	}
@@ -97,7 +98,7 @@ func (s *settings) checkEndpoint() error {
 	s.issuer = s.Endpoint + "/oidc"
 	s.issuers = append([]string{s.issuer}, s.AdditionalIssuers...)
 	for _, issuer := range s.AdditionalIssuers {
-		if u, problem := absoluteURL(issuer); problem != "" || u.String() != issuer {
+		if u, problem := web.ParseServerURL(issuer); problem != "" || u.String() != issuer {
 			return &ConfigError{"AdditionalIssuers", fmt.Sprintf(`has %q; give issuers as they stand in tokens, for example "https://auth.example.com/oidc"`, issuer)}
 		}
 	}
@@ -114,57 +115,18 @@ func (s *settings) checkBaseURL() error {
 	if s.BaseURL == "" {
 		return nil
 	}
-	base, problem := absoluteURL(s.BaseURL)
+	base, problem := web.ParseServerURL(s.BaseURL)
 	if problem != "" {
 		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
 	}
 	s.base = base
 	s.BaseURL = base.String()
 	for _, origin := range s.TrustedOrigins {
-		u, err := url.Parse(origin)
-		// What no browser ever sends as an Origin would never match.
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" ||
-			strings.Contains(u.Host, "*") || u.Scheme+"://"+canonicalHost(u) != origin {
+		if !web.IsOrigin(origin) { // it would never match
 			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host in lower case and a port only if it is not the usual one, for example "https://www.example.com"`, origin)}
 		}
 	}
 	return nil
-}
-
-// absoluteURL parses the URL of a server without its trailing slash, or says
-// what is wrong with it.
-func absoluteURL(raw string) (u *url.URL, problem string) {
-	if raw == "" {
-		return nil, "is empty"
-	}
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return nil, "is not a URL"
-	case u.Scheme == "" || u.Host == "" || u.Hostname() == "":
-		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, fmt.Sprintf("has the scheme %q, not https", u.Scheme)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, fmt.Sprintf("is http on the host %q; only a loopback host may do without https", u.Hostname())
-	case u.User != nil:
-		return nil, "holds a user name or password; remove it"
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
-		return nil, "has a query or a fragment; remove it"
-	}
-	u.Host = canonicalHost(u)
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = strings.TrimRight(u.RawPath, "/")
-	if u.Path != "" && !isPlainPath(u.Path) {
-		return nil, "has a path with empty or dot segments; remove them"
-	}
-	return u, ""
-}
-
-// canonicalHost is host and port as browsers write them in an Origin.
-func canonicalHost(u *url.URL) string {
-	usual := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
-	return strings.TrimSuffix(strings.ToLower(u.Host), usual)
 }
 
 func (s *settings) checkScopes() error {
@@ -223,18 +185,18 @@ func (s *settings) checkSignIn() error {
 	if err := s.SignInDefaults.check(); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
 	}
-	if to := s.SignInDefaults.ReturnTo; to != "" && !isSafePath(to) {
+	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
 	}
 	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
-		if _, problem := absoluteURL(uri); problem != "" {
+		if _, problem := web.ParseServerURL(uri); problem != "" {
 			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
 		}
 	}
 	if s.AfterSignIn == "" {
 		s.AfterSignIn = "/"
 	}
-	if !isSafePath(s.AfterSignIn) {
+	if !web.IsSafePath(s.AfterSignIn) {
 		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
 	}
 	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
@@ -293,7 +255,7 @@ func (s *settings) checkPaths() error {
 		default:
 			*field.path = field.given
 		}
-		if !isSafePath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
+		if !web.IsSafePath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
 			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain path that begins with "/", or "-" to leave the route out`, field.given)}
 		}
 		if other, ok := taken[*field.path]; ok {
@@ -341,7 +303,7 @@ func (s *settings) checkTimes() error {
 func (s *settings) checkCookies() error {
 	secure := s.base != nil && s.base.Scheme == "https"
 	cookies := &s.Cookies
-	if cookies.Path != "" && (!isSafePath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
+	if cookies.Path != "" && (!web.IsSafePath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
 		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
 	}
 	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
@@ -350,7 +312,7 @@ func (s *settings) checkCookies() error {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
 	}
 	if domain := strings.TrimPrefix(cookies.Domain, "."); cookies.Domain != "" && s.base != nil &&
-		s.base.Hostname() != domain && !isParentDomain(domain, s.base.Hostname()) {
+		s.base.Hostname() != domain && !web.IsParentDomain(domain, s.base.Hostname()) {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
 	}
 	// Browsers do not mind the case of the prefixes.
@@ -376,12 +338,6 @@ func (s *settings) checkCookies() error {
 		cookies.Path = "/"
 	}
 	return nil
-}
-
-// isParentDomain reports whether browsers take a cookie of the host for the
-// domain. Of the public suffixes only those of one label are recognized.
-func isParentDomain(domain, host string) bool {
-	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
 
 // checkSignInReady finds what sign-in needs and a pure API does without.

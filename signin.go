@@ -14,6 +14,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"golang.org/x/oauth2"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // SignInOptions say how one sign-in differs from another. An empty field takes
@@ -276,7 +278,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 // Elsewhere, a proxy may call the host as it likes.
 func (a *Auth) warnOfAnotherHost(c *gin.Context) {
 	opened := &url.URL{Scheme: a.settings.base.Scheme, Host: c.Request.Host}
-	if isLoopback(opened.Hostname()) && isLoopback(a.settings.base.Hostname()) && canonicalHost(opened) != a.settings.base.Host {
+	if web.IsLoopback(opened.Hostname()) && web.IsLoopback(a.settings.base.Hostname()) && web.CanonicalHost(opened) != a.settings.base.Host {
 		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(c.Request.Host, 100), "base_url", a.settings.BaseURL)
 	}
 }
@@ -309,7 +311,7 @@ func (a *Auth) authorizationURL(m *metadata, record *attempt, opts SignInOptions
 // application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
 // for the sake of the callback's parameters.
 func isCallbackPath(path string) bool {
-	return isSafePath(path) && !strings.ContainsAny(path, "?#")
+	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
 }
 
 // redirectURI resolves a per-call redirect URI, or returns the callback
@@ -325,7 +327,7 @@ func (a *Auth) redirectURI(given string) (string, error) {
 	case isCallbackPath(given):
 		return a.settings.BaseURL + given, nil
 	}
-	if _, problem := absoluteURL(given); problem != "" {
+	if _, problem := web.ParseServerURL(given); problem != "" {
 		return "", fmt.Errorf("%w: RedirectURI %s", ErrInvalidOptions, problem)
 	}
 	return given, nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // SignOutOptions say how one sign-out differs from another.
@@ -127,7 +129,7 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 // isPostLogoutPath reports whether this path of the application can be
 // registered at Logto.
 func isPostLogoutPath(given string) bool {
-	return isSafePath(given) && !strings.Contains(given, "#")
+	return web.IsSafePath(given) && !strings.Contains(given, "#")
 }
 
 // isPostLogoutURL reports whether the URL can be registered at Logto.
@@ -136,7 +138,7 @@ func isPostLogoutURL(given string) bool {
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
 		return false
 	}
-	return u.Scheme == "https" || (u.Scheme == "http" && isLoopback(u.Hostname()))
+	return u.Scheme == "https" || (u.Scheme == "http" && web.IsLoopback(u.Hostname()))
 }
 
 func (a *Auth) tellApplication(c *gin.Context, ended []*session) {

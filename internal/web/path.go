@@ -1,4 +1,4 @@
-package logtogin
+package web
 
 import (
 	"net/url"
@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// maxReturnPath is the longest path that is carried through a sign-in. A
+// MaxPath is the longest path that is carried through a sign-in. A
 // longer one is dropped, and the sign-in ends on the default page.
-const maxReturnPath = 600
+const MaxPath = 600
 
-// isSafePath reports whether target is a path of this application, with or
+// IsSafePath reports whether target is a path of this application, with or
 // without query and fragment, that no browser and no proxy takes for anything
 // else. It is as strict as it can afford to be: what is refused only costs the
 // user a click.
-func isSafePath(target string) bool {
-	if target == "" || len(target) > maxReturnPath || target[0] != '/' {
+func IsSafePath(target string) bool {
+	if target == "" || len(target) > MaxPath || target[0] != '/' {
 		return false
 	}
 	for i := range len(target) {
@@ -29,12 +29,12 @@ func isSafePath(target string) bool {
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || u.Opaque != "" {
 		return false
 	}
-	return isPlainPath(u.Path)
+	return IsPlainPath(u.Path)
 }
 
-// isPlainPath refuses a path that means another one after cleaning, or after
+// IsPlainPath refuses a path that means another one after cleaning, or after
 // decoding once more than it should be, as proxies and routers do.
-func isPlainPath(decoded string) bool {
+func IsPlainPath(decoded string) bool {
 	for range 3 {
 		if !strings.HasPrefix(decoded, "/") || strings.Contains(decoded, "//") || strings.Contains(decoded, "\\") {
 			return false
@@ -56,8 +56,8 @@ func isPlainPath(decoded string) bool {
 	return false
 }
 
-// pathOf returns the path part of a return path, decoded.
-func pathOf(target string) string {
+// PathOf returns the path part of a return path, decoded.
+func PathOf(target string) string {
 	u, err := url.Parse(target)
 	if err != nil {
 		return ""

@@ -1,0 +1,93 @@
+// Package web answers questions about a request or an address: is it a page navigation, a
+// prefetch, a safe path, of the same origin? Its functions are pure, and it knows nothing of
+// sessions, of Logto or of a router. It does not decide what follows from an answer.
+package web
+
+import (
+	"net/http"
+	"strings"
+)
+
+// IsNavigation reports whether a browser is about to show the answer as a page, so that a
+// redirect makes sense: a GET or HEAD that accepts HTML and is no subresource.
+func IsNavigation(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	return AcceptsHTML(r.Header)
+}
+
+// ShowsPage reports whether a browser says that it is about to show the answer, be it that to a
+// form: a redirect would lose what was typed, but people should get something to read.
+func ShowsPage(r *http.Request) bool {
+	return IsNavigation(r) ||
+		(r.Method == http.MethodPost && r.Header.Get("Sec-Fetch-Mode") == "navigate" && AcceptsHTML(r.Header))
+}
+
+// AcceptsHTML reports whether the client asks for HTML in so many words; "*/*" is what every
+// script sends (RFC 9110, section 12.5.1).
+func AcceptsHTML(header http.Header) bool {
+	for _, line := range header.Values("Accept") {
+		for entry := range strings.SplitSeq(line, ",") {
+			media, params, _ := strings.Cut(entry, ";")
+			if strings.EqualFold(strings.TrimSpace(media), "text/html") && !isZeroQuality(params) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isZeroQuality(params string) bool {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(name, "q") {
+			return strings.Trim(value, "0.") == ""
+		}
+	}
+	return false
+}
+
+// IsPrefetch reports whether a browser fetches a page that nobody may ever look at. A prerender
+// says so in the same header.
+func IsPrefetch(header http.Header) bool {
+	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
+		header.Get("Purpose") == "prefetch" || header.Get("X-Moz") == "prefetch"
+}
+
+// IsEmbedded reports whether a browser says that it fetches something for a page that is there
+// already: an image, a script, an object.
+func IsEmbedded(header http.Header) bool {
+	mode, destination := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
+	return (mode != "" && mode != "navigate") || destination == "object" || destination == "embed"
+}
+
+// IsHTMX reports whether htmx made the request, which navigates by headers of its own.
+func IsHTMX(header http.Header) bool { return header.Get("HX-Request") == "true" }
+
+// IsPreflight reports whether a browser asks, before a cross-origin request, whether it may
+// make it (the Fetch standard, "CORS-preflight request"). Such a request has no credentials.
+func IsPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// IsFromElsewhere reports whether the browser says that a page of another origin led here.
+func IsFromElsewhere(header http.Header) bool {
+	site := header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
+}
+
+// IsCrossOrigin reports whether a page of an origin that is not trusted makes a request that
+// could change something. A WebSocket opens with a GET, but what goes through it afterwards is
+// no less than a POST.
+func IsCrossOrigin(r *http.Request, trusted *http.CrossOriginProtection) bool {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		unsafe := *r
+		unsafe.Method = http.MethodPost
+		r = &unsafe
+	}
+	return trusted.Check(r) != nil
+}
