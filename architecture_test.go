@@ -1,8 +1,20 @@
 package logtogin_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/importer"
 	"go/parser"
+	"go/scanner"
 	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -10,55 +22,290 @@ import (
 	"testing"
 )
 
-// What only some files may know. jwx is to be replaced one day; who talks to
-// Logto, and who knows how sessions are stored, is to stay in sight.
-func TestFilesKnowOnlyWhatTheyShould(t *testing.T) {
-	t.Parallel()
-	fences := map[string][]string{
-		"github.com/lestrrat-go/jwx":             {"keys.go", "verify.go"},
-		"github.com/gorilla/":                    {"store.go", "internal/anystore/anystore.go", "internal/cookiestore/cookiestore.go"},
-		"github.com/gin-contrib/sessions":        {"config.go", "internal/anystore/anystore.go", "internal/cookiestore/cookiestore.go"},
-		"golang.org/x/oauth2":                    {"answers.go", "provider.go", "signin.go"},
-		"github.com/logtogin/logtogin/logtotest": {"_example/announce.go", "_example/fake.go"},
-		"go.opentelemetry.io/otel":               {"telemetry/telemetry.go"},
+const module = "github.com/logtogin/logtogin"
+
+// layers are the packages of this module from the top down. A package imports only packages of
+// the lines below its own.
+var layers = [][]string{
+	{"_example"},
+	{"logtotest", "redisstate", "telemetry"},
+	{"."},
+	{"internal/logto", "internal/anystore"},
+	{"internal/cookiestore", "internal/remote"},
+	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/seal", "internal/web"},
+}
+
+// homes are the packages, or the files, that may import a dependency. Dependencies are replaced
+// one day, and whoever replaces one should have to look at few places.
+var homes = map[string][]string{
+	"github.com/gin-gonic/gin":        {".", "_example"},
+	"github.com/gin-contrib/sessions": {"config.go", "internal/anystore", "internal/cookiestore"},
+	"github.com/gorilla/":             {"store.go", "internal/anystore", "internal/cookiestore"},
+	"github.com/lestrrat-go/jwx":      {"internal/logto"},
+	"golang.org/x/oauth2":             {"signin.go", "internal/logto"},
+	"github.com/redis/go-redis":       {"redisstate", "_example"},
+	"go.opentelemetry.io/otel":        {"telemetry"},
+	module + "/logtotest":             {"_example/announce.go", "_example/fake.go"},
+}
+
+// circle are the files of the root package that call each other in a circle. The list may only
+// shrink.
+var circle = []string{
+	"attempts.go", "backchannel.go", "backoff.go", "callback.go", "memory.go", "outcome.go", "pages.go", "refresh.go", "refusal.go", "revocationlog.go",
+	"revocations.go", "routes.go", "session.go", "settings.go", "signin.go", "signout.go", "store.go", "tokens.go",
+}
+
+// listedPackage is what "go list" prints of a package.
+type listedPackage struct {
+	Dir        string
+	ImportPath string
+	Export     string
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+}
+
+// listPackages returns the packages of this module, or with dependencies all that they need,
+// with compiled export data.
+func listPackages(t *testing.T, args ...string) []listedPackage {
+	t.Helper()
+	command := exec.Command("go", append([]string{"list", "-json=Dir,ImportPath,Export,GoFiles,Imports,Deps"}, args...)...)
+	var output, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &output, &complaints
+	if err := command.Run(); err != nil {
+		t.Fatalf("go list: %v\n%s", err, complaints.String())
 	}
-	files, err := filepath.Glob("*.go")
+	var packages []listedPackage
+	for decoder := json.NewDecoder(&output); ; {
+		var listed listedPackage
+		if err := decoder.Decode(&listed); err == io.EOF {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, listed)
+	}
+}
+
+// place is the folder of a package of this module, "." for the root.
+func place(importPath string) (folder string, isOurs bool) {
+	if importPath == module {
+		return ".", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+func layerOf(folder string) int {
+	return slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, folder) })
+}
+
+func TestPackagesImportDownwardsOnly(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, listed := range listPackages(t, "./...", "./_example") {
+		folder, _ := place(listed.ImportPath)
+		if len(listed.GoFiles) == 0 {
+			continue // tests only
+		}
+		found++
+		layer := layerOf(folder)
+		if layer < 0 {
+			t.Errorf("%s is in no layer: enter it in layers", folder)
+			continue
+		}
+		for _, dependency := range listed.Imports {
+			if imported, isOurs := place(dependency); isOurs && layerOf(imported) <= layer {
+				t.Errorf("%s imports %s, which is not in a layer below it", folder, imported)
+			}
+		}
+	}
+	if want := len(slices.Concat(layers...)); found != want {
+		t.Errorf("%d packages were found and %d are in layers", found, want)
+	}
+}
+
+func TestDependenciesHaveAHome(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	for _, listed := range listPackages(t, "./...", "./_example") {
+		folder, _ := place(listed.ImportPath)
+		for _, name := range listed.GoFiles {
+			file := path.Join(folder, name)
+			for _, imported := range importsOf(t, filepath.Join(listed.Dir, name)) {
+				for prefix, allowed := range homes {
+					if !strings.HasPrefix(imported, prefix) {
+						continue
+					}
+					used[prefix] = true
+					if !slices.Contains(allowed, folder) && !slices.Contains(allowed, file) {
+						t.Errorf("%s imports %s, which only %v may", file, imported, allowed)
+					}
+				}
+				if file == "claims.go" && strings.Contains(imported, "/gin") {
+					t.Errorf("%s imports %s: claims are read without a router", file, imported)
+				}
+			}
+		}
+		// What is below the root is to be understood, and tested, without a router.
+		if layerOf(folder) > layerOf(".") && slices.Contains(listed.Deps, "github.com/gin-gonic/gin") &&
+			!slices.Contains(homes["github.com/gin-contrib/sessions"], folder) {
+			t.Errorf("%s needs gin, by way of what it imports", folder)
+		}
+	}
+	for prefix := range homes {
+		if !used[prefix] {
+			t.Errorf("nothing imports %s", prefix)
+		}
+	}
+}
+
+func importsOf(t *testing.T, file string) (paths []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"internal/*/*.go", "_example/*.go", "logtotest/*.go", "redisstate/*.go", "telemetry/*.go"} {
-		more, err := filepath.Glob(pattern)
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, more...)
+		paths = append(paths, imported)
 	}
-	checked := 0
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
+	return paths
+}
+
+func TestFilesCallEachOtherInNoOtherCircleThanIsKnown(t *testing.T) {
+	t.Parallel()
+	graph := rootGraph(t)
+	t.Log(graph)
+	found := slices.Concat(graph.circles()...)
+	for _, file := range found {
+		if !slices.Contains(circle, file) {
+			t.Errorf("%s calls files that call it: let it be called, or call, and not both", file)
+		}
+	}
+	for _, file := range circle {
+		if !slices.Contains(found, file) {
+			t.Errorf("%s calls in no circle any more: take it from the list", file)
+		}
+	}
+}
+
+// fileGraph is which files of a package call which.
+type fileGraph struct {
+	calls map[string]map[string]bool
+	lines int // of code, without comments and blank lines
+}
+
+func (g fileGraph) String() string {
+	edges, inCircles := 0, 0
+	for _, called := range g.calls {
+		edges += len(called)
+	}
+	for _, files := range g.circles() {
+		inCircles += len(files)
+	}
+	return fmt.Sprintf("%d files, %d lines of code, %d edges, %d files in circles", len(g.calls), g.lines, edges, inCircles)
+}
+
+// circles are the sets of files each of which leads to all the others.
+func (g fileGraph) circles() (circles [][]string) {
+	reached := map[string]map[string]bool{}
+	for file := range g.calls {
+		reached[file] = map[string]bool{}
+		for pending := slices.Collect(maps.Keys(g.calls[file])); len(pending) > 0; {
+			next := pending[0]
+			pending = pending[1:]
+			if !reached[file][next] {
+				reached[file][next] = true
+				pending = slices.AppendSeq(pending, maps.Keys(g.calls[next]))
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, file := range slices.Sorted(maps.Keys(g.calls)) {
+		if seen[file] || !reached[file][file] {
 			continue
 		}
-		checked++
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		var files []string
+		for _, other := range slices.Sorted(maps.Keys(reached[file])) {
+			if reached[other][file] {
+				seen[other] = true
+				files = append(files, other)
+			}
+		}
+		circles = append(circles, files)
+	}
+	return circles
+}
+
+// rootGraph finds out which files of the root package call functions and methods of which
+// others.
+func rootGraph(t *testing.T) fileGraph {
+	t.Helper()
+	exports := map[string]string{}
+	var root listedPackage
+	for _, listed := range listPackages(t, "-export", "-deps", ".") {
+		exports[listed.ImportPath] = listed.Export
+		if listed.ImportPath == module {
+			root = listed
+		}
+	}
+	files := token.NewFileSet()
+	var parsed []*ast.File
+	graph := fileGraph{calls: map[string]map[string]bool{}}
+	for _, name := range root.GoFiles {
+		source, err := os.ReadFile(filepath.Join(root.Dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, spec := range parsed.Imports {
-			path, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for prefix, allowed := range fences {
-				if strings.HasPrefix(path, prefix) && !slices.Contains(allowed, filepath.ToSlash(file)) {
-					t.Errorf("%s imports %s, which is for %v", file, path, allowed)
-				}
-			}
-			if file == "claims.go" && strings.Contains(path, "gin") && !strings.Contains(path, "logtogin") {
-				t.Errorf("%s imports %s", file, path)
-			}
+		file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, file)
+		graph.calls[name] = map[string]bool{}
+		graph.lines += linesOfCode(source)
+	}
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}}
+	config := types.Config{Importer: importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})}
+	checked, err := config.Check(module, files, parsed, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for use, object := range info.Uses {
+		called, isFunction := object.(*types.Func)
+		if !isFunction || called.Pkg() != checked {
+			continue
+		}
+		from, to := files.File(use.Pos()).Name(), files.File(called.Pos()).Name()
+		if from != to {
+			graph.calls[from][to] = true
 		}
 	}
-	if checked < 20 {
-		t.Errorf("only %d files were found", checked)
+	return graph
+}
+
+// linesOfCode counts the lines that have more than a comment.
+func linesOfCode(source []byte) int {
+	files := token.NewFileSet()
+	file := files.AddFile("", -1, len(source))
+	var s scanner.Scanner
+	s.Init(file, source, nil, 0)
+	lines := map[int]bool{}
+	for {
+		at, what, literal := s.Scan()
+		if what == token.EOF {
+			return len(lines)
+		}
+		if what == token.SEMICOLON && literal == "\n" {
+			continue
+		}
+		for line := range strings.Count(literal, "\n") + 1 {
+			lines[file.Line(at)+line] = true
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // Back-channel logout: Logto tells that a session of its own has ended (OpenID Connect
@@ -22,13 +23,10 @@ const (
 	backchannelTimeout = 2 * time.Second
 
 	// maxLogoutRequest bounds the form that a logout token comes in.
-	maxLogoutRequest = maxToken + 4<<10
-
-	// logoutTokenAge is how old a logout token may be. Logto sends it at once and once.
-	logoutTokenAge = 5 * time.Minute
+	maxLogoutRequest = logto.MaxToken + 4<<10
 
 	// logoutTokenMemory is longer than any logout token is accepted.
-	logoutTokenMemory = logoutTokenAge + 2*maxClockSkew + time.Minute
+	logoutTokenMemory = logto.LogoutTokenAge + 2*maxClockSkew + time.Minute
 )
 
 // serveBackchannelLogout answers 200 if the sessions have ended, here and for the other
@@ -55,19 +53,19 @@ func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := verifyLogoutToken(ctx, a.keys, raw, a.settings.issuer, a.settings.AppID, a.settings.Now(), a.settings.ClockSkew)
+	token, err := a.provider.VerifyLogoutToken(ctx, raw)
 	if err != nil {
 		return err
 	}
 	// What the others have done with it is in their log. If that cannot be read the token
 	// is heeded all the same: a second time it does no harm.
 	a.revocations.endings.catchUp(ctx)
-	if a.revocations.isSpent(token.id) {
+	if a.revocations.isSpent(token.ID) {
 		return fault.InvalidTokenf("jti has been used")
 	}
-	made := revocation{kind: loggedOutUser, name: token.subject, at: token.issuedAt, tokenID: token.id}
-	if token.sessionID != "" {
-		made.kind, made.name, made.subject = loggedOutLogtoSession, token.sessionID, token.subject
+	made := revocation{kind: loggedOutUser, name: token.Subject, at: token.IssuedAt, tokenID: token.ID}
+	if token.SessionID != "" {
+		made.kind, made.name, made.subject = loggedOutLogtoSession, token.SessionID, token.Subject
 	}
 	return a.record(ctx, made)
 }

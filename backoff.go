@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // When Logto is left alone: after an outage, and after a refusal that asking again would not
@@ -106,10 +107,8 @@ func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
 		return
 	}
 	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
-	var answer *answerError
-	isAnswered := errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, ErrProviderUnavailable)
 	a.backOff(id, err)
-	if !isAnswered || (answer != nil && answer.status == http.StatusTooManyRequests) {
+	if !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests {
 		a.backOff(everyone, err)
 	}
 }
@@ -118,22 +117,8 @@ func (a *Auth) backOff(whose string, err error) {
 	now := a.settings.Now()
 	last, _ := a.refresher.failures.Get(whose)
 	pause := min(minBackOff<<min(last.count, 10), maxBackOff)
-	if asked := retryAfterIn(err); asked > pause {
+	if asked := logto.RetryAfterOf(err); asked > pause {
 		pause = asked
 	}
 	a.refresher.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
-}
-
-// isOperators reports whether a refusal is about the application and not about the
-// session: what it is registered as, or its secret, which Logto calls an invalid
-// request when it has expired. What comes with a callback, visitors can make up.
-func isOperators(refused *ProviderError) bool {
-	if refused.Status == 0 {
-		return false
-	}
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
-		return true
-	}
-	return false
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -25,7 +26,7 @@ const AccessTokenClaimsKey = "logto.access_token"
 const organizationAudience = "urn:logto:organization:"
 
 // maxAuthorization bounds the header Authorization.
-const maxAuthorization = maxToken + len("Bearer ")
+const maxAuthorization = logto.MaxToken + len("Bearer ")
 
 // Bearer lets requests through that have an access token for the API resource in the
 // header Authorization: a JWT that Logto has signed for this audience, which is the API
@@ -200,7 +201,7 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 		return nil, err
 	}
 	ctx, now := c.Request.Context(), a.settings.Now()
-	withdrawals, err := a.keys.withdrawals(ctx)
+	withdrawals, err := a.provider.KeyWithdrawals(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -213,10 +214,11 @@ func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
 		}
 		a.verified.Delete(digest)
 	}
-	verified, err := verifyAccessToken(ctx, a.keys, token, a.settings.issuers, now, a.settings.ClockSkew)
+	found, err := a.provider.VerifyAccessToken(ctx, token)
 	if err != nil {
 		return nil, err
 	}
+	verified := &verifiedToken{newAccessTokenClaims(found.AccessToken), found.AcceptedUntil, found.KeyWithdrawals}
 	a.verified.Put(digest, verified)
 	return verified.claims.own(), nil
 }

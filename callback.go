@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // SignInResult is what a finished sign-in yields.
@@ -83,7 +84,7 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	}
 
 	// First what can be tried again: an attempt is spent only once.
-	m, err := a.provider.endpoints(c.Request.Context())
+	m, err := a.provider.Metadata(c.Request.Context())
 	if err != nil {
 		return nil, returnTo, err
 	}
@@ -202,7 +203,7 @@ func (a *Auth) onlyReturnPath(r *http.Request) (returnTo string) {
 }
 
 // finishSignIn fills in the session of an outcome, or returns the error.
-func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer, its *outcome) error {
+func (a *Auth) finishSignIn(c *gin.Context, m *logto.Metadata, started *attempt, answer *callbackAnswer, its *outcome) error {
 	record, err := a.redeem(c, m, started, answer)
 	if err != nil {
 		return err
@@ -211,12 +212,12 @@ func (a *Auth) finishSignIn(c *gin.Context, m *metadata, started *attempt, answe
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *callbackAnswer) (*session, error) {
+func (a *Auth) redeem(c *gin.Context, m *logto.Metadata, started *attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), logto.RequestTimeout)
 	defer cancel()
-	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.issuerInCallback) {
+	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.IssuerInCallback) {
 		return nil, ErrIssuerMismatch
 	}
 	if !a.isCallbackOf(c.Request, started.redirectURI) {
@@ -230,25 +231,21 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 	}
 
 	asked := a.settings.Now()
-	got, err := a.provider.exchange(ctx, answer.code, started.verifier, started.redirectURI)
+	got, err := a.provider.Exchange(ctx, answer.code, started.verifier, started.redirectURI)
 	if err != nil {
 		return nil, err
 	}
 	now := a.settings.Now()
-	claims, err := verifyIDToken(ctx, a.keys, got.idToken, idTokenExpectation{
-		issuer:      a.settings.issuer,
-		appID:       a.settings.AppID,
-		nonce:       started.nonce,
-		accessToken: got.accessToken,
-		maxAge:      started.maxAge,
-		freshness:   attemptLifetime, // it answers an attempt that is no older
-		now:         now,
-		skew:        a.settings.ClockSkew,
+	token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
+		Nonce:       started.nonce,
+		AccessToken: got.AccessToken,
+		MaxAge:      started.maxAge,
+		Freshness:   attemptLifetime, // it answers an attempt that is no older
 	})
 	if err != nil {
 		return nil, err
 	}
-	record := a.newSession(claims, got, asked, now)
+	record := a.newSession(token, got, asked, now)
 	if !now.Before(record.expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
@@ -256,26 +253,26 @@ func (a *Auth) redeem(c *gin.Context, m *metadata, started *attempt, answer *cal
 }
 
 // newSession is the session of tokens that were asked for at that time.
-func (a *Auth) newSession(claims *Claims, got *tokens, asked, now time.Time) *session {
+func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now time.Time) *session {
 	record := &session{
 		id:             rand.Text(),
 		startedAt:      now.Truncate(time.Millisecond),
 		activeAt:       now,
 		expires:        now.Add(a.settings.SessionLifetime),
-		begunAt:        claims.IssuedAt,
+		begunAt:        token.IssuedAt,
 		confirmedAt:    asked.Truncate(time.Millisecond),
-		idTokenExpires: claims.Expiry,
-		authTime:       claims.AuthTime,
-		subject:        claims.Subject,
-		logtoSessionID: claims.SessionID,
-		idToken:        got.idToken,
-		refreshToken:   got.refreshToken,
-		accessTokens:   []accessToken{got.accessTokenFor(tokenTarget{})},
+		idTokenExpires: token.Expiry,
+		authTime:       token.AuthTime,
+		subject:        token.Subject,
+		logtoSessionID: token.SessionID,
+		idToken:        got.IDToken,
+		refreshToken:   got.RefreshToken,
+		accessTokens:   []accessToken{newAccessToken(got, tokenTarget{})},
 	}
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.
-	if record.refreshToken == "" && claims.Expiry.Before(record.expires) {
-		record.expires = claims.Expiry
+	if record.refreshToken == "" && token.Expiry.Before(record.expires) {
+		record.expires = token.Expiry
 	}
 	return record
 }

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // jsonObject keeps claims as they were sent.
@@ -231,39 +231,31 @@ func (claims *AccessTokenClaims) own() *AccessTokenClaims {
 	return &copied.AccessTokenClaims
 }
 
-func newAccessTokenClaims(raw []byte) (*AccessTokenClaims, error) {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return nil, err
+func newAccessTokenClaims(token logto.AccessToken) *AccessTokenClaims {
+	return &AccessTokenClaims{
+		jsonObject:     jsonObject{token.Claims},
+		Subject:        token.Subject,
+		ClientID:       token.ClientID,
+		Issuer:         token.Issuer,
+		Audience:       token.Audience,
+		Scopes:         token.Scopes,
+		OrganizationID: token.OrganizationID,
+		IssuedAt:       token.IssuedAt,
+		Expiry:         token.Expiry,
+		ID:             token.ID,
 	}
-	claims := &AccessTokenClaims{
-		jsonObject:     jsonObject{set},
-		Subject:        set.Text("sub"),
-		ClientID:       set.Text("client_id"),
-		Issuer:         set.Text("iss"),
-		Scopes:         strings.Fields(set.Text("scope")),
-		OrganizationID: set.Text("organization_id"),
-		ID:             set.Text("jti"),
-	}
-	claims.Audience, _ = set.TextOrTexts("aud")
-	claims.IssuedAt, _ = set.Seconds("iat")
-	claims.Expiry, _ = set.Seconds("exp")
-	return claims, nil
 }
 
-func newClaims(raw []byte) (*Claims, error) {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return nil, err
+func newClaims(token logto.IDToken) *Claims {
+	return &Claims{
+		UserClaims: newUserClaims(token.Claims),
+		Issuer:     token.Issuer,
+		Audience:   token.Audience,
+		IssuedAt:   token.IssuedAt,
+		Expiry:     token.Expiry,
+		AuthTime:   token.AuthTime,
+		SessionID:  token.SessionID,
 	}
-	claims := &Claims{UserClaims: newUserClaims(set)}
-	claims.Issuer = set.Text("iss")
-	claims.SessionID = set.Text("sid")
-	claims.Audience, _ = set.TextOrTexts("aud")
-	claims.IssuedAt, _ = set.Seconds("iat")
-	claims.Expiry, _ = set.Seconds("exp")
-	claims.AuthTime, _ = set.Seconds("auth_time")
-	return claims, nil
 }
 
 // own is a copy that may be changed. What jsonObject holds cannot be reached from outside

@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // The configuration against the running Logto: what a newcomer gets wrong, said before a
@@ -139,17 +143,17 @@ func (d *diagnosis) run(ctx context.Context) {
 }
 
 // discovery asks Logto anew, not from memory.
-func (d *diagnosis) discovery(ctx context.Context) *metadata {
+func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 	s := d.a.settings
 	began := time.Now()
-	m, err := d.a.provider.discover(ctx)
+	m, err := d.a.provider.Discover(ctx)
 	if err != nil {
 		d.add("discovery", SeverityError, "Compare Config.Endpoint with the Logto endpoint in the Logto Console, and see that this machine reaches it.",
 			"%s cannot be used: %v", s.issuer, err)
 		return nil
 	}
 	d.add("discovery", SeverityOK, "", "%s answers in %v and is the issuer", s.issuer, time.Since(began).Round(time.Millisecond))
-	date, err := d.a.provider.dateOf(ctx, m.keysEndpoint)
+	date, err := d.a.provider.DateOf(ctx, m.KeysEndpoint)
 	if err != nil {
 		d.add("clock", SeverityUnknown, "", "Logto does not say what time it is")
 		return m
@@ -171,7 +175,7 @@ func (d *diagnosis) discovery(ctx context.Context) *metadata {
 // Logto does not like.
 func (d *diagnosis) client(ctx context.Context) {
 	s := d.a.settings
-	_, err := d.a.provider.refresh(ctx, "diagnosis-"+rand.Text(), tokenTarget{})
+	_, err := d.a.provider.Refresh(ctx, "diagnosis-"+rand.Text(), "", "")
 	var refused *ProviderError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
@@ -188,7 +192,7 @@ func (d *diagnosis) client(ctx context.Context) {
 }
 
 // redirectURI begins a sign-in that nobody goes on with, without any page.
-func (d *diagnosis) redirectURI(ctx context.Context, m *metadata) (isRegistered bool) {
+func (d *diagnosis) redirectURI(ctx context.Context, m *logto.Metadata) (isRegistered bool) {
 	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
 	if err != nil {
 		d.add("redirect_uri", SeverityUnknown, "", "The callback route is left out and SignInDefaults.RedirectURI is not set, so each sign-in has its own")
@@ -199,21 +203,21 @@ func (d *diagnosis) redirectURI(ctx context.Context, m *metadata) (isRegistered 
 	switch {
 	case err != nil:
 		d.add("redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
-	case answer.isRedirectTo(uri):
+	case answer.IsRedirectTo(uri):
 		d.add("redirect_uri", SeverityOK, "", "%s is registered", uri)
 		return true
-	case strings.Contains(answer.code, "redirect_uri"):
+	case strings.Contains(answer.Code, "redirect_uri"):
 		d.add("redirect_uri", SeverityError, advice, "%s is not registered", uri)
-	case answer.code == "invalid_client":
+	case answer.Code == "invalid_client":
 		d.add("redirect_uri", SeverityUnknown, "", "Logto does not know the application")
 	default:
-		d.add("redirect_uri", SeverityError, advice, "Logto answers %d %s", answer.status, errorText(answer.code, 64))
+		d.add("redirect_uri", SeverityError, advice, "Logto answers %d %s", answer.Status, errorText(answer.Code, 64))
 	}
 	return false
 }
 
 // resources asks for each by itself, so that the answer says which.
-func (d *diagnosis) resources(ctx context.Context, m *metadata) {
+func (d *diagnosis) resources(ctx context.Context, m *logto.Metadata) {
 	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
 	if err != nil {
 		return
@@ -224,7 +228,7 @@ func (d *diagnosis) resources(ctx context.Context, m *metadata) {
 		case err != nil:
 			d.add("resources", SeverityUnknown, "", "Logto does not answer: %v", err)
 			return
-		case answer.code == "invalid_target":
+		case answer.Code == "invalid_target":
 			d.add("resources", SeverityError, "Copy the API identifier from the Logto Console; a slash at its end counts. Until then no sign-in works.", "Logto knows no API resource %q", resource)
 		default:
 			d.add("resources", SeverityOK, "", "Logto knows %q", resource)
@@ -233,7 +237,7 @@ func (d *diagnosis) resources(ctx context.Context, m *metadata) {
 }
 
 // postLogoutRedirectURI asks for the page that would sign somebody out.
-func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *metadata) {
+func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata) {
 	after, err := d.a.postLogoutRedirect("")
 	if err != nil || after == "" {
 		d.add("post_logout_redirect_uri", SeverityWarning, "Register an address as a post sign-out redirect URI in the Logto Console and set Config.AfterSignOut to it.",
@@ -241,13 +245,13 @@ func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *metadata) {
 		return
 	}
 	params := url.Values{"client_id": {d.a.settings.AppID}, "post_logout_redirect_uri": {after}}
-	answer, err := d.a.provider.askAsBrowser(ctx, withQuery(m.endSessionEndpoint, params))
+	answer, err := d.a.provider.AskAsBrowser(ctx, web.WithQuery(m.EndSessionEndpoint, params))
 	switch {
 	case err != nil:
 		d.add("post_logout_redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
-	case answer.code == "invalid_client":
+	case answer.Code == "invalid_client":
 		d.add("post_logout_redirect_uri", SeverityUnknown, "", "Logto does not know the application")
-	case answer.status < http.StatusBadRequest:
+	case answer.Status < http.StatusBadRequest:
 		d.add("post_logout_redirect_uri", SeverityOK, "", "%s is registered", after)
 	default:
 		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console. Until then Logto refuses every sign-out.", after),
@@ -313,14 +317,14 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 }
 
 // authorize begins a sign-in in which Logto may show no page, and returns its refusal.
-func (d *diagnosis) authorize(ctx context.Context, m *metadata, redirectURI string, more url.Values) (pageAnswer, error) {
+func (d *diagnosis) authorize(ctx context.Context, m *logto.Metadata, redirectURI string, more url.Values) (logto.PageAnswer, error) {
 	challenge := sha256.Sum256([]byte(rand.Text())) // of a verifier that nobody will send
 	params := url.Values{
 		"client_id": {d.a.settings.AppID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "prompt": {"none"},
-		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {base64url.EncodeToString(challenge[:])},
+		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
 	}
 	for name, values := range more {
 		params[name] = values
 	}
-	return d.a.provider.askAsBrowser(ctx, withQuery(m.authorizationEndpoint, params))
+	return d.a.provider.AskAsBrowser(ctx, web.WithQuery(m.AuthorizationEndpoint, params))
 }

@@ -118,6 +118,20 @@ func (e *ProviderError) Error() string {
 	return text
 }
 
+// isOperators reports whether a refusal is about the application and not about the
+// session: what it is registered as, or its secret, which Logto calls an invalid
+// request when it has expired. What comes with a callback, visitors can make up.
+func isOperators(refused *ProviderError) bool {
+	if refused.Status == 0 {
+		return false
+	}
+	switch refused.Code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
+		return true
+	}
+	return false
+}
+
 // errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
 // an error, and not too many of them.
 func errorText(s string, limit int) string {

@@ -64,7 +64,7 @@ type bearerTransport struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t *bearerTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	base := cmp.Or(t.auth.provider.client.Transport, http.DefaultTransport)
+	base := cmp.Or(t.auth.provider.Transport(), http.DefaultTransport)
 	if !t.isOwn(request) {
 		return base.RoundTrip(request)
 	}

@@ -41,6 +41,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -55,8 +56,7 @@ const ClaimsKey = "logto.claims"
 // application: which sessions have ended is remembered by each for itself.
 type Auth struct {
 	settings *settings
-	provider *provider
-	keys     *keySet
+	provider *logto.Provider
 	store    *store
 	origins  *http.CrossOriginProtection
 
@@ -94,7 +94,7 @@ func New(cfg Config) (*Auth, error) {
 	}
 	a := &Auth{
 		settings:  s,
-		provider:  newProvider(s),
+		provider:  logto.New(s.providerSettings()),
 		origins:   http.NewCrossOriginProtection(),
 		refresher: newRefresher(s.Now),
 		verified:  recent.New[*verifiedToken](maxVerified),
@@ -106,7 +106,6 @@ func New(cfg Config) (*Auth, error) {
 
 		diagnosing: make(chan struct{}, 1),
 	}
-	a.keys = newKeySet(s.Now, a.provider.fetchKeys)
 	if a.revocations, err = newRevocations(s, a.shared); err != nil {
 		return nil, err
 	}
@@ -150,10 +149,10 @@ func Register(router gin.IRouter, cfg Config) (*Auth, error) {
 // Config.SharedState is down is none.
 func (a *Auth) Ready(ctx context.Context) error {
 	a.revocations.keepUp(ctx)
-	if _, err := a.provider.endpoints(ctx); err != nil {
+	if _, err := a.provider.Metadata(ctx); err != nil {
 		return err
 	}
-	_, err := a.keys.withdrawals(ctx)
+	_, err := a.provider.KeyWithdrawals(ctx)
 	return err
 }
 
@@ -164,8 +163,7 @@ func (a *Auth) Ready(ctx context.Context) error {
 func (a *Auth) Close() error {
 	a.refresher.close()
 	a.revocations.stop()
-	a.keys.current.Close()
-	a.provider.close()
+	a.provider.Close()
 	err := a.shared.close()
 	if a.store == nil {
 		return err

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -14,6 +15,9 @@ import (
 // The two records that are kept for a browser, and their binary form. It is
 // binary because an ID token is already base64: taken apart, a session is a
 // quarter smaller, and browsers give cookies little room.
+
+// base64url is the encoding of the parts of a token (RFC 7515, section 2), spare bits zero.
+var base64url = base64.RawURLEncoding.Strict()
 
 // attempt is a sign-in that has been started and not yet finished.
 type attempt struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // Refreshing a session: once, however many requests, instances and browsers need it.
@@ -156,7 +157,7 @@ func (f *refresher) inBackground(call func(context.Context)) {
 	}
 	f.running.Go(func() {
 		defer func() { _ = recover() }() // as in start; nothing depends on it
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.owner), revocationTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.owner), logto.RevocationTimeout)
 		defer cancel()
 		call(ctx)
 	})
@@ -312,14 +313,14 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	if err := a.denied(record, target); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
 	defer cancel()
 	asked, ended := a.settings.Now(), a.settings.timed(ctx, Event{Kind: EventRefresh, Subject: record.subject})
-	got, err := a.provider.refresh(ctx, record.refreshToken, target)
+	got, err := a.provider.Refresh(ctx, record.refreshToken, target.resource, target.organization)
 	var next *session
 	if err == nil {
 		if next, err = a.nextVersion(ctx, record, got, target, asked); err != nil && !errors.Is(err, fault.AnotherUser) {
-			next = record.withRefreshToken(got.refreshToken)
+			next = record.withRefreshToken(got.RefreshToken)
 		}
 	}
 	ended(err)
@@ -346,35 +347,31 @@ func (s *session) withRefreshToken(refreshToken string) *session {
 
 // nextVersion is the session with what a refresh has yielded that was begun at that time.
 // An answer without a refresh token or an ID token leaves those that are there.
-func (a *Auth) nextVersion(ctx context.Context, record *session, got *tokens, target tokenTarget, asked time.Time) (*session, error) {
+func (a *Auth) nextVersion(ctx context.Context, record *session, got *logto.Tokens, target tokenTarget, asked time.Time) (*session, error) {
 	now := a.settings.Now()
 	next := *record
 	next.version++
 	next.confirmedAt = asked.Truncate(time.Millisecond)
-	if got.refreshToken != "" && got.refreshToken != record.refreshToken {
-		next.refreshToken = got.refreshToken
+	if got.RefreshToken != "" && got.RefreshToken != record.refreshToken {
+		next.refreshToken = got.RefreshToken
 		next.replacements++
 	}
-	if got.idToken != "" {
-		original, err := record.claims()
+	if got.IDToken != "" {
+		original, err := logto.ReadIDToken(record.idToken)
 		if err != nil {
-			return nil, err
+			return nil, ErrNotSignedIn
 		}
-		claims, err := verifyIDToken(ctx, a.keys, got.idToken, idTokenExpectation{
-			issuer:      a.settings.issuer,
-			appID:       a.settings.AppID,
-			original:    original,
-			accessToken: got.accessToken,
-			freshness:   attemptLifetime,
-			now:         now,
-			skew:        a.settings.ClockSkew,
+		token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
+			Original:    &original,
+			AccessToken: got.AccessToken,
+			Freshness:   attemptLifetime,
 		})
 		if err != nil {
 			return nil, err
 		}
-		next.idToken, next.idTokenExpires, next.parsed = got.idToken, claims.Expiry, nil
+		next.idToken, next.idTokenExpires, next.parsed = got.IDToken, token.Expiry, nil
 	}
-	next.accessTokens = append([]accessToken{got.accessTokenFor(target)},
+	next.accessTokens = append([]accessToken{newAccessToken(got, target)},
 		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
 			return token.target() == target || !now.Before(token.expires) || a.hasChanged(record)
 		})...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -61,7 +62,7 @@ func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bo
 		c.Header("WWW-Authenticate", "Bearer")
 	}
 	if status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(retryAfterIn(err)/time.Second))))
+		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(logto.RetryAfterOf(err)/time.Second))))
 	}
 	if a.settings.OnError != nil && a.answeredByHook(c, status, err, answering{returnTo, asPage}) {
 		return

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // The session of a request, which is read once, and what it tells without a
@@ -275,13 +276,9 @@ func (s *session) claims() (*Claims, error) {
 	if s.parsed != nil {
 		return s.parsed.own(), nil
 	}
-	payload, err := payloadOf(s.idToken)
+	token, err := logto.ReadIDToken(s.idToken)
 	if err != nil {
 		return nil, ErrNotSignedIn
 	}
-	claims, err := newClaims(payload)
-	if err != nil {
-		return nil, ErrNotSignedIn
-	}
-	return claims, nil
+	return newClaims(token), nil
 }

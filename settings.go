@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -42,6 +44,25 @@ type settings struct {
 	scopes     []string
 	secrets    []string
 	routePaths Paths // "" instead of "-"
+}
+
+// providerSettings are what the calls to Logto need to know.
+func (s *settings) providerSettings() logto.Settings {
+	return logto.Settings{
+		Issuer:             s.issuer,
+		AccessTokenIssuers: s.issuers,
+		AppID:              s.AppID,
+		AppSecret:          s.AppSecret,
+		HTTPClient:         s.HTTPClient,
+		ClockSkew:          s.ClockSkew,
+		Now:                s.Now,
+		Observe: func(ctx context.Context, call string) (ended func(error)) {
+			return s.timed(ctx, Event{Kind: EventProviderCall, Call: call})
+		},
+		PublicRefusal: func(code, description string, status int) error {
+			return &ProviderError{Code: code, Description: description, Status: status}
+		},
+	}
 }
 
 // applicationKey tells applications of one host or one shared state apart, by so many

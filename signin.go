@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"golang.org/x/oauth2"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -252,7 +253,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m, err := a.provider.endpoints(c.Request.Context())
+	m, err := a.provider.Metadata(c.Request.Context())
 	if err != nil {
 		return "", err
 	}
@@ -285,26 +286,21 @@ func (a *Auth) warnOfAnotherHost(c *gin.Context) {
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,
 // with PKCE (RFC 7636), nonce and resources (RFC 8707).
-func (a *Auth) authorizationURL(m *metadata, record *attempt, opts SignInOptions) string {
+func (a *Auth) authorizationURL(m *logto.Metadata, record *attempt, opts SignInOptions) string {
 	params := opts.params()
 	params.Set("nonce", record.nonce)
 	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
 	if prompt != PromptOmit {
 		params.Set("prompt", string(prompt))
 	}
-	var options []oauth2.AuthCodeOption
-	for name := range params {
-		options = append(options, oauth2.SetAuthURLParam(name, params.Get(name)))
-	}
-	options = append(options, oauth2.S256ChallengeOption(record.verifier))
-	config := a.provider.oauth2Config(m, record.redirectURI)
-	config.Scopes = a.settings.scopes
-	address := config.AuthCodeURL(record.state, options...)
-	// x/oauth2 sends a parameter once; resources are one parameter each.
-	for _, resource := range a.settings.Resources {
-		address += "&resource=" + url.QueryEscape(resource)
-	}
-	return address
+	return a.provider.AuthorizationURL(m, logto.AuthorizationRequest{
+		RedirectURI: record.redirectURI,
+		State:       record.state,
+		Verifier:    record.verifier,
+		Scopes:      a.settings.scopes,
+		Resources:   a.settings.Resources,
+		Params:      params,
+	})
 }
 
 // isCallbackPath reports whether a redirect URI may be given as this path of the

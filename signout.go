@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -90,7 +91,7 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if opts.LocalOnly {
 		return here, nil
 	}
-	m, err := a.provider.endpoints(ctx)
+	m, err := a.provider.Metadata(ctx)
 	if err != nil {
 		a.settings.Logger.WarnContext(ctx, "logtogin: signed out here but not at Logto", "error", err)
 		return here, nil
@@ -102,10 +103,10 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 			params.Set("state", opts.State)
 		}
 	}
-	address := withQuery(m.endSessionEndpoint, params)
+	address := web.WithQuery(m.EndSessionEndpoint, params)
 	if opts.IDTokenHint && len(ended) > 0 {
 		params.Set("id_token_hint", ended[0].idToken)
-		if hinted := withQuery(m.endSessionEndpoint, params); len(hinted) <= maxHintedAddress {
+		if hinted := web.WithQuery(m.EndSessionEndpoint, params); len(hinted) <= maxHintedAddress {
 			address = hinted
 		}
 	}
@@ -158,7 +159,7 @@ func (a *Auth) tellApplication(c *gin.Context, ended []*session) {
 // politely bounds calls to Logto that are made for its sake: two seconds for all
 // of them together. That the browser has gone does not end them.
 func politely(c *gin.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.Request.Context()), revocationTimeout)
+	return context.WithTimeout(context.WithoutCancel(c.Request.Context()), logto.RevocationTimeout)
 }
 
 // revoke makes the refresh tokens of sessions worthless at Logto, which would
@@ -168,21 +169,8 @@ func (a *Auth) revoke(ctx context.Context, ended []*session) {
 		if record.refreshToken == "" {
 			continue
 		}
-		if err := a.provider.revoke(ctx, record.refreshToken); err != nil {
+		if err := a.provider.Revoke(ctx, record.refreshToken); err != nil {
 			a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
 		}
 	}
-}
-
-func withQuery(address string, params url.Values) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return address
-	}
-	query := u.Query()
-	for name := range params {
-		query.Set(name, params.Get(name))
-	}
-	u.RawQuery = query.Encode()
-	return u.String()
 }

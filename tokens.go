@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // Access tokens of the session's user, and the user info that one of them is for.
@@ -170,13 +173,13 @@ func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := a.askUserInfo(c, token)
-	if statusIn(err) == http.StatusUnauthorized {
+	claims, err := a.askUserInfo(c, token, record.subject)
+	if logto.StatusOf(err) == http.StatusUnauthorized {
 		// Logto has withdrawn the token before its time.
 		if token, err = a.anotherAccessToken(c, record, token); err != nil {
 			return nil, err
 		}
-		body, err = a.askUserInfo(c, token)
+		claims, err = a.askUserInfo(c, token, record.subject)
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
@@ -186,13 +189,13 @@ func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checkUserInfo(body, record.subject)
+	return &UserInfo{newUserClaims(claims)}, nil
 }
 
-func (a *Auth) askUserInfo(c *gin.Context, token accessToken) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), requestTimeout)
+func (a *Auth) askUserInfo(c *gin.Context, token accessToken, subject string) (jsonobject.Object, error) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), logto.RequestTimeout)
 	defer cancel()
-	return a.provider.userInfo(ctx, token.token)
+	return a.provider.UserInfo(ctx, token.token, subject)
 }
 
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
@@ -228,16 +231,16 @@ func (t accessToken) target() tokenTarget { return tokenTarget{t.resource, t.org
 
 func (t accessToken) public() *AccessToken {
 	token := &AccessToken{Value: t.token, Expiry: t.expires, Scopes: strings.Fields(t.scope)}
-	if payload, err := payloadOf(t.token); err == nil {
-		token.Claims, _ = newAccessTokenClaims(payload)
+	if read, err := logto.ReadAccessToken(t.token); err == nil {
+		token.Claims = newAccessTokenClaims(read)
 	}
 	return token
 }
 
-// accessTokenFor is the access token of an answer, with what it was asked for.
-func (t *tokens) accessTokenFor(target tokenTarget) accessToken {
+// newAccessToken is the access token of an answer, with what it was asked for.
+func newAccessToken(got *logto.Tokens, target tokenTarget) accessToken {
 	return accessToken{
 		resource: target.resource, organization: target.organization,
-		token: t.accessToken, scope: t.scope, expires: t.expires, renewAt: t.renewAt,
+		token: got.AccessToken, scope: got.Scope, expires: got.Expires, renewAt: got.RenewAt,
 	}
 }

@@ -101,7 +101,7 @@ func (o Object) OptionalText(name string) (text string, isThere, ok bool) {
 	inner := raw[1 : len(raw)-1]
 	for _, b := range inner {
 		if b == '\\' || b >= utf8.RuneSelf {
-			err := json.Unmarshal(raw, &text)
+			text, err := decoded(raw)
 			return text, true, err == nil
 		}
 	}
@@ -186,15 +186,17 @@ func skipSpace(text string) string {
 func memberName(quoted string) (name string, err error) {
 	for i := 1; i < len(quoted)-1; i++ {
 		if quoted[i] == '\\' || quoted[i] >= utf8.RuneSelf {
-			return decodedName(quoted)
+			return decoded([]byte(quoted))
 		}
 	}
 	return quoted[1 : len(quoted)-1], nil
 }
 
-func decodedName(quoted string) (name string, err error) {
-	err = json.Unmarshal([]byte(quoted), &name)
-	return name, err
+// decoded is a string with escapes. It is a function of its own because its result is allocated,
+// which plain strings do without.
+func decoded(quoted []byte) (text string, err error) {
+	err = json.Unmarshal(quoted, &text)
+	return text, err
 }
 
 // valueEnd is the length of the value with which valid JSON begins.

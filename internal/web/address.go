@@ -81,3 +81,17 @@ func PathWithin(base *url.URL, address string) string {
 	}
 	return path
 }
+
+// WithQuery is an address with these parameters, with one value each, beside those that it has.
+func WithQuery(address string, params url.Values) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	query := u.Query()
+	for name := range params {
+		query.Set(name, params.Get(name))
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}

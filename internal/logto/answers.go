@@ -1,4 +1,4 @@
-package logtogin
+package logto
 
 import (
 	"context"
@@ -22,14 +22,14 @@ import (
 // maxRetryAfter bounds how long Logto can ask to be left alone.
 const maxRetryAfter = time.Minute
 
-// tokens is a successful answer of the token endpoint (RFC 6749, section 5.1).
-type tokens struct {
-	accessToken  string
-	expires      time.Time
-	renewAt      time.Time
-	scope        string
-	refreshToken string
-	idToken      string
+// Tokens is a successful answer of the token endpoint (RFC 6749, section 5.1).
+type Tokens struct {
+	AccessToken  string
+	Expires      time.Time // of the access token
+	RenewAt      time.Time // when the access token should no longer be handed out if there can be another
+	Scope        string    // that was granted, names separated by spaces
+	RefreshToken string    // "" if there is none
+	IDToken      string    // as it was sent, not verified; "" if there is none
 }
 
 const (
@@ -45,7 +45,7 @@ const (
 
 // readTokens reads the answer to a request that was made at this time, and that has ended.
 // The arithmetic of x/oauth2 takes a token without expires_in for eternal.
-func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*tokens, error) {
+func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*Tokens, error) {
 	ended(err)
 	if err != nil {
 		return nil, err
@@ -53,12 +53,12 @@ func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(erro
 	if !strings.EqualFold(token.TokenType, "Bearer") {
 		return nil, fault.InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
 	}
-	got := &tokens{accessToken: token.AccessToken, refreshToken: token.RefreshToken}
-	got.idToken, _ = token.Extra("id_token").(string)
-	got.scope, _ = token.Extra("scope").(string)
+	got := &Tokens{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
+	got.IDToken, _ = token.Extra("id_token").(string)
+	got.Scope, _ = token.Extra("scope").(string)
 	life := lifeOf(token)
-	got.expires = asked.Truncate(time.Second).Add(life)
-	got.renewAt = got.expires.Add(-min(maxTokenMargin, life/10))
+	got.Expires = asked.Truncate(time.Second).Add(life)
+	got.RenewAt = got.Expires.Add(-min(maxTokenMargin, life/10))
 	return got, nil
 }
 
@@ -91,9 +91,31 @@ type answerError struct {
 
 func (e *answerError) Error() string { return fmt.Sprintf("status %d", e.status) }
 
-// statusIn is the HTTP status of the answer that an error tells of, or 0.
-func statusIn(err error) int {
-	var refused *ProviderError
+// Refusal is a refusal by Logto, in the terms of RFC 6749, section 5.2. It unwraps to the error
+// that the application gets to see.
+type Refusal struct {
+	// Code is the error code, for example "invalid_grant".
+	Code string
+	// Description is meant for developers and may be empty.
+	Description string
+	// Status is the HTTP status of the answer.
+	Status int
+
+	public error
+}
+
+func (r *Refusal) Error() string { return r.public.Error() }
+
+// Unwrap returns the error of Settings.PublicRefusal.
+func (r *Refusal) Unwrap() error { return r.public }
+
+func (p *Provider) refusal(code, description string, status int) error {
+	return &Refusal{code, description, status, p.settings.PublicRefusal(code, description, status)}
+}
+
+// StatusOf is the HTTP status of the answer that an error tells of, or 0.
+func StatusOf(err error) int {
+	var refused *Refusal
 	var answer *answerError
 	switch {
 	case errors.As(err, &refused):
@@ -104,13 +126,20 @@ func statusIn(err error) int {
 	return 0
 }
 
-// retryAfterIn is for how long Logto has asked to be left alone, or 0.
-func retryAfterIn(err error) time.Duration {
+// RetryAfterOf is for how long Logto has asked to be left alone, or 0.
+func RetryAfterOf(err error) time.Duration {
 	var answer *answerError
 	if errors.As(err, &answer) {
 		return answer.retryAfter
 	}
 	return 0
+}
+
+// IsAnswered reports whether Logto has answered the call that failed, whatever the answer was
+// worth.
+func IsAnswered(err error) bool {
+	var answer *answerError
+	return errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, fault.ProviderUnavailable)
 }
 
 func isJSON(contentType string) bool {
@@ -129,15 +158,15 @@ func withoutURL(err error) error {
 }
 
 func unavailable(what string, err error) error {
-	if errors.Is(err, ErrProviderUnavailable) {
+	if errors.Is(err, fault.ProviderUnavailable) {
 		return err
 	}
-	return fmt.Errorf("%w: %s: %w", ErrProviderUnavailable, what, err)
+	return fmt.Errorf("%w: %s: %w", fault.ProviderUnavailable, what, err)
 }
 
-// providerAnswer turns a failed call into a refusal by Logto, if the answer
+// answerTo turns a failed call into a refusal by Logto, if the answer
 // says so in OAuth's terms, or else into an outage.
-func providerAnswer(what string, err error) error {
+func (p *Provider) answerTo(what string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -148,7 +177,7 @@ func providerAnswer(what string, err error) error {
 			Description string `json:"error_description"`
 		}
 		if json.Unmarshal(answer.body, &body) == nil && body.Code != "" {
-			return &ProviderError{Code: body.Code, Description: body.Description, Status: answer.status}
+			return p.refusal(body.Code, body.Description, answer.status)
 		}
 	}
 	return unavailable(what, err)
@@ -156,7 +185,7 @@ func providerAnswer(what string, err error) error {
 
 // tokenEndpointError is the same for x/oauth2, whose own error text may hold
 // the whole body of the answer.
-func tokenEndpointError(err error) error {
+func (p *Provider) tokenEndpointError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -166,19 +195,19 @@ func tokenEndpointError(err error) error {
 	}
 	answer := &answerError{}
 	if refused.Response != nil {
-		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterOf(refused.Response)
+		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response)
 	}
 	switch {
 	case refused.ErrorCode == "", answer.status >= 500, answer.status == http.StatusTooManyRequests,
 		refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
 		return unavailable("the token endpoint", answer)
 	}
-	return &ProviderError{Code: refused.ErrorCode, Description: refused.ErrorDescription, Status: answer.status}
+	return p.refusal(refused.ErrorCode, refused.ErrorDescription, answer.status)
 }
 
-// retryAfterOf reads the header Retry-After in seconds (RFC 9110, section 10.2.3),
+// retryAfterHeader reads the header Retry-After in seconds (RFC 9110, section 10.2.3),
 // up to what is believed.
-func retryAfterOf(response *http.Response) time.Duration {
+func retryAfterHeader(response *http.Response) time.Duration {
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	if err != nil || seconds < 0 {
 		return 0

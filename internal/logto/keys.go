@@ -1,4 +1,4 @@
-package logtogin
+package logto
 
 import (
 	"context"
@@ -54,7 +54,7 @@ type verificationKey struct {
 func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
 	var before keys // one fetch at a time is under way
 	return &keySet{remote.New(remote.Policy{
-		Timeout:    requestTimeout,
+		Timeout:    RequestTimeout,
 		RenewAfter: keysRenewAfter,
 		Lifetime:   keysLifetime,
 		KeepFor:    keysKeepFor,
@@ -83,10 +83,10 @@ func (key verificationKey) equal(other verificationKey) bool {
 	return ok && key.id == other.id && public.Equal(other.public)
 }
 
-// withdrawals makes sure that keys that Logto withdraws are noticed in time, and returns
-// how often that has happened.
-func (k *keySet) withdrawals(ctx context.Context) (uint64, error) {
-	known, err := k.current.Get(ctx)
+// KeyWithdrawals makes sure that keys that Logto withdraws are noticed in time, and returns how
+// often that has happened. The error is a fault.ProviderUnavailable.
+func (p *Provider) KeyWithdrawals(ctx context.Context) (uint64, error) {
+	known, err := p.keys.current.Get(ctx)
 	if err != nil {
 		return 0, unavailable("the key set", err)
 	}

@@ -1,0 +1,128 @@
+package logto
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/jsonobject"
+)
+
+// unknownKeyCooldown is how soon after a fetch of the keys a token with an unknown key
+// causes the next one. Anybody can send such a token.
+const unknownKeyCooldown = 10 * time.Second
+
+// AccessToken is what an access token that is a JWT says (RFC 9068, section 2.2).
+type AccessToken struct {
+	Claims         jsonobject.Object // all of them
+	Subject        string            // sub
+	ClientID       string            // client_id
+	Issuer         string            // iss
+	Audience       []string          // aud
+	Scopes         []string          // scope
+	OrganizationID string            // organization_id
+	IssuedAt       time.Time         // iat
+	Expiry         time.Time         // exp
+	ID             string            // jti
+}
+
+// ReadAccessToken reads an access token of which nothing is checked, the signature included:
+// it is for those that were verified before, and for telling what one says that is somebody
+// else's to verify.
+func ReadAccessToken(token string) (AccessToken, error) {
+	payload, err := payloadOf(token)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	return readAccessToken(payload)
+}
+
+func readAccessToken(payload []byte) (AccessToken, error) {
+	claims, err := jsonobject.Parse(payload)
+	if err != nil {
+		return AccessToken{}, fault.InvalidTokenf("the claims are %v", err)
+	}
+	token := AccessToken{
+		Claims:         claims,
+		Subject:        claims.Text("sub"),
+		ClientID:       claims.Text("client_id"),
+		Issuer:         claims.Text("iss"),
+		Scopes:         strings.Fields(claims.Text("scope")),
+		OrganizationID: claims.Text("organization_id"),
+		ID:             claims.Text("jti"),
+	}
+	token.Audience, _ = claims.TextOrTexts("aud")
+	token.IssuedAt, _ = claims.Seconds("iat")
+	token.Expiry, _ = claims.Seconds("exp")
+	return token, nil
+}
+
+// VerifiedAccessToken is an access token whose type, signature, issuer and times were verified.
+type VerifiedAccessToken struct {
+	AccessToken
+	// AcceptedUntil is its expiry and the clock skew.
+	AcceptedUntil time.Time
+	// KeyWithdrawals is what KeyWithdrawals returned before the key was fetched by which it was
+	// verified. Once that returns more, the token has to be verified again.
+	KeyWithdrawals uint64
+}
+
+// VerifyAccessToken makes those checks of RFC 9068, section 4, that are the same for every API:
+// type, signature, issuer and times. It does not check the audience, nor what the token permits.
+//
+// The error is a fault.InvalidToken, which names the check, or a fault.ProviderUnavailable if
+// the keys cannot be had.
+func (p *Provider) VerifyAccessToken(ctx context.Context, token string) (VerifiedAccessToken, error) {
+	now, skew, issuers := p.settings.Now(), p.settings.ClockSkew, p.settings.AccessTokenIssuers
+	verified, err := p.keys.verifySignature(ctx, token, unknownKeyCooldown)
+	if err != nil {
+		return VerifiedAccessToken{}, err
+	}
+	if err := checkAccessTokenType(verified.header.Text("typ")); err != nil {
+		return VerifiedAccessToken{}, err
+	}
+	found, err := readAccessToken(verified.payload)
+	if err != nil {
+		return VerifiedAccessToken{}, err
+	}
+	claims := found.Claims
+	_, hasExpiry := claims.Seconds("exp")
+	_, hasIssuedAt := claims.Seconds("iat")
+	notBefore, hasNotBefore := claims.Seconds("nbf")
+	switch {
+	case !slices.Contains(issuers, found.Issuer):
+		err = fault.InvalidTokenf("iss is not %s", strings.Join(issuers, " or "))
+	case found.Subject == "" || found.ClientID == "":
+		err = fault.InvalidTokenf("sub or client_id is missing")
+	case len(found.Audience) == 0:
+		err = fault.InvalidTokenf("aud is missing")
+	case !hasExpiry || !now.Before(found.Expiry.Add(skew)):
+		err = fault.InvalidTokenf("exp is missing or past")
+	case !hasIssuedAt || found.IssuedAt.After(now.Add(skew)):
+		err = fault.InvalidTokenf("iat is missing or in the future")
+	case claims.Has("nbf") && (!hasNotBefore || notBefore.After(now.Add(skew))):
+		err = fault.InvalidTokenf("nbf is in the future")
+	case claims.Has("organization_id") && found.OrganizationID == "":
+		err = fault.InvalidTokenf("organization_id is empty or no string")
+	}
+	if err != nil {
+		return VerifiedAccessToken{}, err
+	}
+	return VerifiedAccessToken{found, found.Expiry.Add(skew), verified.withdrawals}, nil
+}
+
+// checkAccessTokenType tells access tokens from all else that Logto signs (RFC 9068,
+// section 4; RFC 8725, section 3.11).
+func checkAccessTokenType(typ string) error {
+	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
+	case "at+jwt":
+		return nil
+	case "logout+jwt":
+		return fault.InvalidTokenf("it is a logout token")
+	case "jwt", "":
+		return fault.InvalidTokenf("it is an ID token or one of another kind, not an access token (typ at+jwt)")
+	}
+	return fault.InvalidTokenf("typ is not at+jwt")
+}
