@@ -3,17 +3,27 @@ package logto
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"hash"
 	"io"
+	"maps"
+	"math/big"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,25 +103,140 @@ func newTestProvider(tb testing.TB, transport http.RoundTripper, change func(*Se
 	return p
 }
 
-// testKey signs tokens.
-type testKey struct {
-	private *ecdsa.PrivateKey
-	set     string // the key set with its public key
+// clock is testNow until it is moved on.
+type clock struct{ passed atomic.Int64 }
+
+func (c *clock) now() time.Time { return testNow.Add(time.Duration(c.passed.Load())) }
+
+func (c *clock) advance(by time.Duration) { c.passed.Add(int64(by)) }
+
+// sentRequest is a request as it was sent.
+type sentRequest struct {
+	method, url string
+	header      http.Header
+	body        string
 }
 
+// form returns the parameters in the body, for a request that must be a form.
+func (r sentRequest) form(tb testing.TB) url.Values {
+	tb.Helper()
+	form, err := url.ParseQuery(r.body)
+	if err != nil || r.method != http.MethodPost || r.header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		tb.Fatalf("%s with the type %q and the body %q is no form: %v", r.method, r.header.Get("Content-Type"), r.body, err)
+	}
+	return form
+}
+
+// observedLogto is a Logto whose answers can change. It remembers what it was sent.
+type observedLogto struct {
+	mu      sync.Mutex
+	answers answers
+	sent    map[string][]sentRequest // by path
+}
+
+func newObservedLogto(initial answers) *observedLogto {
+	return &observedLogto{answers: maps.Clone(initial), sent: map[string][]sentRequest{}}
+}
+
+func (l *observedLogto) RoundTrip(request *http.Request) (*http.Response, error) {
+	sent := sentRequest{method: request.Method, url: request.URL.String(), header: request.Header.Clone()}
+	if request.Body != nil {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			return nil, err
+		}
+		sent.body = string(body)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent[request.URL.Path] = append(l.sent[request.URL.Path], sent)
+	return l.answers.RoundTrip(request)
+}
+
+// answer changes the answer at a path.
+func (l *observedLogto) answer(path string, with fixedAnswer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answers[path] = with
+}
+
+// requests returns what was sent to a path.
+func (l *observedLogto) requests(path string) []sentRequest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.sent[path])
+}
+
+// onlyRequest returns the one request that was sent to a path.
+func (l *observedLogto) onlyRequest(tb testing.TB, path string) sentRequest {
+	tb.Helper()
+	sent := l.requests(path)
+	if len(sent) != 1 {
+		tb.Fatalf("%d requests to %s, want 1", len(sent), path)
+	}
+	return sent[0]
+}
+
+// testKey signs tokens.
+type testKey struct {
+	private crypto.Signer
+	member  members // its public key, as it stands in a key set
+	set     string  // the key set with its public key
+}
+
+// newTestKey makes a key for ES256 with the name "k".
 func newTestKey(tb testing.TB) *testKey {
 	tb.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	point, err := private.PublicKey.Bytes()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &testKey{private, fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k","x":%q,"y":%q}]}`,
-		base64url.EncodeToString(point[1:33]), base64url.EncodeToString(point[33:]))}
+	return newTestKeyOf(tb, "ES256", "k")
 }
+
+// newTestKeyOf makes a key for this algorithm with this name.
+func newTestKeyOf(tb testing.TB, algorithm, id string) *testKey {
+	tb.Helper()
+	member := members{"use": "sig", "alg": algorithm, "kid": id}
+	k := &testKey{member: member}
+	curves := map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
+	switch algorithm {
+	case "RS256", "PS256":
+		private := testRSAKey()
+		k.private = private
+		member["kty"], member["n"], member["e"] = "RSA", base64url.EncodeToString(private.N.Bytes()), "AQAB"
+	case "EdDSA":
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		k.private = private
+		member["kty"], member["crv"], member["x"] = "OKP", "Ed25519", base64url.EncodeToString(public)
+	default:
+		private, err := ecdsa.GenerateKey(curves[algorithm], rand.Reader)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		point, err := private.PublicKey.Bytes()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		k.private = private
+		half := len(point) / 2
+		member["kty"], member["crv"] = "EC", private.Params().Name
+		member["x"], member["y"] = base64url.EncodeToString(point[1:1+half]), base64url.EncodeToString(point[1+half:])
+	}
+	k.set = keySetOf(member.json())
+	return k
+}
+
+// testRSAKey is shared, because it takes long to make.
+var testRSAKey = sync.OnceValue(func() *rsa.PrivateKey {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return private
+})
+
+// keySetOf is the key set with these members.
+func keySetOf(members ...string) string { return `{"keys":[` + strings.Join(members, ",") + `]}` }
 
 // provider makes a Provider of a Logto whose key this is.
 func (k *testKey) provider(tb testing.TB, change func(*Settings)) *Provider {
@@ -121,13 +246,96 @@ func (k *testKey) provider(tb testing.TB, change func(*Settings)) *Provider {
 
 func (k *testKey) sign(tb testing.TB, header, claims string) string {
 	tb.Helper()
-	input := base64url.EncodeToString([]byte(header)) + "." + base64url.EncodeToString([]byte(claims))
-	sum := sha256.Sum256([]byte(input))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	return k.signInput(tb, base64url.EncodeToString([]byte(header))+"."+base64url.EncodeToString([]byte(claims)))
+}
+
+// signInput signs exactly this, which can be what is no token.
+func (k *testKey) signInput(tb testing.TB, input string) string {
+	tb.Helper()
+	return input + "." + base64url.EncodeToString(k.signature(tb, input))
+}
+
+func (k *testKey) signature(tb testing.TB, input string) (signature []byte) {
+	tb.Helper()
+	var err error
+	switch private := k.private.(type) {
+	case ed25519.PrivateKey:
+		return ed25519.Sign(private, []byte(input))
+	case *rsa.PrivateKey:
+		sum := sha256.Sum256([]byte(input))
+		if k.member["alg"] == "PS256" {
+			signature, err = rsa.SignPSS(rand.Reader, private, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		} else {
+			signature, err = rsa.SignPKCS1v15(nil, private, crypto.SHA256, sum[:])
+		}
+	case *ecdsa.PrivateKey:
+		size := (private.Params().BitSize + 7) / 8
+		hasher := map[int]func() hash.Hash{32: sha256.New, 48: sha512.New384, 66: sha512.New}[size]()
+		hasher.Write([]byte(input))
+		var r, s *big.Int
+		if r, s, err = ecdsa.Sign(rand.Reader, private, hasher.Sum(nil)); err == nil {
+			signature = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+		}
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return input + "." + base64url.EncodeToString(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+	return signature
+}
+
+// members are those of a JSON object.
+type members map[string]any
+
+// absent, as a change, takes a member away.
+type absent struct{}
+
+func (m members) json() string {
+	encoded, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return string(encoded)
+}
+
+// with is a copy with these changes.
+func (m members) with(changes members) members {
+	changed := maps.Clone(m)
+	for name, value := range changes {
+		if value == (absent{}) {
+			delete(changed, name)
+		} else {
+			changed[name] = value
+		}
+	}
+	return changed
+}
+
+// at is a time relative to testNow as tokens give it.
+func at(from time.Duration) int64 { return testNow.Add(from).Unix() }
+
+// checkTokenError makes sure that a token was refused by this check and that the error keeps
+// the token to itself. An empty check means that the token must be accepted.
+func checkTokenError(t *testing.T, name, token string, err error, check string) {
+	t.Helper()
+	switch {
+	case check == "" && err != nil:
+		t.Errorf("%s: got the error %v, want none", name, err)
+	case check == "":
+	case err == nil:
+		t.Errorf("%s: got no error, want %q", name, check)
+	case !errors.Is(err, fault.InvalidToken) || errors.Is(err, fault.ProviderUnavailable):
+		t.Errorf("%s: got the error %v, want a fault.InvalidToken", name, err)
+	case err.Error() != fault.InvalidToken.Error()+": "+check:
+		t.Errorf("%s: got the error %q, want %q after %q", name, err, check, fault.InvalidToken)
+	}
+	if err == nil {
+		return
+	}
+	for part := range strings.SplitSeq(token, ".") {
+		if len(part) > 8 && strings.Contains(err.Error(), part) {
+			t.Errorf("%s: the error %q holds %q of the token", name, err, part)
+		}
+	}
 }
 
 // sampleAnswers are those of a real Logto whose names begin so.
