@@ -16,6 +16,136 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
+// logoutClaims are those of a good logout token.
+var logoutClaims = members{
+	"iss": testIssuer, "sub": "u", "sid": "s", "aud": "app", "exp": at(2 * time.Minute), "iat": at(0), "jti": "j",
+	"events": members{backchannelEvent: members{}},
+}
+
+func TestClaimsOfALogoutTokenAreChecked(t *testing.T) {
+	t.Parallel()
+	key := newTestKey(t)
+	p := key.provider(t, nil)
+	const (
+		expired   = "exp is past"
+		noEvent   = "events does not say that it is a logout"
+		noSubject = "sub and sid are missing or empty"
+		hasNonce  = "it has a nonce, as ID tokens have"
+		noID      = "jti is missing"
+	)
+	for name, test := range map[string]struct {
+		change members
+		want   string // the check that fails, "" for none
+	}{
+		"a good token": {members{}, ""},
+
+		"iss of another tenant":         {members{"iss": "https://other.logto.app/oidc"}, wrongIssuer},
+		"iss with a slash at its end":   {members{"iss": testIssuer + "/"}, wrongIssuer},
+		"iss is null":                   {members{"iss": nil}, wrongIssuer},
+		"iss is missing":                {members{"iss": absent{}}, wrongIssuer},
+		"aud is a list":                 {members{"aud": []string{"other", "app"}}, ""},
+		"aud is another application":    {members{"aud": "other"}, wrongAudience},
+		"aud is a list of others":       {members{"aud": []string{"other", "App"}}, wrongAudience},
+		"aud is an empty list":          {members{"aud": []string{}}, wrongAudience},
+		"aud is a list with a null":     {members{"aud": []any{"app", nil}}, wrongAudience},
+		"aud is a number":               {members{"aud": 7}, wrongAudience},
+		"aud is missing":                {members{"aud": absent{}}, wrongAudience},
+		"iat a skew ahead":              {members{"iat": at(time.Minute)}, ""},
+		"iat more than a skew ahead":    {members{"iat": at(61 * time.Second)}, wrongIssuedAt},
+		"iat as old as it may be":       {members{"iat": at(-LogoutTokenAge - time.Minute)}, ""},
+		"iat older than that":           {members{"iat": at(-LogoutTokenAge - 61*time.Second)}, wrongIssuedAt},
+		"iat is a string":               {members{"iat": "1800000000"}, wrongIssuedAt},
+		"iat is null":                   {members{"iat": nil}, wrongIssuedAt},
+		"iat is missing":                {members{"iat": absent{}}, wrongIssuedAt},
+		"exp at the last moment":        {members{"exp": at(-59 * time.Second)}, ""},
+		"exp a skew ago":                {members{"exp": at(-time.Minute)}, expired},
+		"exp is a string":               {members{"exp": "1800003600"}, expired},
+		"exp is null":                   {members{"exp": nil}, expired},
+		"exp is missing":                {members{"exp": absent{}}, ""},
+		"exp is missing and iat is old": {members{"exp": absent{}, "iat": at(-time.Hour)}, wrongIssuedAt},
+
+		"a further event":           {members{"events": members{"other": 1, backchannelEvent: members{}}}, ""},
+		"an event with members":     {members{"events": members{backchannelEvent: members{"a": 1}}}, ""},
+		"another event":             {members{"events": members{"other": members{}}}, noEvent},
+		"the event in another case": {members{"events": members{strings.ToUpper(backchannelEvent): members{}}}, noEvent},
+		"the event is null":         {members{"events": members{backchannelEvent: nil}}, noEvent},
+		"the event is a list":       {members{"events": members{backchannelEvent: []int{}}}, noEvent},
+		"the event is true":         {members{"events": members{backchannelEvent: true}}, noEvent},
+		"events is a list":          {members{"events": []string{backchannelEvent}}, noEvent},
+		"events is a string":        {members{"events": backchannelEvent}, noEvent},
+		"events is null":            {members{"events": nil}, noEvent},
+		"events is missing":         {members{"events": absent{}}, noEvent},
+
+		"only sub":        {members{"sid": absent{}}, ""},
+		"only sid":        {members{"sub": absent{}}, ""},
+		"neither":         {members{"sub": absent{}, "sid": absent{}}, noSubject},
+		"sub is empty":    {members{"sub": ""}, noSubject},
+		"sid is empty":    {members{"sid": ""}, noSubject},
+		"both are empty":  {members{"sub": "", "sid": ""}, noSubject},
+		"sub is null":     {members{"sub": nil}, noSubject},
+		"sid is a number": {members{"sid": 7}, noSubject},
+		"sub is a list":   {members{"sub": []string{"u"}, "sid": absent{}}, noSubject},
+
+		"a nonce":           {members{"nonce": "n"}, hasNonce},
+		"an empty nonce":    {members{"nonce": ""}, hasNonce},
+		"a null as a nonce": {members{"nonce": nil}, hasNonce},
+		"jti is empty":      {members{"jti": ""}, noID},
+		"jti is a number":   {members{"jti": 7}, noID},
+		"jti is missing":    {members{"jti": absent{}}, noID},
+	} {
+		claims := logoutClaims.with(test.change)
+		token := key.sign(t, `{"alg":"ES256","kid":"k","typ":"logout+jwt"}`, claims.json())
+		found, err := p.VerifyLogoutToken(t.Context(), token)
+		checkTokenError(t, name, token, err, test.want)
+		if test.want != "" {
+			if found != nil {
+				t.Errorf("%s: got %+v beside the error, want nothing", name, found)
+			}
+			continue
+		}
+		want := LogoutToken{ID: "j", IssuedAt: time.Unix(claims["iat"].(int64), 0)}
+		want.Subject, _ = claims["sub"].(string)
+		want.SessionID, _ = claims["sid"].(string)
+		if found == nil || *found != want {
+			t.Errorf("%s: got %+v, want %+v", name, found, want)
+		}
+	}
+}
+
+func TestTheTypeOfALogoutTokenIsItsOwnOrMissing(t *testing.T) {
+	t.Parallel()
+	key := newTestKey(t)
+	p := key.provider(t, nil)
+	const wrongType = "typ is not logout+jwt"
+	for typ, want := range map[any]string{
+		"logout+jwt": "", "LOGOUT+JWT": "", "application/logout+jwt": "", "Application/Logout+JWT": "", absent{}: "",
+		"JWT": wrongType, "at+jwt": wrongType, "secevent+jwt": wrongType, "logout": wrongType, "logout+jwt ": wrongType, "text/logout+jwt": wrongType, "": wrongType, nil: wrongType, 7: wrongType,
+	} {
+		token := key.sign(t, members{"alg": "ES256", "kid": "k"}.with(members{"typ": typ}).json(), logoutClaims.json())
+		_, err := p.VerifyLogoutToken(t.Context(), token)
+		checkTokenError(t, fmt.Sprintf("typ %v", typ), token, err, want)
+	}
+}
+
+func TestALogoutTokenThatIsNoneIsRefused(t *testing.T) {
+	t.Parallel()
+	key := newTestKey(t)
+	p := key.provider(t, func(settings *Settings) { settings.AppID = "" })
+	for claims, want := range map[string]string{
+		`[]`: "the claims are not a JSON object", `{"sub":"v",` + logoutClaims.json()[1:]: "the claims are a JSON object with a member that occurs twice",
+		logoutClaims.with(members{"aud": ""}).json(): wrongAudience,
+	} {
+		token := key.sign(t, `{"alg":"ES256","typ":"logout+jwt"}`, claims)
+		_, err := p.VerifyLogoutToken(t.Context(), token)
+		checkTokenError(t, claims, token, err, want)
+	}
+	for _, token := range garbage {
+		if _, err := p.VerifyLogoutToken(t.Context(), token); !errors.Is(err, fault.InvalidToken) {
+			t.Errorf("%q: got the error %v, want a fault.InvalidToken", token, err)
+		}
+	}
+}
+
 // A logout token that a Logto has sent, and the key that it signed with.
 const (
 	sampleLogoutToken = "eyJhbGciOiJFUzM4NCIsInR5cCI6ImxvZ291dCtqd3QiLCJraWQiOiIyZXFmbWhGNElGRXZWTFNiUzFxV0JnNmN6NlVlSVBGQjczVHZHUy1PeWlnIn0." +

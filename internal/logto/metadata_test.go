@@ -2,10 +2,205 @@ package logto
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
+
+// metadataWith is testMetadata with these changes.
+func metadataWith(changes members) string {
+	var document members
+	if err := json.Unmarshal([]byte(testMetadata), &document); err != nil {
+		panic(err)
+	}
+	return document.with(changes).json()
+}
+
+func TestMetadataAreRead(t *testing.T) {
+	t.Parallel()
+	want := Metadata{
+		AuthorizationEndpoint: testIssuer + "/auth", TokenEndpoint: testIssuer + "/token", UserInfoEndpoint: testIssuer + "/me",
+		EndSessionEndpoint: testIssuer + "/session/end", RevocationEndpoint: testIssuer + "/token/revocation", KeysEndpoint: testIssuer + "/jwks", IssuerInCallback: true,
+	}
+	for name, test := range map[string]struct {
+		answer           fixedAnswer
+		issuerInCallback bool
+	}{
+		"as usual":                          {json200(testMetadata), true},
+		"with a charset":                    {fixedAnswer{status: 200, contentType: "application/json; charset=utf-8", body: []byte(testMetadata)}, true},
+		"in another JSON type":              {fixedAnswer{status: 200, contentType: "application/jwk-set+json", body: []byte(testMetadata)}, true},
+		"with members that are not known":   {json200(metadataWith(members{"other": []int{1}, "scopes_supported": nil})), true},
+		"without a word on iss":             {json200(metadataWith(members{"authorization_response_iss_parameter_supported": absent{}})), false},
+		"with false":                        {json200(metadataWith(members{"authorization_response_iss_parameter_supported": false})), false},
+		"with a string in place of a truth": {json200(metadataWith(members{"authorization_response_iss_parameter_supported": "true"})), false},
+	} {
+		logto := newObservedLogto(answers{"/oidc/.well-known/openid-configuration": test.answer})
+		want := want
+		want.IssuerInCallback = test.issuerInCallback
+		got, err := newTestProvider(t, logto, nil).Discover(t.Context())
+		if err != nil || *got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
+		}
+		sent := logto.onlyRequest(t, "/oidc/.well-known/openid-configuration")
+		if sent.method != http.MethodGet || sent.url != testIssuer+"/.well-known/openid-configuration" || sent.header.Get("Accept") != "application/json" || sent.header.Get("Authorization") != "" {
+			t.Errorf("%s: sent %+v", name, sent)
+		}
+	}
+}
+
+func TestMetadataThatCannotBeTrustedAreErrors(t *testing.T) {
+	t.Parallel()
+	const wrongIssuer = `the issuer it names is not "` + testIssuer + `"; is Config.Endpoint the address that Logto itself uses?`
+	for name, test := range map[string]struct {
+		answer fixedAnswer
+		want   string
+	}{
+		"another issuer":                {json200(metadataWith(members{"issuer": "https://other.logto.app/oidc"})), wrongIssuer},
+		"the issuer with a slash":       {json200(metadataWith(members{"issuer": testIssuer + "/"})), wrongIssuer},
+		"the issuer in another case":    {json200(metadataWith(members{"issuer": "https://example.logto.app/OIDC"})), wrongIssuer},
+		"the issuer without its path":   {json200(metadataWith(members{"issuer": "https://example.logto.app"})), wrongIssuer},
+		"the issuer is null":            {json200(metadataWith(members{"issuer": nil})), wrongIssuer},
+		"the issuer is a list":          {json200(metadataWith(members{"issuer": []string{testIssuer}})), wrongIssuer},
+		"no issuer":                     {json200(metadataWith(members{"issuer": absent{}})), wrongIssuer},
+		"nothing but the issuer's case": {json200(metadataWith(members{"issuer": absent{}, "Issuer": testIssuer})), wrongIssuer},
+
+		"no JSON":           {json200("<html>"), "the document is not a JSON object"},
+		"a list":            {json200("[" + testMetadata + "]"), "the document is not a JSON object"},
+		"null":              {json200("null"), "the document is not a JSON object"},
+		"nothing":           {json200(""), "the document is not a JSON object"},
+		"cut short":         {json200(testMetadata[:len(testMetadata)-1]), "the document is not a JSON object"},
+		"the issuer twice":  {json200(`{"issuer":"` + testIssuer + `",` + testMetadata[1:]), "the document is a JSON object with a member that occurs twice"},
+		"HTML":              {fixedAnswer{status: 200, contentType: "text/html", body: []byte(testMetadata)}, "the answer is not JSON"},
+		"text":              {fixedAnswer{status: 200, contentType: "text/plain", body: []byte(testMetadata)}, "the answer is not JSON"},
+		"JavaScript":        {fixedAnswer{status: 200, contentType: "application/javascript", body: []byte(testMetadata)}, "the answer is not JSON"},
+		"without a type":    {fixedAnswer{status: 200, body: []byte(testMetadata)}, "the answer is not JSON"},
+		"1 MiB and a byte":  {json200(testMetadata + strings.Repeat(" ", maxBody+1-len(testMetadata))), "the answer is longer than 1 MiB"},
+		"10 MiB":            {json200(testMetadata + strings.Repeat(" ", 10<<20)), "the answer is longer than 1 MiB"},
+		"an outage":         {fixedAnswer{status: 503, contentType: "application/json", body: []byte(testMetadata)}, "status 503"},
+		"not there":         {fixedAnswer{status: 404}, "status 404"},
+		"created":           {fixedAnswer{status: 201, contentType: "application/json", body: []byte(testMetadata)}, "status 201"},
+		"a partial content": {fixedAnswer{status: 206, contentType: "application/json", body: []byte(testMetadata)}, "status 206"},
+	} {
+		got, err := newTestProvider(t, answers{"/oidc/.well-known/openid-configuration": test.answer}, nil).Discover(t.Context())
+		if err == nil || err.Error() != test.want || got != nil {
+			t.Errorf("%s: got %+v, %v, want the error %q", name, got, err, test.want)
+		}
+	}
+	long := json200(testMetadata + strings.Repeat(" ", maxBody-len(testMetadata)))
+	if _, err := newTestProvider(t, answers{"/oidc/.well-known/openid-configuration": long}, nil).Discover(t.Context()); err != nil {
+		t.Errorf("exactly 1 MiB: got the error %v, want none", err)
+	}
+}
+
+func TestEndpointsThatAreNotUsableAreErrors(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []string{"authorization_endpoint", "token_endpoint", "userinfo_endpoint", "end_session_endpoint", "revocation_endpoint", "jwks_uri"} {
+		notUsable, notHTTPS := "it has no usable "+endpoint, "its "+endpoint+" is http although the issuer is https"
+		for _, test := range []struct {
+			value any
+			want  string
+		}{
+			{"https://example.logto.app/x?y=z", ""},
+			{"https://elsewhere.example:8443/x", ""},
+			{"http://example.logto.app/x", notHTTPS},
+			{"HTTP://example.logto.app/x", notHTTPS},
+			{absent{}, notUsable},
+			{nil, notUsable},
+			{"", notUsable},
+			{7, notUsable},
+			{[]string{"https://example.logto.app/x"}, notUsable},
+			{"/oidc/x", notUsable},
+			{"//example.logto.app/x", notUsable},
+			{"example.logto.app/x", notUsable},
+			{"https:///x", notUsable},
+			{"https:example.logto.app/x", notUsable},
+			{"https://user@example.logto.app/x", notUsable},
+			{"https://user:password@example.logto.app/x", notUsable},
+			{"https://@example.logto.app/x", notUsable},
+			{"https://example.logto.app/x#y", notUsable},
+			{"ftp://example.logto.app/x", notUsable},
+			{"file:///etc/passwd", notUsable},
+			{"javascript:alert(1)", notUsable},
+			{"https://example.logto.app/%zz", notUsable},
+			{"https://exa mple.logto.app/x", notUsable},
+			{"https://example.logto.app/\n", notUsable},
+		} {
+			got, err := newTestProvider(t, json200(metadataWith(members{endpoint: test.value})), nil).Discover(t.Context())
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("%s %v: got the error %v, want none", endpoint, test.value, err)
+			case test.want != "" && (err == nil || err.Error() != test.want || got != nil):
+				t.Errorf("%s %v: got %+v, %v, want the error %q", endpoint, test.value, got, err, test.want)
+			}
+		}
+	}
+}
+
+func TestAnHTTPIssuerHasHTTPEndpoints(t *testing.T) {
+	t.Parallel()
+	issuer := "http://localhost:3001/oidc"
+	document := strings.ReplaceAll(testMetadata, testIssuer, issuer)
+	p := newTestProvider(t, json200(document), func(settings *Settings) { settings.Issuer = issuer })
+	if got, err := p.Discover(t.Context()); err != nil || got.TokenEndpoint != issuer+"/token" {
+		t.Errorf("got %+v, %v, want the endpoints of %s", got, err, issuer)
+	}
+}
+
+func TestRedirectsOfDiscoveryAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		followed := make(chan string, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				followed <- r.URL.Path
+			}
+			http.Redirect(w, r, "/elsewhere", status)
+		}))
+		t.Cleanup(server.Close)
+		p := newTestProvider(t, nil, func(settings *Settings) { settings.Issuer = server.URL + "/oidc" })
+		_, err := p.Discover(t.Context())
+		if StatusOf(err) != status || len(followed) != 0 {
+			t.Errorf("%d: got the error %v after %d more requests, want the status after none", status, err, len(followed))
+		}
+	}
+}
+
+func TestMetadataAreRememberedAndKeptOverAnOutage(t *testing.T) {
+	t.Parallel()
+	const path = "/oidc/.well-known/openid-configuration"
+	logto, moment := newObservedLogto(answers{path: {status: 503}}), &clock{}
+	p := newTestProvider(t, logto, func(settings *Settings) { settings.Now = moment.now })
+	for _, step := range []struct {
+		name    string
+		age     time.Duration
+		answer  fixedAnswer
+		fetches int
+		isThere bool
+	}{
+		{"an outage", 0, fixedAnswer{status: 503}, 1, false},
+		{"within a second it is remembered", failureMemory - 1, json200(testMetadata), 1, false},
+		{"after it Logto is asked", failureMemory, json200(testMetadata), 2, true},
+		{"and then no more", failureMemory + metadataRenewAfter - 1, fixedAnswer{status: 503}, 2, true},
+		{"an outage when they are old", failureMemory + metadataLifetime, fixedAnswer{status: 503}, 3, true},
+		{"an outage that lasts too long", failureMemory + metadataKeepFor, fixedAnswer{status: 503}, 4, false},
+	} {
+		moment.passed.Store(int64(step.age))
+		logto.answer(path, step.answer)
+		got, err := p.Metadata(t.Context())
+		if (err == nil) != step.isThere || (err != nil && (!errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != 503)) || (err == nil && got.KeysEndpoint != testIssuer+"/jwks") {
+			t.Errorf("%s: got %+v, %v, want metadata: %t", step.name, got, err, step.isThere)
+		}
+		if got := len(logto.requests(path)); got != step.fetches {
+			t.Errorf("%s: %d fetches, want %d", step.name, got, step.fetches)
+		}
+	}
+}
 
 // C98.
 func FuzzDiscovery(f *testing.F) {
