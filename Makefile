@@ -63,14 +63,14 @@ vet:
 	cd integration && go vet ./...
 	cd integration && go run -v $(STATICCHECK) ./...
 
-# Of the statements of the root package, COVERAGE % have to be run by some test. go test
+# Of the statements of the root and internal packages, COVERAGE % have to be run by some test. go test
 # prints results in the order of its arguments; the root, which takes longest, is the last.
 unit:
 	@echo "== unit: all packages, and their coverage; prints the packages that it has to compile for the race detector"
 	@$(call compile,-race,./... ./_example)
-	go test -race -count 1 -timeout 30m -coverpkg=github.com/logtogin/logtogin -coverprofile=coverage.out $$(go list ./... | tac)
+	go test -race -count 1 -timeout 30m -coverpkg=github.com/logtogin/logtogin,github.com/logtogin/logtogin/internal/... -coverprofile=coverage.out $$(go list ./... | tac)
 	@go tool cover -func=coverage.out | awk '/^total:/ { share = $$3 + 0 } \
-		END { printf "%.1f %% of the root package is covered, %d %% has to be\n", share, $(COVERAGE); exit share < $(COVERAGE) }'
+		END { printf "%.1f %% of the root and internal packages is covered, %d %% has to be\n", share, $(COVERAGE); exit share < $(COVERAGE) }'
 
 # "./..." does not see folders that begin with an underscore.
 example:
