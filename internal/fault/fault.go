@@ -24,10 +24,12 @@ var (
 
 	// NotAuthenticatedAgain is an InvalidToken of a sign-in with max_age (OpenID Connect Core,
 	// section 3.1.3.7, rule 13).
-	NotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", InsufficientRights, InvalidToken)
+	NotAuthenticatedAgain = both(InsufficientRights, InvalidTokenf("auth_time is missing or older than max_age"))
 )
 
 func sentinel(text string) error { return errors.New("logtogin: " + text) }
+
+func both(kind, err error) error { return fmt.Errorf("%w: %w", kind, err) }
 
 // InvalidTokenf is an InvalidToken that names the check that failed.
 func InvalidTokenf(format string, args ...any) error {

@@ -16,13 +16,6 @@ var accessClaims = members{"iss": testIssuer, "sub": "u", "client_id": "app", "a
 
 const accessHeader = `{"alg":"ES256","kid":"k","typ":"at+jwt"}`
 
-// garbage is what no reader takes for a token.
-var garbage = []string{
-	"", ".", "a", "a.b", "opaque", "..", "...", "a.!.c", "a.e30=.c", "a.e3 0.c", "a.e31.c",
-	"a." + base64url.EncodeToString([]byte("[]")) + ".c", "a." + base64url.EncodeToString([]byte("null")) + ".c", "a." + base64url.EncodeToString([]byte(`{"sub":"u","sub":"v"}`)) + ".c",
-	"e30." + strings.Repeat("A", 1<<16) + ".c",
-}
-
 func TestClaimsOfAnAccessTokenAreChecked(t *testing.T) {
 	t.Parallel()
 	key := newTestKey(t)
@@ -163,6 +156,19 @@ func TestWhatIsNoAccessTokenIsNeitherReadNorVerified(t *testing.T) {
 		if _, err := p.VerifyAccessToken(t.Context(), token); !errors.Is(err, fault.InvalidToken) {
 			t.Errorf("%q: VerifyAccessToken returns the error %v, want a fault.InvalidToken", token, err)
 		}
+	}
+}
+
+func TestAccessTokensWithoutAnObjectOfClaimsAreRefused(t *testing.T) {
+	t.Parallel()
+	key := newTestKey(t)
+	p := key.provider(t, nil)
+	for claims, want := range map[string]string{
+		`[]`: "the claims are not a JSON object", ``: "the claims are not a JSON object", `{"sub":"admin",` + accessClaims.json()[1:]: "the claims are a JSON object with a member that occurs twice",
+	} {
+		token := key.sign(t, accessHeader, claims)
+		_, err := p.VerifyAccessToken(t.Context(), token)
+		checkTokenError(t, claims, token, err, want)
 	}
 }
 

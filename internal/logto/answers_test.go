@@ -2,10 +2,346 @@ package logto
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
 )
+
+func TestATokenLivesAsLongAsExpiresInSays(t *testing.T) {
+	t.Parallel()
+	asJSON := func(member string) fixedAnswer {
+		return json200(`{"access_token":"a","token_type":"Bearer"` + member + `}`)
+	}
+	asForm := func(parameter string) fixedAnswer {
+		return fixedAnswer{status: 200, contentType: "application/x-www-form-urlencoded", body: []byte("access_token=a&token_type=Bearer" + parameter)}
+	}
+	for name, test := range map[string]struct {
+		answer       fixedAnswer
+		life, margin time.Duration
+	}{
+		"an hour":                      {asJSON(`,"expires_in":3600`), time.Hour, maxTokenMargin},
+		"an hour as a string":          {asJSON(`,"expires_in":"3600"`), time.Hour, maxTokenMargin},
+		"an hour in a form":            {asForm("&expires_in=3600"), time.Hour, maxTokenMargin},
+		"five minutes":                 {asJSON(`,"expires_in":300`), 5 * time.Minute, 30 * time.Second},
+		"a little less":                {asJSON(`,"expires_in":299`), 299 * time.Second, 29900 * time.Millisecond},
+		"ten seconds":                  {asJSON(`,"expires_in":10`), 10 * time.Second, time.Second},
+		"a second":                     {asJSON(`,"expires_in":1`), time.Second, 100 * time.Millisecond},
+		"ten years":                    {asJSON(`,"expires_in":315360000`), maxTokenLife, maxTokenMargin},
+		"more than that":               {asJSON(`,"expires_in":315360001`), maxTokenLife, maxTokenMargin},
+		"more than fits in a duration": {asJSON(`,"expires_in":9223372036854775807`), maxTokenLife, maxTokenMargin},
+		"more than that in a form":     {asForm("&expires_in=9223372036854775807"), maxTokenLife, maxTokenMargin},
+		"null":                         {asJSON(`,"expires_in":null`), defaultTokenLife, maxTokenMargin},
+		"nothing":                      {asJSON(``), defaultTokenLife, maxTokenMargin},
+		"nothing in a form":            {asForm(""), defaultTokenLife, maxTokenMargin},
+		"text in a form":               {asForm("&expires_in=soon"), defaultTokenLife, maxTokenMargin},
+		"no number in a form":          {asForm("&expires_in=NaN"), defaultTokenLife, maxTokenMargin},
+		"Expires_in":                   {asJSON(`,"Expires_in":3600`), defaultTokenLife, maxTokenMargin},
+	} {
+		got, err := newTestProvider(t, answers{tokenPath: test.answer}, nil).Refresh(t.Context(), "refresh token", "", "")
+		if err != nil || got.Expires.Sub(testNow) != test.life || got.Expires.Sub(got.RenewAt) != test.margin {
+			t.Errorf("%s: got %+v, %v, want a life of %v, and %v before its end another token", name, got, err, test.life, test.margin)
+		}
+	}
+}
+
+func TestTheLifeOfATokenBeginsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	moment := &clock{}
+	moment.advance(700 * time.Millisecond)
+	logto := answers{tokenPath: json200(tokenAnswer)}
+	p := newTestProvider(t, roundTrip(func(request *http.Request) (*http.Response, error) {
+		if request.URL.Path == tokenPath {
+			moment.advance(9 * time.Second)
+		}
+		return logto.RoundTrip(request)
+	}), func(settings *Settings) { settings.Now = moment.now })
+	if got, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback"); err != nil || !got.Expires.Equal(testNow.Add(time.Hour)) {
+		t.Errorf("Exchange: got %+v, %v, want the expiry an hour after the request, in full seconds", got, err)
+	}
+	if got, err := p.Refresh(t.Context(), "refresh token", "", ""); err != nil || !got.Expires.Equal(testNow.Add(time.Hour+9*time.Second)) {
+		t.Errorf("Refresh: got %+v, %v, want the expiry an hour after the request, in full seconds", got, err)
+	}
+}
+
+func TestMembersOfATokenAnswerAreRead(t *testing.T) {
+	t.Parallel()
+	const otherType = "the token endpoint issued a token of a type other than Bearer"
+	for body, test := range map[string]struct {
+		want  Tokens // without its times
+		check string // that fails, "" for none
+	}{
+		`{"access_token":"a","token_type":"Bearer"}`:                              {Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"bearer"}`:                              {Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"BEARER","scope":"b c"}`:                {Tokens{AccessToken: "a", Scope: "b c"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":"i"}`:               {Tokens{AccessToken: "a", IDToken: "i"}, ""},
+		`{"access_token":"a","token_type":"Bearer","refresh_token":"r"}`:          {Tokens{AccessToken: "a", RefreshToken: "r"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":7,"scope":["b"]}`:   {Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":null,"scope":null}`: {Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"Bearer","ID_Token":"i","Scope":"b"}`:   {Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a"}`:                        {Tokens{}, otherType},
+		`{"access_token":"a","token_type":""}`:        {Tokens{}, otherType},
+		`{"access_token":"a","token_type":"DPoP"}`:    {Tokens{}, otherType},
+		`{"access_token":"a","token_type":"N_A"}`:     {Tokens{}, otherType},
+		`{"access_token":"a","token_type":"Bearer "}`: {Tokens{}, otherType},
+	} {
+		got, err := newTestProvider(t, answers{tokenPath: json200(body)}, nil).Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		checkTokenError(t, body, body, err, test.check)
+		if err == nil {
+			got.Expires, got.RenewAt = time.Time{}, time.Time{}
+			if *got != test.want {
+				t.Errorf("%s: got %+v, want %+v", body, *got, test.want)
+			}
+		} else if got != nil {
+			t.Errorf("%s: got %+v beside the error, want nothing", body, got)
+		}
+	}
+}
+
+func TestARefreshTokenThatIsNotReplacedIsKept(t *testing.T) {
+	t.Parallel()
+	p := newTestProvider(t, answers{tokenPath: json200(`{"access_token":"a","token_type":"Bearer"}`)}, nil)
+	if got, err := p.Refresh(t.Context(), "old", "", ""); err != nil || got.RefreshToken != "old" {
+		t.Errorf("got %+v, %v, want the refresh token that was sent", got, err)
+	}
+}
+
+func TestRetryAfterIsReadInSecondsUpToAMinute(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]time.Duration{
+		"": 0, "0": 0, "1": time.Second, "59": 59 * time.Second, "60": time.Minute, "61": time.Minute, "3601": time.Minute, "99999999999": time.Minute, "9223372036854775807": time.Minute,
+		"-1": 0, "-9223372036854775808": 0, "1.5": 0, "1s": 0, "soon": 0, " 5": 0, "0x5": 0, "Fri, 15 Jan 2027 08:00:30 GMT": 0,
+	} {
+		if got := retryAfterHeader(&http.Response{Header: http.Header{"Retry-After": {header}}}); got != want {
+			t.Errorf("%q: got %v, want %v", header, got, want)
+		}
+	}
+	if got := retryAfterHeader(&http.Response{}); got != 0 {
+		t.Errorf("without headers: got %v, want 0", got)
+	}
+}
+
+func TestOnlyJSONIsJSON(t *testing.T) {
+	t.Parallel()
+	for contentType, want := range map[string]bool{
+		"application/json": true, "Application/JSON": true, "application/json; charset=utf-8": true, "application/problem+json": true, "application/jwk-set+json;a=b": true,
+		"": false, "text/json": false, "text/html": false, "application/jsonp": false, "application/jwt": false, "json": false, "application/json;": true, "application/json;;": false, "application/x+json+xml": false,
+	} {
+		if got := isJSON(contentType); got != want {
+			t.Errorf("%q: got %t, want %t", contentType, got, want)
+		}
+	}
+}
+
+// bodySecret is in bodies of which an error must hold nothing.
+const bodySecret = "body-secret"
+
+// answerCase is an answer, and the error that is made of it.
+type answerCase struct {
+	answer     fixedAnswer
+	code       string // of the refusal, "" for an outage
+	retryAfter time.Duration
+}
+
+// check makes sure that an error is what the answer means.
+func (c answerCase) check(t *testing.T, name string, err error) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: got no error", name)
+		return
+	}
+	var refused *Refusal
+	var public *publicError
+	switch isRefused := errors.As(err, &refused); {
+	case isRefused != (c.code != "") || isRefused == errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.InvalidToken):
+		t.Errorf("%s: got the error %v, want the refusal %q, or a fault.ProviderUnavailable if that is empty", name, err, c.code)
+	case !isRefused:
+	case refused.Code != c.code || refused.Description != "described" || refused.Status != c.answer.status:
+		t.Errorf("%s: got %+v, want the code %s, its description and the status %d", name, refused, c.code, c.answer.status)
+	case !errors.As(err, &public) || public.code != refused.Code || public.description != refused.Description || public.status != refused.Status || err.Error() != public.Error():
+		t.Errorf("%s: got the error %q, want that of Settings.PublicRefusal", name, err)
+	}
+	if got := StatusOf(err); got != c.answer.status {
+		t.Errorf("%s: the status is %d, want %d", name, got, c.answer.status)
+	}
+	if got := RetryAfterOf(err); got != c.retryAfter {
+		t.Errorf("%s: to be asked again after %v, want %v", name, got, c.retryAfter)
+	}
+	if !IsAnswered(err) {
+		t.Errorf("%s: got %v, of which IsAnswered is false", name, err)
+	}
+	if strings.Contains(fmt.Sprintf("%v", err), bodySecret) {
+		t.Errorf("%s: the error %q holds the body", name, err)
+	}
+}
+
+// refusalBody is a refusal in OAuth's terms.
+func refusalBody(status int, code string) fixedAnswer {
+	return fixedAnswer{status: status, contentType: "application/json", body: []byte(`{"error":"` + code + `","error_description":"described","more":"` + bodySecret + `"}`)}
+}
+
+func otherBody(status int, contentType, retryAfter, body string) fixedAnswer {
+	return fixedAnswer{status, contentType, retryAfter, []byte(strings.ReplaceAll(body, "*", bodySecret))}
+}
+
+// What is the same for all calls.
+var answerCases = map[string]answerCase{
+	"invalid_grant":                  {refusalBody(400, "invalid_grant"), "invalid_grant", 0},
+	"invalid_client":                 {refusalBody(401, "invalid_client"), "invalid_client", 0},
+	"access_denied":                  {refusalBody(403, "access_denied"), "access_denied", 0},
+	"a code that is not known":       {refusalBody(422, "other"), "other", 0},
+	"an outage with a code":          {refusalBody(500, "server_error"), "", 0},
+	"a refusal with the status 503":  {refusalBody(503, "invalid_grant"), "", 0},
+	"too many requests with a code":  {refusalBody(429, "invalid_grant"), "", 0},
+	"too many requests":              {otherBody(429, "text/html", "7", "<h1>*</h1>"), "", 7 * time.Second},
+	"an outage for an hour":          {otherBody(503, "text/html", "3600", "<h1>*</h1>"), "", time.Minute},
+	"a gateway":                      {otherBody(502, "text/html", "", "<h1>*</h1>"), "", 0},
+	"an empty 400":                   {otherBody(400, "", "", ""), "", 0},
+	"an empty 401 that asks to wait": {otherBody(401, "", "5", ""), "", 5 * time.Second},
+	"HTML with 403":                  {otherBody(403, "text/html", "", "<h1>*</h1>"), "", 0},
+	"a body without a code":          {otherBody(400, "application/json", "", `{"message":"*"}`), "", 0},
+	"an empty code":                  {otherBody(400, "application/json", "", `{"error":"","error_description":"*"}`), "", 0},
+	"a code that is a number":        {otherBody(400, "application/json", "", `{"error":7,"error_description":"*"}`), "", 0},
+	"a code in a list":               {otherBody(400, "application/json", "", `[{"error":"invalid_grant","error_description":"*"}]`), "", 0},
+	"JSON that ends early":           {otherBody(400, "application/json", "", `{"error":"invalid_grant","error_description":"*"`), "", 0},
+	"a redirect":                     {otherBody(302, "text/html", "", "<h1>*</h1>"), "", 0},
+	"nothing to say":                 {otherBody(304, "", "", ""), "", 0},
+}
+
+func TestAnswersOfTheTokenEndpointAreRefusalsOrOutages(t *testing.T) {
+	t.Parallel()
+	cases := map[string]answerCase{
+		"a refusal with the status 200":   {refusalBody(200, "invalid_grant"), "invalid_grant", 0},
+		"a refusal in a form":             {otherBody(400, "application/x-www-form-urlencoded", "", "error=invalid_grant&error_description=described&more=*"), "invalid_grant", 0},
+		"a form that cannot be read":      {otherBody(400, "application/x-www-form-urlencoded", "", "error=%zz&more=*"), "", 0},
+		"an outage that calls itself one": {refusalBody(400, "server_error"), "", 0},
+		"one that is about to be over":    {refusalBody(400, "temporarily_unavailable"), "", 0},
+	}
+	for _, table := range []map[string]answerCase{answerCases, cases} {
+		for name, test := range table {
+			p := newTestProvider(t, answers{tokenPath: test.answer}, nil)
+			_, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+			test.check(t, "Exchange: "+name, err)
+			_, err = p.Refresh(t.Context(), "refresh token", "", "")
+			test.check(t, "Refresh: "+name, err)
+		}
+	}
+}
+
+func TestAnswersOfOtherEndpointsAreRefusalsOrOutages(t *testing.T) {
+	t.Parallel()
+	for name, test := range answerCases {
+		p := newTestProvider(t, answers{userInfoPath: test.answer, revocationPath: test.answer}, nil)
+		_, err := p.UserInfo(t.Context(), "access token", "u")
+		test.check(t, "UserInfo: "+name, err)
+		test.check(t, "Revoke: "+name, p.Revoke(t.Context(), "refresh token"))
+	}
+}
+
+func TestTokenAnswersThatCannotBeReadAreOutages(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]fixedAnswer{
+		"no JSON":                     json200("<h1>" + bodySecret + "</h1>"),
+		"nothing":                     json200(""),
+		"no object":                   json200(`["` + bodySecret + `"]`),
+		"no access token":             json200(`{"token_type":"Bearer","more":"` + bodySecret + `"}`),
+		"an empty access token":       json200(`{"access_token":"","token_type":"Bearer"}`),
+		"an access token of a number": json200(`{"access_token":7,"token_type":"Bearer"}`),
+		"expires_in that is text":     json200(`{"access_token":"a","token_type":"Bearer","expires_in":"` + bodySecret + `"}`),
+		"a form that is cut short":    otherBody(200, "application/x-www-form-urlencoded", "", "access_token=%*"),
+		"more than a MiB":             json200(`{"access_token":"` + bodySecret + strings.Repeat("a", maxBody) + `","token_type":"Bearer"}`),
+	} {
+		p := newTestProvider(t, answers{tokenPath: answer}, nil)
+		_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		_, err2 := p.Refresh(t.Context(), "refresh token", "", "")
+		for _, err := range []error{err1, err2} {
+			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, errUnreadable) || !IsAnswered(err) || StatusOf(err) != 0 || RetryAfterOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
+				t.Errorf("%s: got the error %v, want an answer that cannot be read", name, err)
+			}
+		}
+	}
+}
+
+func TestOtherAnswersThatCannotBeReadAreOutages(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]fixedAnswer{
+		"HTML":            otherBody(200, "text/html", "", "<h1>*</h1>"),
+		"a JWT":           otherBody(200, "application/jwt", "", "*"),
+		"no type":         otherBody(200, "", "", `{"sub":"u","more":"*"}`),
+		"more than a MiB": otherBody(200, "application/json", "", `{"sub":"u","more":"*`+strings.Repeat("a", maxBody)+`"}`),
+	} {
+		_, err := newTestProvider(t, answers{userInfoPath: answer}, nil).UserInfo(t.Context(), "access token", "u")
+		if !errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.InvalidToken) || StatusOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
+			t.Errorf("%s: got the error %v, want a fault.ProviderUnavailable without the body", name, err)
+		}
+	}
+}
+
+func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("connection reset")
+	p := newTestProvider(t, roundTrip(func(request *http.Request) (*http.Response, error) {
+		response, err := answers{tokenPath: json200(tokenAnswer), userInfoPath: json200(`{"sub":"u"}`), revocationPath: json200("{}")}.RoundTrip(request)
+		if !strings.HasSuffix(request.URL.Path, "openid-configuration") {
+			response.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"sub":"u",`), iotest.ErrReader(broken)))
+		}
+		return response, err
+	}), nil)
+	_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+	_, err2 := p.Refresh(t.Context(), "refresh token", "", "")
+	_, err3 := p.UserInfo(t.Context(), "access token", "u")
+	err4 := p.Revoke(t.Context(), "refresh token")
+	for i, err := range []error{err1, err2, err3, err4} {
+		if !errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != 0 {
+			t.Errorf("call %d: got the error %v, want a fault.ProviderUnavailable", i+1, err)
+		}
+	}
+	for i, err := range []error{err3, err4} {
+		if !errors.Is(err, broken) || IsAnswered(err) {
+			t.Errorf("call %d: got the error %v, want %v", i+3, err, broken)
+		}
+	}
+}
+
+func TestErrorsTellWhatLogtoHasAnswered(t *testing.T) {
+	t.Parallel()
+	public := &publicError{code: "invalid_grant"}
+	refused := &Refusal{Code: "invalid_grant", Status: 400, public: public}
+	answered := &answerError{status: 503, body: []byte(bodySecret), retryAfter: time.Second}
+	for name, test := range map[string]struct {
+		err        error
+		status     int
+		retryAfter time.Duration
+		isAnswered bool
+	}{
+		"a refusal":                     {refused, 400, 0, true},
+		"a refusal that is wrapped":     {fmt.Errorf("sign-in: %w", refused), 400, 0, true},
+		"an outage with an answer":      {unavailable("user info", answered), 503, time.Second, true},
+		"an outage that was unreadable": {unavailable("the token endpoint", errUnreadable), 0, 0, true},
+		"an outage without an answer":   {unavailable("user info", io.ErrUnexpectedEOF), 0, 0, false},
+		"an outage by its name alone":   {fault.ProviderUnavailable, 0, 0, false},
+		"a timeout":                     {unavailable("user info", context.DeadlineExceeded), 0, 0, false},
+		"a token that is not good":      {fault.InvalidTokenf("x"), 0, 0, true},
+		"no error":                      {nil, 0, 0, true},
+	} {
+		if status, retryAfter, isAnswered := StatusOf(test.err), RetryAfterOf(test.err), IsAnswered(test.err); status != test.status || retryAfter != test.retryAfter || isAnswered != test.isAnswered {
+			t.Errorf("%s: got the status %d, %v, answered: %t, want %d, %v, %t", name, status, retryAfter, isAnswered, test.status, test.retryAfter, test.isAnswered)
+		}
+	}
+	if err := unavailable("user info", unavailable("discovery", answered)); err.Error() != fault.ProviderUnavailable.Error()+": discovery: status 503" {
+		t.Errorf("an outage of an outage is %q, want it to be named once", err)
+	}
+	if !errors.Is(refused, public) || refused.Error() != public.Error() {
+		t.Errorf("a refusal is %v, want %v", refused, public)
+	}
+}
 
 // C98.
 func FuzzTokenAnswer(f *testing.F) {

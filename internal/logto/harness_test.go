@@ -313,6 +313,35 @@ func (m members) with(changes members) members {
 // at is a time relative to testNow as tokens give it.
 func at(from time.Duration) int64 { return testNow.Add(from).Unix() }
 
+// What the errors about tokens say after fault.InvalidToken.
+const (
+	wrongIssuer      = "iss is not " + testIssuer
+	wrongAudience    = "aud is not this application"
+	wrongParty       = "azp is not this application"
+	wrongExpiry      = "exp is missing or past"
+	wrongIssuedAt    = "iat is missing, in the future, or long past"
+	wrongNotBefore   = "nbf is in the future"
+	wrongNonce       = "nonce is not that of the sign-in attempt"
+	wrongAuthTime    = "auth_time is not a time"
+	wrongAccessToken = "at_hash is not that of the access token"
+
+	notCompact   = "not a signed token in compact form"
+	notBase64URL = "not base64url"
+	notAllowed   = "the algorithm is not allowed"
+	noKeyFits    = "no key of Logto's fits"
+	wrongSigned  = "the signature is wrong"
+)
+
+// garbage is what no reader takes for a token.
+var garbage = []string{
+	"", ".", "a", "a.b", "opaque", "..", "...", "a.!.c", "a.e30=.c", "a.e3 0.c", "a.e31.c",
+	"a." + base64url.EncodeToString([]byte("[]")) + ".c", "a." + base64url.EncodeToString([]byte("null")) + ".c", "a." + base64url.EncodeToString([]byte(`{"sub":"u","sub":"v"}`)) + ".c",
+	"e30." + strings.Repeat("A", 1<<16) + ".c",
+}
+
+// encoded is a part of a token.
+func encoded(text string) string { return base64url.EncodeToString([]byte(text)) }
+
 // checkTokenError makes sure that a token was refused by this check and that the error keeps
 // the token to itself. An empty check means that the token must be accepted.
 func checkTokenError(t *testing.T, name, token string, err error, check string) {

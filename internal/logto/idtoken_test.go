@@ -19,17 +19,6 @@ var idClaims = members{"iss": testIssuer, "sub": "u", "aud": "app", "exp": at(ti
 const (
 	idHeader  = `{"alg":"ES256","kid":"k"}`
 	freshness = time.Hour
-
-	// What the errors say.
-	wrongIssuer      = "iss is not " + testIssuer
-	wrongAudience    = "aud is not this application"
-	wrongParty       = "azp is not this application"
-	wrongExpiry      = "exp is missing or past"
-	wrongIssuedAt    = "iat is missing, in the future, or long past"
-	wrongNotBefore   = "nbf is in the future"
-	wrongNonce       = "nonce is not that of the sign-in attempt"
-	wrongAuthTime    = "auth_time is not a time"
-	wrongAccessToken = "at_hash is not that of the access token"
 )
 
 func TestClaimsOfAnIDTokenAreChecked(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,18 +156,18 @@ func TestAnHTTPIssuerHasHTTPEndpoints(t *testing.T) {
 func TestRedirectsOfDiscoveryAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		followed := make(chan string, 1)
+		var followed atomic.Int64
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/elsewhere" {
-				followed <- r.URL.Path
+				followed.Add(1)
 			}
 			http.Redirect(w, r, "/elsewhere", status)
 		}))
 		t.Cleanup(server.Close)
 		p := newTestProvider(t, nil, func(settings *Settings) { settings.Issuer = server.URL + "/oidc" })
 		_, err := p.Discover(t.Context())
-		if StatusOf(err) != status || len(followed) != 0 {
-			t.Errorf("%d: got the error %v after %d more requests, want the status after none", status, err, len(followed))
+		if StatusOf(err) != status || followed.Load() != 0 {
+			t.Errorf("%d: got the error %v after %d more requests, want the status after none", status, err, followed.Load())
 		}
 	}
 }

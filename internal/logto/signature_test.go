@@ -14,16 +14,6 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
-const (
-	notCompact   = "not a signed token in compact form"
-	notBase64URL = "not base64url"
-	notAllowed   = "the algorithm is not allowed"
-	noKeyFits    = "no key of Logto's fits"
-	wrongSigned  = "the signature is wrong"
-)
-
-func encoded(text string) string { return base64url.EncodeToString([]byte(text)) }
-
 func TestTokensInAnotherFormAreRefused(t *testing.T) {
 	t.Parallel()
 	key := newTestKey(t)
