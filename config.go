@@ -105,8 +105,8 @@ type Config struct {
 	Store ginsessions.Store
 
 	// StoreTimeout bounds every call to Store; a request whose session cannot
-	// be read in time is answered 503. At most 64 calls are made at a time, and
-	// waiting for one of them to end counts. Limit the connection pool of an SQL
+	// be read in time is answered 503. At most 64 calls are made at a time; half
+	// of the time may pass in waiting for one of them to end. Limit the connection pool of an SQL
 	// store: see docs/sessions.md. The default is 3 s, the most is a minute.
 	StoreTimeout time.Duration
 

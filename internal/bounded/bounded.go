@@ -18,7 +18,9 @@ type Calls struct {
 	running chan struct{}
 }
 
-// New returns Calls of which each is waited for until the time-out.
+// New returns Calls of which each is waited for until the time-out. Half of that is for waiting
+// until another one has ended, so that a call that is made has time to be answered: otherwise,
+// with more callers than can be served, each call would begin too late and none be answered.
 func New(timeout time.Duration, limit int) *Calls {
 	return &Calls{timeout: timeout, running: make(chan struct{}, limit)}
 }
@@ -32,10 +34,8 @@ func (c *Calls) Run(ctx context.Context, f func(context.Context) error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	select {
-	case c.running <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.begin(ctx); err != nil {
+		return err
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -50,6 +50,25 @@ func (c *Calls) Run(ctx context.Context, f func(context.Context) error) error {
 	select {
 	case err := <-done:
 		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begin waits until a call may be made.
+func (c *Calls) begin(ctx context.Context) error {
+	select {
+	case c.running <- struct{}{}: // the usual case, without a timer
+		return nil
+	default:
+	}
+	timer := time.NewTimer(c.timeout / 2)
+	defer timer.Stop()
+	select {
+	case c.running <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return context.DeadlineExceeded
 	case <-ctx.Done():
 		return ctx.Err()
 	}

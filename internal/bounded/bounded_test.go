@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/bounded"
@@ -70,4 +73,39 @@ func TestACallerWhoHasLeft(t *testing.T) {
 	if err := calls.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// With more callers than can be served, as many are served as can be.
+func TestMoreCallersThanCanBeServedStopNobodyElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit, takes, perSecond, seconds = 64, 20 * time.Millisecond, 5000, 16
+		calls := bounded.New(3*time.Second, limit)
+		var callers sync.WaitGroup
+		var answered [seconds + 4]atomic.Int64
+		began := time.Now()
+		for range perSecond * seconds {
+			callers.Go(func() {
+				if calls.Run(t.Context(), func(ctx context.Context) error {
+					select {
+					case <-time.After(takes):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}) == nil {
+					answered[time.Since(began)/time.Second].Add(1)
+				}
+			})
+			<-time.After(time.Second / perSecond)
+		}
+		callers.Wait()
+		// By then, all who wait have waited for as long as anybody does.
+		const capacity = limit * int64(time.Second/takes)
+		for second := 8; second < seconds; second++ {
+			if got := answered[second].Load(); got < capacity*9/10 {
+				t.Errorf("in second %d: got %d answers, want %d or nearly", second, got, capacity)
+			}
+		}
+	})
 }
