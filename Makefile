@@ -16,7 +16,8 @@ SHELL       := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
-# In make test, by their number: a short time can end while an input is being tried.
+# make test runs each fuzz target for a number of inputs: a time limit can expire while an
+# input runs.
 QUICKFUZZ   := 5000x
 COVERAGE    := 90
 OIDC_PROVIDER := integration/oidcprovider/node_modules/.package-lock.json
@@ -63,8 +64,8 @@ vet:
 	cd integration && go vet ./...
 	cd integration && go run -v $(STATICCHECK) ./...
 
-# Of the statements of the root and internal packages, COVERAGE % have to be run by some test. go test
-# prints results in the order of its arguments; the root, which takes longest, is the last.
+# COVERAGE % of the statements of the root and internal packages have to be run by some test.
+# go test prints results in the order of its arguments; the root, which takes longest, is last.
 unit:
 	@echo "== unit: all packages, and their coverage; prints the packages that it has to compile for the race detector"
 	@$(call compile,-race,./... ./_example)

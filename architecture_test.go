@@ -42,7 +42,7 @@ var homes = map[string][]string{
 	"github.com/gin-contrib/sessions": {"config.go", "internal/anystore", "internal/cookiestore"},
 	"github.com/gorilla/":             {"store.go", "internal/anystore", "internal/cookiestore"},
 	"github.com/lestrrat-go/jwx":      {"internal/logto"},
-	"golang.org/x/oauth2":             {"signin.go", "internal/logto"},
+	"golang.org/x/oauth2":             {"internal/logto"},
 	"github.com/redis/go-redis":       {"redisstate", "_example"},
 	"go.opentelemetry.io/otel":        {"telemetry"},
 	module + "/logtotest":             {"_example/announce.go", "_example/fake.go"},
@@ -116,6 +116,8 @@ func TestPackagesImportDownwardsOnly(t *testing.T) {
 		for _, dependency := range listed.Imports {
 			if imported, isOurs := place(dependency); isOurs && layerOf(imported) <= layer {
 				t.Errorf("%s imports %s, which is not in a layer below it", folder, imported)
+			} else if isOurs && layer < layerOf(".") && strings.HasPrefix(imported, "internal/") {
+				t.Errorf("%s imports %s: above the root, packages use its public API", folder, imported)
 			}
 		}
 	}
@@ -268,7 +270,7 @@ func rootGraph(t *testing.T) fileGraph {
 		graph.calls[name] = map[string]bool{}
 		graph.lines += linesOfCode(source)
 	}
-	info := &types.Info{Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}}
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
 	config := types.Config{Importer: importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})}

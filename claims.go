@@ -11,35 +11,6 @@ import (
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
-// jsonObject keeps claims as they were sent.
-type jsonObject struct{ object jsonobject.Object }
-
-// Has reports whether there is a claim of this name, null or not. Names are
-// case-sensitive.
-func (s jsonObject) Has(name string) bool { return s.object.Has(name) }
-
-// Get decodes the claim of this name into value as json.Unmarshal does; null
-// leaves value as it is, or makes a pointer nil. It returns ErrNoSuchClaim if
-// there is no such claim.
-func (s jsonObject) Get(name string, value any) error {
-	if !s.object.Has(name) {
-		return fmt.Errorf("%w: %q", ErrNoSuchClaim, name)
-	}
-	if err := json.Unmarshal(s.object.Member(name), value); err != nil {
-		return fmt.Errorf("logtogin: claim %q does not fit into %T", name, value)
-	}
-	return nil
-}
-
-// MarshalJSON returns exactly the claims that Logto sent: absent ones stay
-// absent, null ones stay null. Changes of the fields are not in it.
-func (s jsonObject) MarshalJSON() ([]byte, error) {
-	if s.object.Source() == nil {
-		return []byte("null"), nil
-	}
-	return slices.Clone(s.object.Source()), nil
-}
-
 // Claims are the claims of the ID token with which the user signed in
 // (OpenID Connect Core, section 2). They were verified then; reading them
 // costs no network.
@@ -76,7 +47,7 @@ type UserInfo struct {
 // (OpenID Connect Core, section 5.1). Which scope releases which claim is described at
 // https://docs.logto.io/end-user-flows/user-data.
 type UserClaims struct {
-	jsonObject
+	claimSet
 
 	Subject string // sub; the user's ID in Logto, the one thing to key accounts by
 
@@ -128,6 +99,35 @@ type UserClaims struct {
 	OrganizationRoles []string
 }
 
+// claimSet keeps claims as they were sent.
+type claimSet struct{ object jsonobject.Object }
+
+// Has reports whether there is a claim of this name, null or not. Names are
+// case-sensitive.
+func (s claimSet) Has(name string) bool { return s.object.Has(name) }
+
+// Get decodes the claim of this name into value as json.Unmarshal does; null
+// leaves value as it is, or makes a pointer nil. It returns ErrNoSuchClaim if
+// there is no such claim.
+func (s claimSet) Get(name string, value any) error {
+	if !s.object.Has(name) {
+		return fmt.Errorf("%w: %q", ErrNoSuchClaim, name)
+	}
+	if err := json.Unmarshal(s.object.Member(name), value); err != nil {
+		return fmt.Errorf("logtogin: claim %q does not fit into %T", name, value)
+	}
+	return nil
+}
+
+// MarshalJSON returns exactly the claims that Logto sent: absent ones stay
+// absent, null ones stay null. Changes of the fields are not in it.
+func (s claimSet) MarshalJSON() ([]byte, error) {
+	if s.object.Source() == nil {
+		return []byte("null"), nil
+	}
+	return slices.Clone(s.object.Source()), nil
+}
+
 // Address is the address claim. Logto names its members in camel case, unlike
 // OpenID Connect Core, section 5.1.1.
 type Address struct {
@@ -161,7 +161,7 @@ type OrganizationData struct {
 
 func newUserClaims(set jsonobject.Object) UserClaims {
 	u := UserClaims{
-		jsonObject:        jsonObject{set},
+		claimSet:          claimSet{set},
 		Subject:           set.Text("sub"),
 		Name:              set.Text("name"),
 		Username:          set.Text("username"),
@@ -201,7 +201,7 @@ func newUserClaims(set jsonobject.Object) UserClaims {
 // The fields are what Logto documents; Get and Has know the others, for example those that
 // a custom token script adds.
 type AccessTokenClaims struct {
-	jsonObject
+	claimSet
 
 	Subject        string    // sub; the client id in a token of a machine
 	ClientID       string    // client_id
@@ -233,7 +233,7 @@ func (claims *AccessTokenClaims) own() *AccessTokenClaims {
 
 func newAccessTokenClaims(token logto.AccessToken) *AccessTokenClaims {
 	return &AccessTokenClaims{
-		jsonObject:     jsonObject{token.Claims},
+		claimSet:       claimSet{token.Claims},
 		Subject:        token.Subject,
 		ClientID:       token.ClientID,
 		Issuer:         token.Issuer,
@@ -258,7 +258,7 @@ func newClaims(token logto.IDToken) *Claims {
 	}
 }
 
-// own is a copy that may be changed. What jsonObject holds cannot be reached from outside
+// own is a copy that may be changed. What claimSet holds cannot be reached from outside
 // but by copies.
 func (claims *Claims) own() *Claims {
 	copied := *claims

@@ -422,7 +422,7 @@ func TestClaimsOfAnotherTypeLeaveTheirFieldEmpty(t *testing.T) {
 		"custom_data": "CustomData", "identities": "Identities", "sso_identities": "SSOIdentities", "roles": "Roles", "organizations": "Organizations",
 		"organization_data": "OrganizationData", "organization_roles": "OrganizationRoles",
 	}
-	if exported := reflect.TypeFor[logtogin.UserClaims](); exported.NumField() != len(fields)+2 { // and jsonObject and Subject
+	if exported := reflect.TypeFor[logtogin.UserClaims](); exported.NumField() != len(fields)+2 { // and claimSet and Subject
 		t.Errorf("UserClaims has %d fields: this test wants all of them", exported.NumField())
 	}
 	for name, value := range map[string]string{

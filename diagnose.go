@@ -3,8 +3,6 @@ package logtogin
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -199,7 +197,7 @@ func (d *diagnosis) redirectURI(ctx context.Context, m *logto.Metadata) (isRegis
 		return false
 	}
 	advice := fmt.Sprintf("Add %s to the redirect URIs of the application in the Logto Console, to the letter.", uri)
-	answer, err := d.authorize(ctx, m, uri, nil)
+	answer, err := d.authorize(ctx, m, uri)
 	switch {
 	case err != nil:
 		d.add("redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
@@ -223,7 +221,7 @@ func (d *diagnosis) resources(ctx context.Context, m *logto.Metadata) {
 		return
 	}
 	for _, resource := range d.a.settings.Resources {
-		answer, err := d.authorize(ctx, m, uri, url.Values{"resource": {resource}})
+		answer, err := d.authorize(ctx, m, uri, resource)
 		switch {
 		case err != nil:
 			d.add("resources", SeverityUnknown, "", "Logto does not answer: %v", err)
@@ -317,14 +315,13 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 }
 
 // authorize begins a sign-in in which Logto may show no page, and returns its refusal.
-func (d *diagnosis) authorize(ctx context.Context, m *logto.Metadata, redirectURI string, more url.Values) (logto.PageAnswer, error) {
-	challenge := sha256.Sum256([]byte(rand.Text())) // of a verifier that nobody will send
-	params := url.Values{
-		"client_id": {d.a.settings.AppID}, "redirect_uri": {redirectURI}, "response_type": {"code"}, "scope": {"openid"}, "prompt": {"none"},
-		"state": {"diagnosis"}, "code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
-	}
-	for name, values := range more {
-		params[name] = values
-	}
-	return d.a.provider.AskAsBrowser(ctx, web.WithQuery(m.AuthorizationEndpoint, params))
+func (d *diagnosis) authorize(ctx context.Context, m *logto.Metadata, redirectURI string, resources ...string) (logto.PageAnswer, error) {
+	return d.a.provider.AskAsBrowser(ctx, d.a.provider.AuthorizationURL(m, logto.AuthorizationRequest{
+		RedirectURI: redirectURI,
+		State:       "diagnosis",
+		Verifier:    logto.NewVerifier(), // nobody sends it
+		Scopes:      []string{"openid"},
+		Resources:   resources,
+		Params:      url.Values{"prompt": {"none"}},
+	}))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // apiTimeout bounds a call of HTTPClient.
@@ -101,7 +102,7 @@ var errRefusedByAPI = fault.InvalidTokenf("the API has refused another one, too"
 func (t *bearerTransport) isOwn(request *http.Request) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	origin := request.URL.Scheme + "://" + strings.ToLower(request.URL.Host)
+	origin := web.Origin(request.URL)
 	if t.origin == "" { // also by a request with a header of its own, which a redirect loses
 		t.origin = origin
 	}

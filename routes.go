@@ -145,11 +145,11 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 		return
 	}
 	if c.Request.Method == http.MethodPost {
-		if a.origins.Check(c.Request) != nil {
+		if web.IsCrossOrigin(c.Request, a.origins) {
 			a.showError(c, ErrCrossOrigin, "")
 			return
 		}
-	} else if web.IsFromElsewhere(c.Request.Header) {
+	} else if web.ComesFromAnotherOrigin(c.Request.Header) {
 		a.showSignOutPage(c)
 		return
 	}
@@ -172,7 +172,7 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 		c.Header("Cache-Control", "no-store")
 		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
 		c.AbortWithStatus(http.StatusNoContent)
-	case web.IsEmbedded(header):
+	case web.IsSubresource(header):
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusNoContent)
 	default:

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"golang.org/x/oauth2"
 
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
@@ -260,7 +259,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	record := &attempt{
 		state:       rand.Text(),
 		nonce:       rand.Text(),
-		verifier:    oauth2.GenerateVerifier(),
+		verifier:    logto.NewVerifier(),
 		startedAt:   a.settings.Now(),
 		redirectURI: redirectURI,
 		maxAge:      opts.MaxAge,

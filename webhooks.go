@@ -2,9 +2,6 @@ package logtogin
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -15,14 +12,14 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // Logto's webhooks, which are the only way in which it tells that a user was suspended,
 // deleted or changed. See https://docs.logto.io/developers/webhooks.
 
 const (
-	webhookSignature = "logto-signature-sha-256"
-	maxWebhook       = 1 << 20
+	maxWebhook = 1 << 20
 	// webhookTimeout is less than the 10 s for which Logto waits.
 	webhookTimeout = 8 * time.Second
 )
@@ -30,7 +27,7 @@ const (
 // WebhookEvent is what Logto tells. Which members it has beside these depends on the event;
 // Get and Has know them.
 type WebhookEvent struct {
-	jsonObject
+	claimSet
 
 	// Event is its name, for example "User.Data.Updated" or "PostSignIn".
 	Event string
@@ -108,8 +105,7 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	if err != nil || len(body) > maxWebhook {
 		return nil, fault.InvalidTokenf("the webhook cannot be read or is too long")
 	}
-	given, err := hex.DecodeString(r.Header.Get(webhookSignature))
-	if err != nil || len(r.Header.Values(webhookSignature)) != 1 || !isSignedByOneOf(signingKeys, body, given) {
+	if !logto.IsSignedWebhook(body, r.Header, signingKeys) {
 		return nil, errWebhookSignature
 	}
 	set, err := jsonobject.Parse(body)
@@ -117,7 +113,7 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 		return nil, fault.InvalidTokenf("the webhook is %v", err)
 	}
 	event := &WebhookEvent{
-		jsonObject: jsonObject{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
+		claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
 	}
 	event.CreatedAt, err = time.Parse(time.RFC3339, set.Text("createdAt"))
 	if err != nil || event.Event == "" {
@@ -125,16 +121,6 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	}
 	event.readSubjects()
 	return event, nil
-}
-
-// isSignedByOneOf takes the same time whatever the signature is.
-func isSignedByOneOf(signingKeys []string, body, given []byte) (isSigned bool) {
-	for _, key := range signingKeys {
-		mac := hmac.New(sha256.New, []byte(key))
-		mac.Write(body)
-		isSigned = hmac.Equal(mac.Sum(nil), given) || isSigned
-	}
-	return isSigned
 }
 
 // readSubjects finds out who the event is about, which different events tell differently.

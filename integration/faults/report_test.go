@@ -12,8 +12,8 @@ import (
 
 // The bounds of the package, from which those of requests follow.
 const (
-	callToLogto     = 10 * time.Second // requestTimeout
-	callToRevoke    = 2 * time.Second  // revocationTimeout
+	callToLogto     = 10 * time.Second // logto.RequestTimeout
+	callToRevoke    = 2 * time.Second  // logto.RevocationTimeout
 	pageForLogto    = 2 * time.Second  // revalidationPatience
 	lockOfAnother   = 2 * time.Second  // lockPatience
 	callToStore     = 3 * time.Second  // Config.StoreTimeout

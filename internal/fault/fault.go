@@ -1,6 +1,6 @@
-// Package fault holds the errors that several packages of this module return and that the root
-// package exports. It knows nothing else, so that every package can import it. What each error
-// means to an application is documented where the root package declares it.
+// Package fault holds errors that several packages of this module return. The root package
+// exports the general ones and documents what each means to an application. Package fault
+// imports nothing of this module, so that every package can import it.
 package fault
 
 import (
@@ -8,28 +8,26 @@ import (
 	"fmt"
 )
 
+//lint:file-ignore ST1012 the package name says that these are errors: fault.InvalidToken
+
 var (
 	// InvalidToken is logtogin.ErrInvalidToken.
-	InvalidToken = sentinel("token not acceptable")
+	InvalidToken = errors.New("logtogin: token not acceptable")
 	// ProviderUnavailable is logtogin.ErrProviderUnavailable.
-	ProviderUnavailable = sentinel("Logto is unavailable")
+	ProviderUnavailable = errors.New("logtogin: Logto is unavailable")
 	// InsufficientRights is logtogin.ErrInsufficientRights.
-	InsufficientRights = sentinel("insufficient rights")
+	InsufficientRights = errors.New("logtogin: insufficient rights")
 )
 
 var (
-	// AnotherUser is an InvalidToken after which nothing of a session can be trusted any more:
-	// what was to renew it belongs to another user.
+	// AnotherUser is an InvalidToken: the token that was to renew a session belongs to another
+	// user. Nothing of that session can be trusted any more.
 	AnotherUser = InvalidTokenf("sub is another user")
 
 	// NotAuthenticatedAgain is an InvalidToken of a sign-in with max_age (OpenID Connect Core,
-	// section 3.1.3.7, rule 13).
-	NotAuthenticatedAgain = both(InsufficientRights, InvalidTokenf("auth_time is missing or older than max_age"))
+	// section 3.1.3.7, rule 13), and an InsufficientRights.
+	NotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", InsufficientRights, InvalidToken)
 )
-
-func sentinel(text string) error { return errors.New("logtogin: " + text) }
-
-func both(kind, err error) error { return fmt.Errorf("%w: %w", kind, err) }
 
 // InvalidTokenf is an InvalidToken that names the check that failed.
 func InvalidTokenf(format string, args ...any) error {

@@ -3,6 +3,7 @@ package jsonobject
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ func TestOnlyOneObjectWithoutRepeatedNamesIsParsed(t *testing.T) {
 		``: errNotObject, `null`: errNotObject, `[]`: errNotObject, `"a"`: errNotObject, `7`: errNotObject, `{}{}`: errNotObject, `{} x`: errNotObject, `{"a":1,}`: errNotObject, `{a:1}`: errNotObject,
 		`{"a":1,"a":1}`: errMemberTwice, `{"a":1,"\u0061":2}`: errMemberTwice,
 	} {
-		if _, err := Parse([]byte(source)); err != want {
+		if _, err := Parse([]byte(source)); !errors.Is(err, want) {
 			t.Errorf("%s: got the error %v, want %v", source, err, want)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // causes the next one. Anybody can send such a token.
 const unknownKeyCooldown = 10 * time.Second
 
-// AccessToken is what an access token that is a JWT says (RFC 9068, section 2.2).
+// AccessToken holds the claims of an access token that is a JWT (RFC 9068, section 2.2).
 type AccessToken struct {
 	Claims         jsonobject.Object // all of them
 	Subject        string            // sub
@@ -28,9 +28,8 @@ type AccessToken struct {
 	ID             string            // jti
 }
 
-// ReadAccessToken reads an access token of which nothing is checked, the signature included:
-// it is for those that were verified before, and for telling what one says that is somebody
-// else's to verify.
+// ReadAccessToken parses an access token without verifying it: for tokens that were verified
+// before, and for tokens that another API verifies.
 func ReadAccessToken(token string) (AccessToken, error) {
 	payload, err := payloadOf(token)
 	if err != nil {
@@ -64,8 +63,8 @@ type VerifiedAccessToken struct {
 	AccessToken
 	// AcceptedUntil is its expiry and the clock skew.
 	AcceptedUntil time.Time
-	// KeyWithdrawals is what KeyWithdrawals returned before the key was fetched by which it was
-	// verified. Once that returns more, the token has to be verified again.
+	// KeyWithdrawals is the count at verification. Verify the token again once
+	// Provider.KeyWithdrawals returns more.
 	KeyWithdrawals uint64
 }
 

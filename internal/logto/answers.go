@@ -113,7 +113,7 @@ func (p *Provider) refusal(code, description string, status int) error {
 	return &Refusal{code, description, status, p.settings.PublicRefusal(code, description, status)}
 }
 
-// StatusOf is the HTTP status of the answer that an error tells of, or 0.
+// StatusOf returns the HTTP status of the answer of Logto in err, or 0.
 func StatusOf(err error) int {
 	var refused *Refusal
 	var answer *answerError
@@ -126,7 +126,7 @@ func StatusOf(err error) int {
 	return 0
 }
 
-// RetryAfterOf is for how long Logto has asked to be left alone, or 0.
+// RetryAfterOf returns the Retry-After of the answer of Logto in err, or 0.
 func RetryAfterOf(err error) time.Duration {
 	var answer *answerError
 	if errors.As(err, &answer) {
@@ -135,8 +135,7 @@ func RetryAfterOf(err error) time.Duration {
 	return 0
 }
 
-// IsAnswered reports whether Logto has answered the call that failed, whatever the answer was
-// worth.
+// IsAnswered reports whether Logto answered the failed call, even with an error.
 func IsAnswered(err error) bool {
 	var answer *answerError
 	return errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, fault.ProviderUnavailable)
@@ -183,8 +182,7 @@ func (p *Provider) answerTo(what string, err error) error {
 	return unavailable(what, err)
 }
 
-// tokenEndpointError is the same for x/oauth2, whose own error text may hold
-// the whole body of the answer.
+// tokenEndpointError is answerTo for errors of x/oauth2. Their text may hold the whole body.
 func (p *Provider) tokenEndpointError(err error) error {
 	if err == nil {
 		return nil
@@ -229,5 +227,5 @@ func describe(err error) error {
 	return errUnreadable
 }
 
-// errUnreadable: there was an answer, so that Logto is not down.
+// errUnreadable means that Logto answered, so it is not down.
 var errUnreadable = errors.New("the answer cannot be read")

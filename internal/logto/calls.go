@@ -97,6 +97,9 @@ type AuthorizationRequest struct {
 	Params      url.Values // all others, with one value each
 }
 
+// NewVerifier returns a random PKCE verifier (RFC 7636, section 4.1).
+func NewVerifier() string { return oauth2.GenerateVerifier() }
+
 // AuthorizationURL is the address of an authorization request (RFC 6749, section 4.1.1).
 func (p *Provider) AuthorizationURL(m *Metadata, request AuthorizationRequest) string {
 	var options []oauth2.AuthCodeOption
@@ -221,7 +224,7 @@ func (p *Provider) AskAsBrowser(ctx context.Context, address string) (answer Pag
 	return answer, nil
 }
 
-// DateOf returns when Logto answers, by its own clock, in full seconds.
+// DateOf returns the Date header of an answer: the clock of Logto, in whole seconds.
 func (p *Provider) DateOf(ctx context.Context, address string) (time.Time, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
-// IDToken is what an ID token says (OpenID Connect Core, section 2).
+// IDToken holds the claims of an ID token (OpenID Connect Core, section 2).
 type IDToken struct {
 	Claims    jsonobject.Object // all of them
 	Issuer    string            // iss
@@ -50,8 +50,7 @@ func readIDToken(payload []byte) (IDToken, error) {
 	return token, nil
 }
 
-// IDTokenExpectation is what an ID token must say to be believed, beside what is the same for
-// all of them.
+// IDTokenExpectation holds what VerifyIDToken checks beyond Settings.
 type IDTokenExpectation struct {
 	// Nonce is that of the sign-in attempt that the token answers.
 	Nonce string
@@ -74,8 +73,8 @@ type IDTokenExpectation struct {
 // had.
 func (p *Provider) VerifyIDToken(ctx context.Context, token string, want IDTokenExpectation) (IDToken, error) {
 	now := p.settings.Now()
-	const anyTime = 0 // the token endpoint does not send us unknown keys for fun
-	verified, err := p.keys.verifySignature(ctx, token, anyTime)
+	const noCooldown = 0 // only the token endpoint sends these
+	verified, err := p.keys.verifySignature(ctx, token, noCooldown)
 	if err != nil {
 		return IDToken{}, err
 	}

@@ -212,10 +212,10 @@ func TestMaxAgeIsComparedWithAuthTime(t *testing.T) {
 	} {
 		token := key.sign(t, idHeader, idClaims.with(members{"auth_time": test.authTime}).json())
 		_, err := p.VerifyIDToken(t.Context(), token, IDTokenExpectation{Nonce: "n", MaxAge: test.maxAge, Freshness: freshness})
-		if !errors.Is(err, test.want) || errors.Is(err, fault.NotAuthenticatedAgain) != (test.want == fault.NotAuthenticatedAgain) {
+		if !errors.Is(err, test.want) || errors.Is(err, fault.NotAuthenticatedAgain) != errors.Is(test.want, fault.NotAuthenticatedAgain) {
 			t.Errorf("%s: got the error %v, want %v", name, err, test.want)
 		}
-		if err == fault.NotAuthenticatedAgain && (!errors.Is(err, fault.InvalidToken) || !strings.Contains(err.Error(), "auth_time")) {
+		if errors.Is(err, fault.NotAuthenticatedAgain) && (!errors.Is(err, fault.InvalidToken) || !strings.Contains(err.Error(), "auth_time")) {
 			t.Errorf("%s: the error %v is no fault.InvalidToken or does not name the check", name, err)
 		}
 	}

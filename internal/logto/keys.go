@@ -39,8 +39,8 @@ type keySet struct {
 // keys are those of one fetch.
 type keys struct {
 	usable []verificationKey
-	// withdrawals counts the fetches until then in which keys were missing that had been
-	// there. What was verified with the keys before such a fetch has to be verified again.
+	// withdrawals counts the fetches that dropped a known key. A token that was verified under a
+	// lower count is verified again.
 	withdrawals uint64
 }
 
@@ -83,8 +83,8 @@ func (key verificationKey) equal(other verificationKey) bool {
 	return ok && key.id == other.id && public.Equal(other.public)
 }
 
-// KeyWithdrawals makes sure that keys that Logto withdraws are noticed in time, and returns how
-// often that has happened. The error is a fault.ProviderUnavailable.
+// KeyWithdrawals returns how many fetches dropped a known key. It fetches the keys first if they
+// are stale. The error is a fault.ProviderUnavailable.
 func (p *Provider) KeyWithdrawals(ctx context.Context) (uint64, error) {
 	known, err := p.keys.current.Get(ctx)
 	if err != nil {

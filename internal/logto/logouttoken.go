@@ -27,9 +27,9 @@ type LogoutToken struct {
 	IssuedAt  time.Time // iat
 }
 
-// VerifyLogoutToken makes the checks of OpenID Connect Back-Channel Logout 1.0, section
-// 2.6. It does not check whether the token has come before, which is the caller's to know. "exp" need not be there, because Logto 1.41
-// and older sends none; "iat" must be recent in any case.
+// VerifyLogoutToken makes the checks of OpenID Connect Back-Channel Logout 1.0, section 2.6. The
+// caller has to detect replays. exp is optional, because Logto 1.41 and older sends none; iat
+// must be recent.
 //
 // The error is a fault.InvalidToken, which names the check, or a fault.ProviderUnavailable if
 // the keys cannot be had.

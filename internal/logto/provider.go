@@ -16,11 +16,10 @@ import (
 )
 
 const (
-	// RequestTimeout bounds every call to Logto but those of Revoke.
+	// RequestTimeout bounds every call to Logto except Revoke.
 	RequestTimeout = 10 * time.Second
 
-	// RevocationTimeout bounds a call that is made for Logto's sake: nobody waits longer for
-	// what stops nothing.
+	// RevocationTimeout bounds Revoke. Sign-out does not depend on its result.
 	RevocationTimeout = 2 * time.Second
 
 	// failureMemory is how long a failed fetch of discovery or keys is answered from memory.
@@ -46,8 +45,8 @@ type Settings struct {
 	ClockSkew time.Duration
 	// Now is the clock.
 	Now func() time.Time
-	// Observe is told of each call to Logto, by a name for the endpoint. The function that it
-	// returns is told how the call has ended.
+	// Observe is told of each call to Logto when it begins. call is one of the names in
+	// logtogin.Event.Call. The returned function is told how the call ended.
 	Observe func(ctx context.Context, call string) (ended func(error))
 	// PublicRefusal makes the error that an application finds in a Refusal.
 	PublicRefusal func(code, description string, status int) error

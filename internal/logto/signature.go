@@ -25,8 +25,7 @@ type signed struct {
 	algorithm jwa.SignatureAlgorithm
 	header    jsonobject.Object
 	payload   []byte
-	// withdrawals is how often keys had been withdrawn before the one was fetched by which
-	// it was verified.
+	// withdrawals is keys.withdrawals when the key was fetched.
 	withdrawals uint64
 }
 

@@ -31,7 +31,7 @@ func ParseServerURL(raw string) (u *url.URL, problem string) {
 	u.Host = CanonicalHost(u)
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = strings.TrimRight(u.RawPath, "/")
-	if u.Path != "" && !IsPlainPath(u.Path) {
+	if u.Path != "" && !isPlainPath(u.Path) {
 		return nil, "has a path with empty or dot segments; remove them"
 	}
 	return u, ""
@@ -76,13 +76,14 @@ func PathWithin(base *url.URL, address string) string {
 		return ""
 	}
 	path, ok := strings.CutPrefix(u.RequestURI(), base.Path)
-	if !ok {
+	if !ok || !strings.HasPrefix(path, "/") { // "/apple" is not below "/app"
 		return ""
 	}
 	return path
 }
 
-// WithQuery is an address with these parameters, with one value each, beside those that it has.
+// WithQuery returns an address with these parameters set. They replace parameters of the same
+// name; only the first value of each counts.
 func WithQuery(address string, params url.Values) string {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -94,6 +94,8 @@ func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 		{"https://app.example.com", "https://app.example.com", "/"},
 		{"https://app.example.com/front", "https://app.example.com/front/a", "/a"},
 		{"https://app.example.com/front", "https://app.example.com/back/a", ""},
+		{"https://app.example.com/front", "https://app.example.com/frontier/a", ""},
+		{"https://app.example.com/front", "https://app.example.com/front?a", ""},
 		{"https://app.example.com", "https://evil.example/a", ""},
 		{"https://app.example.com", "http://app.example.com/a", ""},
 		{"https://app.example.com", "https://app.example.com:8443/a", ""},

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// MaxPath is the longest path that is carried through a sign-in. A
+// maxPath is the longest path that is carried through a sign-in. A
 // longer one is dropped, and the sign-in ends on the default page.
-const MaxPath = 600
+const maxPath = 600
 
 // IsSafePath reports whether target is a path of this application, with or
 // without query and fragment, that no browser and no proxy takes for anything
 // else. It is as strict as it can afford to be: what is refused only costs the
 // user a click.
 func IsSafePath(target string) bool {
-	if target == "" || len(target) > MaxPath || target[0] != '/' {
+	if target == "" || len(target) > maxPath || target[0] != '/' {
 		return false
 	}
 	for i := range len(target) {
@@ -29,12 +29,12 @@ func IsSafePath(target string) bool {
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || u.Opaque != "" {
 		return false
 	}
-	return IsPlainPath(u.Path)
+	return isPlainPath(u.Path)
 }
 
-// IsPlainPath refuses a path that means another one after cleaning, or after
+// isPlainPath refuses a path that means another one after cleaning, or after
 // decoding once more than it should be, as proxies and routers do.
-func IsPlainPath(decoded string) bool {
+func isPlainPath(decoded string) bool {
 	for range 3 {
 		if !strings.HasPrefix(decoded, "/") || strings.Contains(decoded, "//") || strings.Contains(decoded, "\\") {
 			return false

@@ -51,16 +51,15 @@ func isZeroQuality(params string) bool {
 	return false
 }
 
-// IsPrefetch reports whether a browser fetches a page that nobody may ever look at. A prerender
-// says so in the same header.
+// IsPrefetch reports whether a browser loads a page before the user asks for it. Prerenders count.
 func IsPrefetch(header http.Header) bool {
 	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
 		header.Get("Purpose") == "prefetch" || header.Get("X-Moz") == "prefetch"
 }
 
-// IsEmbedded reports whether a browser says that it fetches something for a page that is there
-// already: an image, a script, an object.
-func IsEmbedded(header http.Header) bool {
+// IsSubresource reports whether a browser loads something for a page that is already there: an
+// image, a script, an object, or what a script fetches.
+func IsSubresource(header http.Header) bool {
 	mode, destination := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
 	return (mode != "" && mode != "navigate") || destination == "object" || destination == "embed"
 }
@@ -74,15 +73,14 @@ func IsPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// IsFromElsewhere reports whether the browser says that a page of another origin led here.
-func IsFromElsewhere(header http.Header) bool {
+// ComesFromAnotherOrigin reports whether the browser says that a page of another origin led here.
+func ComesFromAnotherOrigin(header http.Header) bool {
 	site := header.Get("Sec-Fetch-Site")
 	return site != "" && site != "same-origin" && site != "none"
 }
 
-// IsCrossOrigin reports whether a page of an origin that is not trusted makes a request that
-// could change something. A WebSocket opens with a GET, but what goes through it afterwards is
-// no less than a POST.
+// IsCrossOrigin reports whether an untrusted origin makes a request that can change state. A
+// WebSocket handshake is a GET but counts as a POST.
 func IsCrossOrigin(r *http.Request, trusted *http.CrossOriginProtection) bool {
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		unsafe := *r

@@ -80,26 +80,26 @@ func TestPrefetchesEmbeddingsAndHTMXAreKnownByTheirHeaders(t *testing.T) {
 		{"X-Moz", "prefetch", IsPrefetch, true},
 		{"Sec-Purpose", "", IsPrefetch, false},
 		{"Purpose", "preview", IsPrefetch, false},
-		{"Sec-Fetch-Mode", "no-cors", IsEmbedded, true},
-		{"Sec-Fetch-Mode", "cors", IsEmbedded, true},
-		{"Sec-Fetch-Dest", "object", IsEmbedded, true},
-		{"Sec-Fetch-Dest", "embed", IsEmbedded, true},
-		{"Sec-Fetch-Mode", "navigate", IsEmbedded, false},
-		{"Sec-Fetch-Dest", "iframe", IsEmbedded, false},
-		{"Sec-Fetch-Dest", "document", IsEmbedded, false},
+		{"Sec-Fetch-Mode", "no-cors", IsSubresource, true},
+		{"Sec-Fetch-Mode", "cors", IsSubresource, true},
+		{"Sec-Fetch-Dest", "object", IsSubresource, true},
+		{"Sec-Fetch-Dest", "embed", IsSubresource, true},
+		{"Sec-Fetch-Mode", "navigate", IsSubresource, false},
+		{"Sec-Fetch-Dest", "iframe", IsSubresource, false},
+		{"Sec-Fetch-Dest", "document", IsSubresource, false},
 		{"HX-Request", "true", IsHTMX, true},
 		{"HX-Request", "false", IsHTMX, false},
 		{"HX-Boosted", "true", IsHTMX, false},
-		{"Sec-Fetch-Site", "cross-site", IsFromElsewhere, true},
-		{"Sec-Fetch-Site", "same-site", IsFromElsewhere, true},
-		{"Sec-Fetch-Site", "same-origin", IsFromElsewhere, false},
-		{"Sec-Fetch-Site", "none", IsFromElsewhere, false},
+		{"Sec-Fetch-Site", "cross-site", ComesFromAnotherOrigin, true},
+		{"Sec-Fetch-Site", "same-site", ComesFromAnotherOrigin, true},
+		{"Sec-Fetch-Site", "same-origin", ComesFromAnotherOrigin, false},
+		{"Sec-Fetch-Site", "none", ComesFromAnotherOrigin, false},
 	} {
 		if got := test.is(request("GET", test.name, test.value).Header); got != test.want {
 			t.Errorf("%s: %s: got %t, want %t", test.name, test.value, got, test.want)
 		}
 	}
-	for name, is := range map[string]func(http.Header) bool{"IsPrefetch": IsPrefetch, "IsEmbedded": IsEmbedded, "IsHTMX": IsHTMX, "IsFromElsewhere": IsFromElsewhere} {
+	for name, is := range map[string]func(http.Header) bool{"IsPrefetch": IsPrefetch, "IsSubresource": IsSubresource, "IsHTMX": IsHTMX, "ComesFromAnotherOrigin": ComesFromAnotherOrigin} {
 		if is(http.Header{}) {
 			t.Errorf("%s is true without a header", name)
 		}
