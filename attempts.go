@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/anystore"
 )
@@ -73,15 +72,17 @@ func (st *store) openAttempt(name, sealed string) *attempt {
 
 // saveAttempt puts the attempt into a slot of its own, or into that of the
 // oldest one. A return path that makes it too large is dropped.
-func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
-	if c.Writer.Written() {
+func (st *store) saveAttempt(ctx context.Context, x *exchange, record *attempt) error {
+	var taken []int
+	if !x.response.change(func(header http.Header) { taken = st.writtenSlots(header) }) {
 		return ErrResponseStarted
 	}
-	index := freeSlot(st.loadAttempts(c.Request), st.writtenSlots(c))
+	index := freeSlot(st.loadAttempts(x.request), taken)
 	name := st.attemptNames[index]
+	header := http.Header{}
 	save := func() error {
 		sealed := func(string) string { return st.attemptSealer.Seal(record.encode(), name) }
-		_, err := st.attempts.Create(c.Request.Context(), c.Request, c.Writer.Header(), name, "",
+		_, err := st.attempts.Create(ctx, x.request, header, name, "",
 			st.attributes(record.startedAt.Add(attemptLifetime)), sealed)
 		return err
 	}
@@ -95,30 +96,58 @@ func (st *store) saveAttempt(c *gin.Context, record *attempt) error {
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
-	forbidStoring(c)
-	st.keepWithinBudget(c)
+	return st.setCookies(x, name, header, nil)
+}
+
+// setCookies gives the browser the cookies of an attempt or a session that a store has written
+// into a header of its own, and keeps within the budget. Those of a session are not sent once it
+// is over. The error is ErrResponseStarted.
+func (st *store) setCookies(x *exchange, name string, written http.Header, of *session) error {
+	if !x.response.change(func(header http.Header) {
+		anystore.ReplaceCookies(header, name, written["Set-Cookie"])
+		st.keepWithinBudget(x.request, header)
+	}) {
+		return ErrResponseStarted
+	}
+	x.response.takeBackIf(name, func() bool { return of != nil && st.isOver(of) })
+	x.response.forbidStoring()
+	return nil
+}
+
+// setOutcome gives the browser the cookies of an outcome: the attempt's goes and the session's
+// comes in one response, never one without the other. The error is ErrResponseStarted.
+func (st *store) setOutcome(x *exchange, lines []string, of *session) error {
+	if !x.response.change(func(header http.Header) {
+		for _, name := range append([]string{st.sessionName}, st.attemptNames[:]...) {
+			anystore.ReplaceCookies(header, name, anystore.CookiesNamed(lines, name))
+		}
+		st.keepWithinBudget(x.request, header)
+	}) {
+		return ErrResponseStarted
+	}
+	x.response.takeBackIf(st.sessionName, func() bool { return of != nil && st.isOver(of) })
+	x.response.forbidStoring()
 	return nil
 }
 
 // removeAttempt deletes a slot's cookie.
-func (st *store) removeAttempt(c *gin.Context, s slot) {
-	if err := st.attempts.Delete(c.Request.Context(), c.Request, c.Writer.Header(), s.entry, st.attributes(time.Time{})); err != nil {
+func (st *store) removeAttempt(r *http.Request, header http.Header, s slot) {
+	if err := st.attempts.Delete(r.Context(), r, header, s.entry, st.attributes(time.Time{})); err != nil {
 		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
 	}
-	forbidStoring(c)
 }
 
 // keepWithinBudget deletes attempts, the useless and then the oldest first,
 // until what the browser will have after this response fits into the budget.
 // What this response has set itself stays.
-func (st *store) keepWithinBudget(c *gin.Context) {
+func (st *store) keepWithinBudget(r *http.Request, header http.Header) {
 	sizes := map[string]int{}
-	for _, cookie := range c.Request.Cookies() {
+	for _, cookie := range r.Cookies() {
 		if strings.HasPrefix(cookie.Name, st.sessionName) {
 			sizes[cookie.Name] += cookieSize(cookie)
 		}
 	}
-	for _, cookie := range cookiesSet(c) {
+	for _, cookie := range cookiesSet(header) {
 		if strings.HasPrefix(cookie.Name, st.sessionName) {
 			sizes[cookie.Name] = 0
 			if cookie.MaxAge >= 0 {
@@ -133,8 +162,8 @@ func (st *store) keepWithinBudget(c *gin.Context) {
 	if total <= cookieBudget {
 		return
 	}
-	written := st.writtenSlots(c)
-	slots := st.loadAttempts(c.Request)
+	written := st.writtenSlots(header)
+	slots := st.loadAttempts(r)
 	for total > cookieBudget {
 		oldest, ok := oldestSlot(slots, written)
 		if !ok {
@@ -142,13 +171,13 @@ func (st *store) keepWithinBudget(c *gin.Context) {
 		}
 		total -= sizes[st.attemptNames[oldest.index]]
 		written = append(written, oldest.index)
-		st.removeAttempt(c, oldest)
+		st.removeAttempt(r, header, oldest)
 	}
 }
 
 // writtenSlots are the slots that this response has set or deleted already.
-func (st *store) writtenSlots(c *gin.Context) (written []int) {
-	for _, cookie := range cookiesSet(c) {
+func (st *store) writtenSlots(header http.Header) (written []int) {
+	for _, cookie := range cookiesSet(header) {
 		if index := slices.Index(st.attemptNames[:], cookie.Name); index >= 0 {
 			written = append(written, index)
 		}
@@ -157,8 +186,8 @@ func (st *store) writtenSlots(c *gin.Context) (written []int) {
 }
 
 // cookiesSet are the cookies that the response sets so far.
-func cookiesSet(c *gin.Context) []*http.Cookie {
-	return (&http.Response{Header: c.Writer.Header()}).Cookies()
+func cookiesSet(header http.Header) []*http.Cookie {
+	return (&http.Response{Header: header}).Cookies()
 }
 
 // cookieSize is what a cookie takes in the header of a request.

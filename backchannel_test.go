@@ -373,7 +373,7 @@ func TestSigningOutElsewhere(t *testing.T) {
 			t.Errorf("where it was started: signed in %v, %d revocations", b.isSignedIn(there), logto.Calls().Revocation)
 		}
 		page := send(t, http.MethodGet, here.url+"/", cookies, nil)
-		if page.body != "not signed in" || !strings.Contains(page.header.Get("Set-Cookie"), "=; ") {
+		if page.body != "not signed in" || len(page.header.Values("Set-Cookie")) > 0 { // a dead cookie is left alone
 			t.Errorf("%s, cookies %v", page.body, page.header["Set-Cookie"])
 		}
 		if store := here.store; store != nil && len(store.values(t)) > 0 {

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,12 +87,20 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 	})
 }
 
-// AccessTokenClaimsFrom returns what Bearer or BearerOrganization left in the context. ok is
-// false if neither has let this request through.
-func AccessTokenClaimsFrom(c *gin.Context) (claims *AccessTokenClaims, ok bool) {
+// AccessTokenClaimsFrom returns the claims of the token that Bearer or BearerOrganization has let
+// through. The context is one that ClaimsFrom takes. ok is false if the last guard was another
+// one. All who ask in one request share the claims: do not change them.
+func AccessTokenClaimsFrom(ctx context.Context) (claims *AccessTokenClaims, ok bool) {
+	who, c := identityOf(ctx)
+	if who != nil {
+		return who.accessToken, who.accessToken != nil
+	}
+	if c == nil {
+		return nil, false
+	}
 	value, _ := c.Get(AccessTokenClaimsKey)
 	claims, ok = value.(*AccessTokenClaims)
-	return claims, ok
+	return claims, ok && claims != nil
 }
 
 // bearerGuard is what a guard requires of tokens.
@@ -141,8 +150,10 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			c.Next()
 			return
 		}
-		forbidStoringFor(c, "Authorization")
-		claims, err := a.bearerToken(c)
+		p := a.enter(c, "Authorization")
+		defer p.leave(c)
+		p.response.isPrivate = true
+		claims, err := a.bearerToken(c.Request)
 		if err == nil {
 			err = checkAudience(c, claims)
 		}
@@ -163,7 +174,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			a.refuseBearer(c, subject, err)
 			return
 		}
-		c.Set(AccessTokenClaimsKey, claims)
+		p.admit(c, identity{accessToken: claims})
 		c.Next()
 	}
 }
@@ -195,12 +206,12 @@ type verifiedToken struct {
 }
 
 // bearerToken returns the verified claims of the request's token, for this request alone.
-func (a *Auth) bearerToken(c *gin.Context) (*AccessTokenClaims, error) {
-	token, err := tokenOf(c.Request.Header)
+func (a *Auth) bearerToken(r *http.Request) (*AccessTokenClaims, error) {
+	token, err := tokenOf(r.Header)
 	if err != nil {
 		return nil, err
 	}
-	ctx, now := c.Request.Context(), a.settings.Now()
+	ctx, now := r.Context(), a.settings.Now()
 	withdrawals, err := a.provider.KeyWithdrawals(ctx)
 	if err != nil {
 		return nil, err
@@ -315,7 +326,7 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 		panic("logtogin: SessionOrBearer needs two guards")
 	}
 	return func(c *gin.Context) {
-		varyBy(c, "Authorization")
+		varyBy(c.Writer.Header(), "Authorization")
 		c.Set(bearerWelcome{}, true)
 		if len(c.Request.Header["Authorization"]) > 0 {
 			bearer(c)

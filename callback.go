@@ -65,18 +65,21 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, "", err
 	}
-	if c.Writer.Written() {
-		return nil, "", ErrResponseStarted
-	}
-	c.Header("Referrer-Policy", "no-referrer")
-	forbidStoring(c)
-	answer, err := parseCallback(c.Request.URL.RawQuery)
+	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
 		return nil, "", err
 	}
-	found, ok := a.findAttempt(c.Request, answer.state)
+	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
+		return nil, "", ErrResponseStarted
+	}
+	x.response.forbidStoring()
+	answer, err := parseCallback(x.request.URL.RawQuery)
+	if err != nil {
+		return nil, "", err
+	}
+	found, ok := a.findAttempt(x.request, answer.state)
 	if !ok {
-		return a.withoutAttempt(c, answer)
+		return a.withoutAttempt(ctx, x, answer)
 	}
 	returnTo = found.attempt.returnTo
 	if !a.mayReturnTo(returnTo) {
@@ -84,30 +87,29 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	}
 
 	// First what can be tried again: an attempt is spent only once.
-	m, err := a.provider.Metadata(c.Request.Context())
+	m, err := a.provider.Metadata(ctx)
 	if err != nil {
 		return nil, returnTo, err
 	}
-	mine, isFirst := a.spend(c.Request.Context(), found.attempt, answer)
+	mine, isFirst := a.spend(ctx, found.attempt, answer)
 	if !isFirst {
-		result, err := a.shareOutcome(c, mine, answer)
+		result, err := a.shareOutcome(ctx, x, mine, answer)
 		return result, returnTo, err
 	}
 	defer close(mine.done)
-	before := slices.Clone(c.Writer.Header()["Set-Cookie"])
-	a.store.removeAttempt(c, found)
+	cookies := http.Header{} // which a callback that comes again gets, too
+	a.store.removeAttempt(x.request, cookies, found)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
-	mine.err = a.finishSignIn(c, m, found.attempt, answer, mine)
-	for _, line := range c.Writer.Header()["Set-Cookie"] {
-		if !slices.Contains(before, line) {
-			mine.cookies = append(mine.cookies, line)
-		}
-	}
+	mine.err = a.finishSignIn(c, x, m, found.attempt, answer, mine, cookies)
+	mine.cookies = cookies["Set-Cookie"]
 	if answer.code != "" {
-		a.store.memory.tellOutcome(context.WithoutCancel(c.Request.Context()), found.attempt, mine)
+		a.store.memory.tellOutcome(context.WithoutCancel(ctx), found.attempt, mine)
+	}
+	if err := a.store.setOutcome(x, mine.cookies, mine.session); err != nil {
+		return nil, returnTo, err
 	}
 	if result, err = a.resultOf(mine); err == nil {
-		a.settings.emit(c.Request.Context(), Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
+		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
 	}
 	return result, returnTo, err
 }
@@ -166,17 +168,21 @@ func (a *Auth) findAttempt(r *http.Request, state string) (slot, bool) {
 }
 
 // withoutAttempt answers a callback that nothing waits for.
-func (a *Auth) withoutAttempt(c *gin.Context, answer *callbackAnswer) (*SignInResult, string, error) {
-	claims, err := a.Claims(c)
+func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, answer *callbackAnswer) (*SignInResult, string, error) {
+	record, err := a.current(ctx, x)
+	var claims *Claims
+	if err == nil {
+		claims, err = record.claims()
+	}
 	switch {
 	case err == nil:
 		return &SignInResult{Claims: claims, ReturnTo: a.external("")}, "", nil
 	case !errors.Is(err, ErrNotSignedIn):
 		return nil, "", err
 	case *answer == callbackAnswer{}:
-		return nil, a.onlyReturnPath(c.Request), ErrCancelled
+		return nil, a.onlyReturnPath(x.request), ErrCancelled
 	}
-	return nil, a.onlyReturnPath(c.Request), a.noAttempt(c.Request)
+	return nil, a.onlyReturnPath(x.request), a.noAttempt(x.request)
 }
 
 // noAttempt is an ErrNoAttempt that tells the operator what the usual cause is.
@@ -203,24 +209,24 @@ func (a *Auth) onlyReturnPath(r *http.Request) (returnTo string) {
 }
 
 // finishSignIn fills in the session of an outcome, or returns the error.
-func (a *Auth) finishSignIn(c *gin.Context, m *logto.Metadata, started *attempt, answer *callbackAnswer, its *outcome) error {
-	record, err := a.redeem(c, m, started, answer)
+func (a *Auth) finishSignIn(c *gin.Context, x *exchange, m *logto.Metadata, started *attempt, answer *callbackAnswer, its *outcome, cookies http.Header) error {
+	record, err := a.redeem(x.request, m, started, answer)
 	if err != nil {
 		return err
 	}
-	return a.beginSession(c, record, its)
+	return a.beginSession(c, x, record, its, cookies)
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(c *gin.Context, m *logto.Metadata, started *attempt, answer *callbackAnswer) (*session, error) {
+func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), logto.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
 	defer cancel()
 	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.IssuerInCallback) {
 		return nil, ErrIssuerMismatch
 	}
-	if !a.isCallbackOf(c.Request, started.redirectURI) {
+	if !a.isCallbackOf(r, started.redirectURI) {
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
 	}
 	if answer.errorCode != "" {
@@ -280,37 +286,40 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 // beginSession gives the browser the new session if the application agrees. Of the
 // sessions that it replaces, the refresh token of the same user is not revoked:
 // Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) beginSession(c *gin.Context, record *session, its *outcome) error {
-	previous, had := c.Get(requestKey{a})
-	a.remember(c, record)
+func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *outcome, cookies http.Header) error {
+	ctx := x.request.Context()
+	previous, had := x.known.get(a)
+	a.remember(x, record)
 	admitted := false
 	defer func() {
-		if !admitted {
-			c.Delete(requestKey{a})
-			if had {
-				c.Set(requestKey{a}, previous)
-			}
+		switch {
+		case admitted:
+		case had:
+			x.known.set(previous)
+		default:
+			x.known.unset(a)
 		}
 	}()
-	if err := a.askApplication(c, record, its); err != nil {
+	if err := a.askApplication(c, x, record, its); err != nil {
 		return err
 	}
-	record = a.createdHere(c) // it may have been refreshed meanwhile
-	replaced, err := a.store.createSession(c, record)
+	record = a.createdHere(x) // it may have been refreshed meanwhile
+	created, replaced, err := a.store.createSession(ctx, x, record)
 	if err != nil {
 		return err
 	}
+	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], created["Set-Cookie"]...)
 	admitted, its.session = true, record
-	ctx, cancel := politely(c)
+	polite, cancel := politely(ctx)
 	defer cancel()
-	a.revoke(ctx, slices.DeleteFunc(replaced, func(old *session) bool {
+	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session) bool {
 		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
 	}))
 	return nil
 }
 
 // askApplication lets Config.OnSignedIn refuse the user, or choose where to go.
-func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) error {
+func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its *outcome) error {
 	if a.settings.OnSignedIn == nil {
 		return nil
 	}
@@ -319,8 +328,12 @@ func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) err
 		return err
 	}
 	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
-	if err := a.settings.OnSignedIn(c, result); err != nil {
+	answer := &hookAnswer{}
+	if err := answer.watch(c, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
+	}
+	if answer.isGiven {
+		return ErrResponseStarted
 	}
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
 		return fmt.Errorf("%w: %w: it set ReturnTo to something that is no page of this application", ErrSignInRefused, ErrInvalidOptions)
@@ -330,6 +343,19 @@ func (a *Auth) askApplication(c *gin.Context, record *session, its *outcome) err
 	}
 	its.returnTo = result.ReturnTo
 	return nil
+}
+
+// hookAnswer tells whether a hook has answered the request itself, unlike a middleware that
+// answers beside it because it takes too long.
+type hookAnswer struct{ isGiven bool }
+
+func (h *hookAnswer) beforeSending() { h.isGiven = true }
+
+func (h *hookAnswer) watch(c *gin.Context, hook func() error) error {
+	outer := c.Writer
+	c.Writer = &sendingWriter{outer, h}
+	defer func() { c.Writer = outer }()
+	return hook()
 }
 
 // isCallbackOf reports whether the request arrived where the redirect URI

@@ -293,7 +293,7 @@ func (d *diagnosis) sessionStore(ctx context.Context) {
 		return
 	}
 	request.AddCookie(&http.Cookie{Name: d.a.store.sessionName, Value: "diagnosis"})
-	if _, _, err := d.a.store.loadSession(request); errors.Is(err, ErrStoreUnavailable) {
+	if _, _, err := d.a.store.loadSession(ctx, request); errors.Is(err, ErrStoreUnavailable) {
 		d.add("store", SeverityError, "See that this machine reaches the server behind Config.Store.", "%v", err)
 		return
 	}

@@ -89,6 +89,10 @@ var (
 	// ErrNoSuchClaim: the claim is absent. A claim that is null is present.
 	ErrNoSuchClaim = errors.New("logtogin: no such claim")
 
+	// ErrNoRequest: the context belongs to no request that this package knows. Pass the
+	// *gin.Context, or the context of a request that Guard, Optional or Bearer has let through.
+	ErrNoRequest = errors.New("logtogin: the context belongs to no request; pass the *gin.Context, or the context of a request behind Guard, Optional or Bearer")
+
 	// ErrResponseStarted: the response has been started, so that cookies can
 	// no longer be set. Call SignIn, SignOut and HandleCallback before writing.
 	ErrResponseStarted = errors.New("logtogin: the response has already been started")

@@ -44,16 +44,15 @@ func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
 	}
 	headers := make([]http.Header, 2*maxOpened)
 	for i := range headers {
-		w := httptest.NewRecorder()
-		c, _ := gin.CreateTestContext(w)
-		c.Request = httptest.NewRequest(http.MethodGet, "/", nil)
+		x := &exchange{request: httptest.NewRequest(http.MethodGet, "/", nil)}
 		own := *record
 		own.id = fmt.Sprint(i)
-		if _, err := auth.store.createSession(c, &own); err != nil {
+		created, _, err := auth.store.createSession(tb.Context(), x, &own)
+		if err != nil {
 			tb.Fatal(err)
 		}
 		var cookies []string
-		for _, cookie := range w.Result().Cookies() {
+		for _, cookie := range cookiesSet(created) {
 			cookies = append(cookies, cookie.Name+"="+cookie.Value)
 		}
 		headers[i] = http.Header{"Cookie": {strings.Join(cookies, "; ")}}

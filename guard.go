@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,25 +46,28 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 			c.Next()
 			return
 		}
-		forbidStoring(c)
+		p := a.enter(c, "Cookie")
+		defer p.leave(c)
+		p.response.isPrivate = true
 		if web.IsCrossOrigin(c.Request, a.origins) {
 			a.Refuse(c, ErrCrossOrigin)
 			return
 		}
-		record, err := a.revalidated(c)
+		ctx := c.Request.Context()
+		record, err := a.revalidated(ctx, &p.exchange)
 		if err != nil {
 			a.refuseVisitor(c, err, requirements)
 			return
 		}
 		claims, err := record.claims()
-		if err == nil {
-			err = (&subject{a, c, record, claims}).meets(requirements)
+		if err == nil && len(requirements) > 0 {
+			err = (&subject{a, c, ctx, &p.exchange, record, claims}).meets(requirements)
 		}
 		if err != nil {
 			a.refuseSubject(c, err)
 			return
 		}
-		c.Set(ClaimsKey, claims)
+		p.admit(c, identity{claims: claims})
 		c.Next()
 	}
 }
@@ -140,16 +144,15 @@ func (a *Auth) mustBeAbleToTell(one Requirement) {
 func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {
-		varyByCookie(c)
-		// What a guard of another Auth has left is not this one's.
-		c.Delete(ClaimsKey)
+		p := a.enter(c, "Cookie")
+		defer p.leave(c)
+		var who identity // what a guard of another Auth has left is not this one's
 		if !web.IsCrossOrigin(c.Request, a.origins) {
-			if record, err := a.orVisitor(c, a.revalidated); err == nil {
-				if claims, err := record.claims(); err == nil {
-					c.Set(ClaimsKey, claims)
-				}
+			if record, err := a.orVisitor(c.Request.Context(), &p.exchange, a.revalidated); err == nil {
+				who.claims, _ = record.claims()
 			}
 		}
+		p.admit(c, who)
 		c.Next()
 	}
 }
@@ -160,10 +163,19 @@ func (a *Auth) mustHaveSessions(what string) {
 	}
 }
 
-// ClaimsFrom returns what Guard or Optional left in the context. ok is false for a visitor,
-// or without one of them.
-func ClaimsFrom(c *gin.Context) (claims *Claims, ok bool) {
+// ClaimsFrom returns the claims of the user whom Guard or Optional has let through. The context
+// is a *gin.Context, its Copy, one that is derived from it, or that of the request, which handlers
+// below gin.WrapH get. ok is false for a visitor, without a guard, and if the last guard was
+// Bearer. All who ask in one request share the claims: do not change them.
+func ClaimsFrom(ctx context.Context) (claims *Claims, ok bool) {
+	who, c := identityOf(ctx)
+	if who != nil {
+		return who.claims, who.claims != nil
+	}
+	if c == nil {
+		return nil, false
+	}
 	value, _ := c.Get(ClaimsKey)
 	claims, ok = value.(*Claims)
-	return claims, ok
+	return claims, ok && claims != nil
 }

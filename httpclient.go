@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -35,17 +33,21 @@ const apiTimeout = 30 * time.Second
 // errors.Is finds. It goes by the transport of Config.HTTPClient, and its Timeout is 30 s.
 // Change the Timeout before it is used if need be; the Transport is what adds the token, so
 // it can be wrapped but not replaced.
-func (a *Auth) HTTPClient(c *gin.Context, opts ...TokenOption) *http.Client {
-	transport := &bearerTransport{auth: a, request: c.Request.Clone(context.WithoutCancel(c.Request.Context()))}
-	transport.request.Body = http.NoBody
-	transport.target, transport.err = a.targetOf(opts)
+func (a *Auth) HTTPClient(ctx context.Context, opts ...TokenOption) *http.Client {
+	transport := &bearerTransport{auth: a}
+	ctx, x, err := a.exchangeOf(ctx)
+	if transport.err = err; err == nil {
+		transport.request = x.request.Clone(context.WithoutCancel(x.request.Context()))
+		transport.request.Body = http.NoBody
+		transport.target, transport.err = a.targetOf(opts)
+	}
 	if transport.err == nil {
-		transport.session, transport.err = a.current(c)
+		transport.session, transport.err = a.current(ctx, x)
 	}
 	if transport.err == nil {
 		// While the response can still carry what a refresh yields.
-		if _, err := a.accessToken(c, transport.session, transport.target); err == nil {
-			transport.session, transport.err = a.current(c)
+		if _, err := a.accessToken(ctx, x, transport.session, transport.target); err == nil {
+			transport.session, transport.err = a.current(ctx, x)
 		}
 	}
 	return &http.Client{Transport: transport, Timeout: apiTimeout}

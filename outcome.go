@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"time"
-
-	"github.com/gin-gonic/gin"
 )
 
 // What became of an attempt: it is spent once, and callbacks that come again share
@@ -59,24 +57,24 @@ func (a *Auth) spend(ctx context.Context, started *attempt, answer *callbackAnsw
 // It must be the very same callback: whoever has planted an attempt of his own
 // in somebody's browser knows its state, but not the code that came with it,
 // and must not share in what the victim's callback yields.
-func (a *Auth) shareOutcome(c *gin.Context, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
+func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
 	isSame := first.answer == answer.digest()
 	if isSame {
 		select {
 		case <-first.done:
-		case <-c.Request.Context().Done():
-			return nil, context.Cause(c.Request.Context())
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session)) {
-		result, _, err := a.withoutAttempt(c, answer)
+		result, _, err := a.withoutAttempt(ctx, x, answer)
 		return result, err
 	}
-	for _, line := range first.cookies {
-		c.Writer.Header().Add("Set-Cookie", line)
+	if err := a.store.setOutcome(x, first.cookies, first.session); err != nil {
+		return nil, err
 	}
 	if first.session != nil {
-		a.remember(c, first.session)
+		a.remember(x, first.session)
 	}
 	return a.resultOf(first)
 }

@@ -92,7 +92,7 @@ func writePage(c *gin.Context, status int, name string, data any) {
 		c.AbortWithStatus(status)
 		return
 	}
-	forbidStoring(c)
+	forbidStoring(c.Writer.Header())
 	// Without form-action: the sign-out form is redirected to Logto, and
 	// browsers apply it to redirects, too.
 	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")

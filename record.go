@@ -10,11 +10,24 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // The two records that are kept for a browser, and their binary form. It is
 // binary because an ID token is already base64: taken apart, a session is a
 // quarter smaller, and browsers give cookies little room.
+
+// claims are those of the ID token, for the caller alone.
+func (s *session) claims() (*Claims, error) {
+	if s.parsed != nil {
+		return s.parsed.own(), nil
+	}
+	token, err := logto.ReadIDToken(s.idToken)
+	if err != nil {
+		return nil, ErrNotSignedIn
+	}
+	return newClaims(token), nil
+}
 
 // base64url is the encoding of the parts of a token (RFC 7515, section 2), spare bits zero.
 var base64url = base64.RawURLEncoding.Strict()

@@ -91,7 +91,7 @@ type need struct {
 func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
 	for {
 		newest := a.store.memory.newestHere(record)
-		if a.store.isOver(newest) {
+		if a.store.isOverNow(ctx, r, newest) {
 			return nil, ErrNotSignedIn
 		}
 		if need.isMet(newest) {

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -52,12 +53,12 @@ func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 
 func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bool) {
 	status := StatusCode(err)
-	a.logError(c, status, err)
+	a.logErrorOf(c, status, err)
 	c.Abort()
 	if c.Writer.Written() {
 		return
 	}
-	forbidStoring(c)
+	forbidStoring(c.Writer.Header())
 	if _, ok := c.Get(bearerWelcome{}); ok && status == http.StatusUnauthorized && c.Writer.Header().Get("WWW-Authenticate") == "" {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
@@ -133,21 +134,27 @@ func (w *errorWriter) WriteHeader(status int) {
 
 // logError tells the operator of what is the operator's to mend. Of visitors,
 // and of a client that has left, the operator need not hear.
-func (a *Auth) logError(c *gin.Context, status int, err error) {
-	ctx := c.Request.Context()
+func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
 	case status >= http.StatusInternalServerError && ctx.Err() == nil:
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", c.FullPath(), "status", status, "error", err)
+		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err)
 	default:
 		subject := ""
 		var bearer *bearerError
 		if errors.As(err, &bearer) {
 			subject = bearer.subject
-		} else if known, ok := a.kept(c); ok && known.err == nil {
+		} else if known, ok := x.known.get(a); ok && known.err == nil {
 			subject = known.session.subject
 		}
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", c.FullPath(), "status", status, "error", err, "sub", subject)
+		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
+	}
+}
+
+// logErrorOf is logError for a handler.
+func (a *Auth) logErrorOf(c *gin.Context, status int, err error) {
+	if ctx, x, missing := a.exchangeOf(c); missing == nil {
+		a.logError(ctx, x, status, err)
 	}
 }
 

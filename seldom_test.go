@@ -204,7 +204,7 @@ func TestCallsAfterTheResponseHasBegun(t *testing.T) {
 	calls := map[string]func(*gin.Context) error{
 		"/begin-sign-in": func(c *gin.Context) error { _, err := app.auth.SignInURL(c, logtogin.SignInOptions{}); return err },
 		"/finish":        func(c *gin.Context) error { _, err := app.auth.HandleCallback(c); return err },
-		"/forget-tokens": app.auth.ClearAccessTokens,
+		"/forget-tokens": func(c *gin.Context) error { return app.auth.ClearAccessTokens(c) },
 	}
 	for path, call := range calls {
 		app.router.GET(path, func(c *gin.Context) {
@@ -233,7 +233,7 @@ func TestTokensOfAVisitor(t *testing.T) {
 	app := newApplication(t, logtotest.NewServer(t), nil)
 	for path, call := range map[string]func(*gin.Context) error{
 		"/one":   func(c *gin.Context) error { _, err := app.auth.AccessToken(c); return err },
-		"/two":   app.auth.ClearAccessTokens,
+		"/two":   func(c *gin.Context) error { return app.auth.ClearAccessTokens(c) },
 		"/three": func(c *gin.Context) error { _, err := app.auth.UserInfo(c); return err },
 		"/four":  func(c *gin.Context) error { _, err := app.auth.IDToken(c); return err },
 	} {

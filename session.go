@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/logtogin/logtogin/internal/anystore"
-	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // The session of a request, which is read once, and what it tells without a
@@ -19,28 +17,41 @@ import (
 // is false also if the session cannot be read; Claims says which. It makes no
 // call to Logto. Which page the request comes from is not checked: Guard is what
 // protects against requests of other sites.
-func (a *Auth) IsAuthenticated(c *gin.Context) bool {
-	_, err := a.orVisitor(c, a.current)
+//
+// Like all methods that ask for the session of a request, it takes a *gin.Context, its Copy, a
+// context that is derived from one, or the context of a request that Guard, Optional or Bearer
+// has let through, and is safe for concurrent use. A goroutine that outlives the handler must
+// have c.Request.Context() or c.Copy(), because Gin uses c again for another request.
+func (a *Auth) IsAuthenticated(ctx context.Context) bool {
+	ctx, x, err := a.exchangeOf(ctx)
+	if err != nil {
+		return false
+	}
+	_, err = a.orVisitor(ctx, x, a.current)
 	return err == nil
 }
 
 // orVisitor gets the session for a caller that takes an error for a visitor, so that
 // nobody else tells the operator of it.
-func (a *Auth) orVisitor(c *gin.Context, get func(*gin.Context) (*session, error)) (*session, error) {
-	_, isKnown := a.kept(c)
-	record, err := get(c)
+func (a *Auth) orVisitor(ctx context.Context, x *exchange, get func(context.Context, *exchange) (*session, error)) (*session, error) {
+	_, isKnown := a.kept(ctx, x)
+	record, err := get(ctx, x)
 	if err != nil && !isKnown {
-		a.logError(c, StatusCode(err), err)
+		a.logError(ctx, x, StatusCode(err), err)
 	}
 	return record, err
 }
 
 // Claims returns the claims of the session's ID token, without a call to
 // Logto. They are the caller's own: changing them changes nothing else. The
-// error is ErrNotSignedIn or ErrStoreUnavailable. Which page the request comes
+// error is ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest. Which page the request comes
 // from is not checked: Guard is what protects against requests of other sites.
-func (a *Auth) Claims(c *gin.Context) (*Claims, error) {
-	record, err := a.current(c)
+func (a *Auth) Claims(ctx context.Context) (*Claims, error) {
+	ctx, x, err := a.exchangeOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	record, err := a.current(ctx, x)
 	if err != nil {
 		return nil, err
 	}
@@ -49,70 +60,65 @@ func (a *Auth) Claims(c *gin.Context) (*Claims, error) {
 
 // IDToken returns the ID token as Logto sent it. It may have expired: it says
 // who signed in, not that somebody may do something now. The error is
-// ErrNotSignedIn or ErrStoreUnavailable.
-func (a *Auth) IDToken(c *gin.Context) (string, error) {
-	record, err := a.current(c)
+// ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest.
+func (a *Auth) IDToken(ctx context.Context) (string, error) {
+	ctx, x, err := a.exchangeOf(ctx)
+	if err != nil {
+		return "", err
+	}
+	record, err := a.current(ctx, x)
 	if err != nil {
 		return "", err
 	}
 	return record.idToken, nil
 }
 
-// requestKey is where a request keeps the session of an Auth.
-type requestKey struct{ a *Auth }
-
-// requestSession is what a request knows of its session.
-type requestSession struct {
-	session *session
-	err     error
-	// isNew says that the request itself has brought the session about.
-	isNew bool
-}
-
 // current returns the session of the request, which is read once, and marks the
 // response as one that depends on it.
-func (a *Auth) current(c *gin.Context) (*session, error) {
-	if kept, ok := a.kept(c); ok {
-		return kept.session, kept.err
+func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
+	if known, ok := a.kept(ctx, x); ok {
+		return known.session, known.err
 	}
-	var record *session
-	err := ErrNotSignedIn
-	if a.store != nil {
-		var revoked []*session
-		record, revoked, err = a.store.loadSession(c.Request)
-		a.clearAway(c, revoked)
+	if a.store == nil {
+		return nil, ErrNotSignedIn
 	}
-	if err == nil && a.store.isDue(record) && !c.Writer.Written() {
-		record, err = a.renew(c, record)
+	x.known.loading.Lock()
+	defer x.known.loading.Unlock()
+	if known, ok := a.kept(ctx, x); ok { // by another goroutine
+		return known.session, known.err
 	}
-	if !c.Writer.Written() {
-		varyByCookie(c)
-		if err == nil {
-			forbidStoring(c)
-		}
+	record, revoked, err := a.store.loadSession(ctx, x.request)
+	a.removeRevoked(ctx, x, revoked)
+	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
+		record, err = a.renew(ctx, x, record)
 	}
-	c.Set(requestKey{a}, requestSession{session: record, err: err})
+	x.response.vary()
+	if err == nil {
+		x.response.forbidStoring()
+		a.store.noteActivity(record)
+	}
+	if err != nil && ctx.Err() != nil && errors.Is(err, ErrStoreUnavailable) {
+		return nil, err // of this caller's context: another one may do better
+	}
+	x.known.set(knownSession{auth: a, session: record, err: err})
 	return record, err
 }
 
-// kept returns what the request knows already of its session.
-func (a *Auth) kept(c *gin.Context) (found requestSession, ok bool) {
-	kept, ok := c.Get(requestKey{a})
-	if !ok {
-		return requestSession{}, false
+// kept returns what the request knows already of its session. While a handler runs for long,
+// the session can end.
+func (a *Auth) kept(ctx context.Context, x *exchange) (found knownSession, ok bool) {
+	found, ok = x.known.get(a)
+	if ok && found.err == nil && a.store.isOverNow(ctx, x.request, found.session) {
+		return knownSession{auth: a, err: ErrNotSignedIn}, true
 	}
-	found = kept.(requestSession)
-	if found.err == nil && a.store.hasEnded(found.session) {
-		return requestSession{err: ErrNotSignedIn}, true
-	}
-	return found, true
+	return found, ok
 }
 
 // revalidated is current for requests that must know of changes at Logto: a session
 // that Logto has not confirmed for long is refreshed. While that is not possible the
 // session goes on, for as long as Config.MaxStale says.
-func (a *Auth) revalidated(c *gin.Context) (*session, error) {
-	record, err := a.current(c)
+func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
+	record, err := a.current(ctx, x)
 	if err != nil || !a.isStale(record) {
 		return record, err
 	}
@@ -120,15 +126,15 @@ func (a *Auth) revalidated(c *gin.Context) (*session, error) {
 	if a.hasFailed(record.id) {
 		patience = revalidationPatience / 10
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Request.Context(), patience, errNoAnswerYet)
+	waiting, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswerYet)
 	defer cancel()
-	newest, err := a.refreshFor(ctx, c, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
+	newest, err := a.refreshFor(waiting, x, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
 	switch {
 	case err == nil:
 		return newest, nil
 	case newest == nil, errors.Is(err, ErrStoreUnavailable), a.isTooStale(newest):
 		return nil, err
-	case c.Request.Context().Err() != nil: // that the client has hung up is no outage of Logto
+	case ctx.Err() != nil: // that the client has hung up is no outage of Logto
 		return nil, err
 	}
 	return newest, nil
@@ -176,67 +182,58 @@ func (a *Auth) isTooStale(record *session) bool {
 // refreshFor refreshes the session of a request, which goes on with the newest
 // version. With an error, that is the newest one that is known, or nil if there is none any
 // more.
-func (a *Auth) refreshFor(ctx context.Context, c *gin.Context, record *session, need need) (*session, error) {
-	newest, err := a.refresh(ctx, c.Request, record, need)
+func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session, need need) (*session, error) {
+	newest, err := a.refresh(ctx, x.request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(c, record, err)
+		a.forget(x)
+		return nil, err
 	}
 	if err != nil {
-		if errors.Is(err, ErrNotSignedIn) {
-			return nil, err
-		}
-		known, gone := a.adopt(c, record, a.store.memory.newestHere(record))
+		known, gone := a.adopt(ctx, x, record, a.store.memory.newestHere(record))
 		if gone != nil {
 			return nil, gone
 		}
 		return known, err
 	}
-	return a.adopt(c, record, newest)
+	return a.adopt(ctx, x, record, newest)
 }
 
 // adopt makes a newer version of a session the request's, and gives it to the browser
 // if it lies in cookies. If that comes too late, or fails, the version is remembered,
 // and a later request adopts it. The error is ErrNotSignedIn if the session has ended
 // meanwhile.
-func (a *Auth) adopt(c *gin.Context, record, newest *session) (*session, error) {
+func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) (*session, error) {
 	own := *newest
 	own.entry = record.entry
-	known, _ := a.kept(c)
-	c.Set(requestKey{a}, requestSession{session: &own, isNew: known.isNew})
-	if own.version == record.version || own.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
+	known, _ := x.known.get(a)
+	x.known.set(knownSession{auth: a, session: &own, isNew: known.isNew})
+	if own.version == record.version || own.entry == nil || a.store.sessions.Remembers() || x.response.hasBegun() {
 		return &own, nil
 	}
-	switch _, err := a.store.writeSession(c, &own); {
+	switch _, err := a.store.writeSession(ctx, x, &own); {
 	case errors.Is(err, ErrNotSignedIn):
 		return nil, ErrNotSignedIn
-	case err != nil:
-		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: a refreshed session could not be written; it is remembered", "error", err)
+	case err != nil && !errors.Is(err, ErrResponseStarted):
+		a.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
 	}
 	return &own, nil
 }
 
-// forget makes the request one of a visitor, and the browser forget a session that Logto
-// has refused. After a sign-out the browser has done so already, or has another session by
-// now, whose cookies have the same names and must stay as they are.
-func (a *Auth) forget(c *gin.Context, record *session, reason error) {
-	c.Set(requestKey{a}, requestSession{err: ErrNotSignedIn})
-	anystore.TakeBack(c.Writer.Header(), a.store.sessionName)
-	if !errors.Is(reason, errRefused) || record.entry == nil || a.store.sessions.Remembers() || c.Writer.Written() {
-		return
-	}
-	if err := a.store.remove(c, record.entry); err != nil {
-		a.settings.Logger.ErrorContext(c.Request.Context(), "logtogin: the cookies of a session that has ended could not be deleted", "error", err)
-	}
+// forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
+// session that has ended is worthless, and by now it can be that of another session.
+func (a *Auth) forget(x *exchange) {
+	x.known.set(knownSession{auth: a, err: ErrNotSignedIn})
+	x.response.change(func(header http.Header) { anystore.TakeBack(header, a.store.sessionName) })
 }
 
-// clearAway removes sessions that were revoked while the browser was away, and their
-// refresh tokens, which a sign-out at Logto leaves alive.
-func (a *Auth) clearAway(c *gin.Context, revoked []*session) {
+// removeRevoked removes sessions that were revoked while the browser was away from the store,
+// and takes their refresh tokens away, which a sign-out at Logto leaves alive.
+func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*session) {
+	ctx = context.WithoutCancel(ctx)
 	for _, record := range revoked {
-		ctx := context.WithoutCancel(c.Request.Context())
 		newest := a.store.memory.newestAnywhere(ctx, record)
 		a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", record.subject)
-		if err := a.store.clearAway(c, record); err != nil {
+		if err := a.store.removeRevoked(ctx, x.request, record); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
 		}
 		a.refresher.inBackground(func(ctx context.Context) { a.revoke(ctx, []*session{newest}) })
@@ -245,40 +242,29 @@ func (a *Auth) clearAway(c *gin.Context, revoked []*session) {
 
 // renew writes the session. That it cannot be written does not make it worse
 // than it was.
-func (a *Auth) renew(c *gin.Context, record *session) (*session, error) {
-	renewed, err := a.store.renewSession(c, record)
+func (a *Auth) renew(ctx context.Context, x *exchange, record *session) (*session, error) {
+	renewed, err := a.store.renewSession(ctx, x, record)
 	switch {
 	case errors.Is(err, ErrNotSignedIn):
 		return nil, ErrNotSignedIn
+	case errors.Is(err, ErrResponseStarted):
+		return record, nil
 	case err != nil:
-		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: the session cannot be renewed", "error", err)
+		a.settings.Logger.WarnContext(ctx, "logtogin: the session cannot be renewed", "error", err)
 		return record, nil
 	}
 	return renewed, nil
 }
 
 // remember makes a session the request's that the request has brought about.
-func (a *Auth) remember(c *gin.Context, record *session) {
-	c.Set(requestKey{a}, requestSession{session: record, isNew: true})
+func (a *Auth) remember(x *exchange, record *session) {
+	x.known.set(knownSession{auth: a, session: record, isNew: true})
 }
 
 // createdHere returns the session that the request has brought about, or nil.
-func (a *Auth) createdHere(c *gin.Context) *session {
-	kept, _ := c.Get(requestKey{a})
-	if found, ok := kept.(requestSession); ok && found.isNew {
-		return found.session
+func (a *Auth) createdHere(x *exchange) *session {
+	if known, ok := x.known.get(a); ok && known.isNew {
+		return known.session
 	}
 	return nil
-}
-
-// claims are those of the ID token, for the caller alone.
-func (s *session) claims() (*Claims, error) {
-	if s.parsed != nil {
-		return s.parsed.own(), nil
-	}
-	token, err := logto.ReadIDToken(s.idToken)
-	if err != nil {
-		return nil, ErrNotSignedIn
-	}
-	return newClaims(token), nil
 }

@@ -2,9 +2,11 @@ package logtogin
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -247,12 +249,16 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err := opts.check(); err != nil {
 		return "", err
 	}
-	a.warnOfAnotherHost(c)
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return "", err
+	}
+	a.warnOfAnotherHost(ctx, x.request)
 	redirectURI, err := a.redirectURI(opts.RedirectURI)
 	if err != nil {
 		return "", err
 	}
-	m, err := a.provider.Metadata(c.Request.Context())
+	m, err := a.provider.Metadata(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -267,19 +273,19 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if a.mayReturnTo(opts.ReturnTo) {
 		record.returnTo = opts.ReturnTo
 	}
-	if err := a.store.saveAttempt(c, record); err != nil {
+	if err := a.store.saveAttempt(ctx, x, record); err != nil {
 		return "", err
 	}
-	a.settings.emit(c.Request.Context(), Event{Kind: EventSignInStarted})
+	a.settings.emit(ctx, Event{Kind: EventSignInStarted})
 	return a.authorizationURL(m, record, opts), nil
 }
 
 // warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost.
 // Elsewhere, a proxy may call the host as it likes.
-func (a *Auth) warnOfAnotherHost(c *gin.Context) {
-	opened := &url.URL{Scheme: a.settings.base.Scheme, Host: c.Request.Host}
+func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
+	opened := &url.URL{Scheme: a.settings.base.Scheme, Host: r.Host}
 	if web.IsLoopback(opened.Hostname()) && web.IsLoopback(a.settings.base.Hostname()) && web.CanonicalHost(opened) != a.settings.base.Host {
-		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(c.Request.Host, 100), "base_url", a.settings.BaseURL)
+		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
 	}
 }
 

@@ -72,8 +72,12 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	ended, err := a.store.endSession(c, a.createdHere(c))
-	ctx, cancel := politely(c)
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return "", err
+	}
+	ended, err := a.store.endSession(ctx, x, a.createdHere(x))
+	ctx, cancel := politely(ctx)
 	defer cancel()
 	a.revoke(ctx, ended)
 	a.tellApplication(c, ended)
@@ -158,8 +162,8 @@ func (a *Auth) tellApplication(c *gin.Context, ended []*session) {
 
 // politely bounds calls to Logto that are made for its sake: two seconds for all
 // of them together. That the browser has gone does not end them.
-func politely(c *gin.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.Request.Context()), logto.RevocationTimeout)
+func politely(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), logto.RevocationTimeout)
 }
 
 // revoke makes the refresh tokens of sessions worthless at Logto, which would

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	"github.com/gorilla/sessions"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/seal"
@@ -26,6 +25,9 @@ const (
 
 	// maxOpened bounds the sessions in memory, of about 5 KiB each.
 	maxOpened = 4096
+
+	// maxActive bounds the sessions whose last activity is remembered, of about 150 bytes each.
+	maxActive = 16 << 10
 
 	// valueKey is the one key under which a sessions.Store holds our value.
 	valueKey = "logtogin"
@@ -51,6 +53,10 @@ type store struct {
 	// looked at each time.
 	opened *recent.Cache[*session]
 
+	// activity is when each session was last used at this instance, for requests that last
+	// longer than Config.IdleTimeout.
+	activity *cache.Cache[string, time.Time]
+
 	s *settings
 }
 
@@ -66,6 +72,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		},
 		revocations: revocations,
 		opened:      recent.New[*session](maxOpened),
+		activity:    cache.New[string, time.Time](maxActive, s.Now),
 		s:           s,
 	}
 	for i := range st.attemptNames {
@@ -97,13 +104,13 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 
 // loadSession returns the session of a request, and those beside it that were revoked
 // while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable.
-func (st *store) loadSession(r *http.Request) (found *session, revoked []*session, err error) {
-	for entry, err := range st.sessions.Each(r.Context(), r, st.sessionName) {
+func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session, revoked []*session, err error) {
+	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {
 			return nil, revoked, unreadable(err)
 		}
 		if entry.Value != "" {
-			st.revocations.keepUp(r.Context())
+			st.revocations.keepUp(ctx)
 		}
 		found, ok := st.openSession(entry)
 		if ok {
@@ -163,6 +170,39 @@ func (st *store) isOver(record *session) bool {
 		st.hasEnded(record)
 }
 
+// isOverNow is isOver for a request that has lasted for a while. Other requests of the session
+// count as activity, because they are the same user's.
+func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session) bool {
+	if !st.isOver(record) {
+		if st.s.SharedState != nil && !st.sessions.Remembers() {
+			st.noteActivity(record) // which other instances have seen of the user is in the cookies only
+		}
+		return false
+	}
+	if st.s.IdleTimeout == 0 || st.hasEnded(record) {
+		return true
+	}
+	current := *record
+	if at, ok := st.activity.Get(record.id); ok && at.After(current.activeAt) {
+		current.activeAt = at
+	}
+	if st.isOver(&current) && st.sessions.Remembers() {
+		// Another instance may have seen the user.
+		if stored, err := st.reloadSession(ctx, r, record); err == nil {
+			return st.isOver(stored)
+		}
+	}
+	return st.isOver(&current)
+}
+
+// noteActivity remembers that the user of a session is active.
+func (st *store) noteActivity(record *session) {
+	if st.s.IdleTimeout > 0 {
+		now := st.s.Now()
+		st.activity.Put(record.id, now, now.Add(st.s.IdleTimeout))
+	}
+}
+
 // isDue reports whether the session should be written although nothing in it
 // has changed: because it was sealed by a secret that will go, or to remember
 // that the user is active. That is done once in a tenth of the time-out; a
@@ -173,27 +213,24 @@ func (st *store) isDue(record *session) bool {
 		(st.s.IdleTimeout > 0 && (idle >= st.s.IdleTimeout/10 || idle < -st.s.ClockSkew))
 }
 
-// createSession writes a new session into the response, which must not have
-// been started, and ends those that the browser had; it returns these. If the
-// store has too little room, access tokens are given up, and if the cookies
-// would grow too large, unfinished attempts.
-func (st *store) createSession(c *gin.Context, record *session) (replaced []*session, err error) {
-	if c.Writer.Written() {
-		return nil, ErrResponseStarted
-	}
+// createSession writes a new session and ends those that the browser had; it returns these, and
+// the cookies that the browser is to get, which setCookies gives it. If the store has too little
+// room, access tokens are given up.
+func (st *store) createSession(ctx context.Context, x *exchange, record *session) (cookies http.Header, replaced []*session, err error) {
 	// The code has been redeemed: what it yielded is kept even if the browser
 	// has gone.
-	ctx := context.WithoutCancel(c.Request.Context())
-	entries, err := st.entriesOf(ctx, c.Request)
+	ctx = context.WithoutCancel(ctx)
+	entries, err := st.entriesOf(ctx, x.request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sealed := func(id string) string {
 		record.id = id
 		return st.sessionSealer.Seal(record.encode(), st.sessionName)
 	}
+	cookies = http.Header{}
 	for {
-		record.entry, err = st.sessions.Create(ctx, c.Request, c.Writer.Header(), st.sessionName, record.id, st.attributes(record.expires), sealed)
+		record.entry, err = st.sessions.Create(ctx, x.request, cookies, st.sessionName, record.id, st.attributes(record.expires), sealed)
 		smaller, ok := record.withoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			break
@@ -201,45 +238,41 @@ func (st *store) createSession(c *gin.Context, record *session) (replaced []*ses
 		*record = *smaller
 	}
 	if err != nil {
-		return nil, st.unwritable(err)
+		return nil, nil, st.unwritable(err)
 	}
-	forbidStoring(c)
-	st.keepWithinBudget(c)
 	for _, entry := range entries {
 		if old, ok := st.openSession(entry); ok || (old != nil && st.revocations.isNewsFor(old)) {
 			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
 			st.end(ctx, old)
 		}
-		if err := st.removeRecord(ctx, c.Request, entry); err != nil {
+		if err := st.removeRecord(ctx, x.request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
-	return replaced, nil
+	return cookies, replaced, nil
 }
 
 // renewSession reads the session of the request again, where the store can
-// tell more than the request, and writes it. The error is ErrNotSignedIn if it
-// has ended meanwhile.
-func (st *store) renewSession(c *gin.Context, record *session) (*session, error) {
-	if c.Writer.Written() {
-		return nil, ErrResponseStarted
-	}
-	stored, err := st.reloadSession(c.Request.Context(), c.Request, record)
+// tell more than the request, and writes it. The errors are those of writeSession.
+func (st *store) renewSession(ctx context.Context, x *exchange, record *session) (*session, error) {
+	stored, err := st.reloadSession(ctx, x.request, record)
 	if err != nil || !st.isDue(stored) {
 		return stored, err
 	}
-	return st.writeSession(c, st.memory.newestHere(stored))
+	return st.writeSession(ctx, x, st.memory.newestHere(stored))
 }
 
-// writeSession writes a session into the store or the cookies of the response, which must not
-// have been started, and that the user is active. Access tokens that find no room are left
-// out. The error is ErrNotSignedIn if it has ended meanwhile.
-func (st *store) writeSession(c *gin.Context, record *session) (*session, error) {
-	ctx, header := c.Request.Context(), c.Writer.Header()
-	before := slices.Clone(header["Set-Cookie"])
+// writeSession writes a session into the store or the cookies of the response, and that the user
+// is active. Access tokens that find no room are left out. The error is ErrNotSignedIn if it has
+// ended meanwhile, and ErrResponseStarted if the browser gets no cookies any more.
+func (st *store) writeSession(ctx context.Context, x *exchange, record *session) (*session, error) {
+	if x.response.hasBegun() {
+		return nil, ErrResponseStarted
+	}
+	cookies := http.Header{}
 	active := *record
 	active.activeAt = st.s.Now()
-	written, err := st.update(ctx, c.Request, header, &active)
+	written, err := st.update(ctx, x.request, cookies, &active)
 	if err != nil {
 		return nil, err
 	}
@@ -249,12 +282,12 @@ func (st *store) writeSession(c *gin.Context, record *session) (*session, error)
 	// A sign-out that came in between must not have been in vain. What the browser has is
 	// left alone: if another user has signed in, it is that session's by now.
 	if st.hasEnded(record) {
-		header["Set-Cookie"] = before
-		return nil, errors.Join(ErrNotSignedIn, st.removeRecord(context.WithoutCancel(ctx), c.Request, record.entry))
+		return nil, errors.Join(ErrNotSignedIn, st.removeRecord(context.WithoutCancel(ctx), x.request, record.entry))
 	}
-	forbidStoring(c)
-	st.keepWithinBudget(c)
-	return written, nil
+	if len(cookies) == 0 { // of a store whose cookie stays as it is
+		return written, nil
+	}
+	return written, st.setCookies(x, st.sessionName, cookies, written)
 }
 
 // writeRecord writes a session that lies in a store, without a response. The error is
@@ -305,9 +338,9 @@ func (st *store) reloadSession(ctx context.Context, r *http.Request, record *ses
 // endSession ends the sessions that the browser has, and the one that this very
 // response has given it, if any. It removes them from the store and the
 // browser, and returns them.
-func (st *store) endSession(c *gin.Context, created *session) (ended []*session, err error) {
-	ctx := context.WithoutCancel(c.Request.Context())
-	entries, err := st.entriesOf(ctx, c.Request)
+func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, err error) {
+	ctx = context.WithoutCancel(ctx)
+	entries, err := st.entriesOf(ctx, x.request)
 	if err != nil {
 		return nil, err
 	}
@@ -326,18 +359,20 @@ func (st *store) endSession(c *gin.Context, created *session) (ended []*session,
 			st.end(ctx, found)
 		}
 	}
-	remove := func(entry *anystore.Entry) error { return st.remove(c, entry) }
-	if c.Writer.Written() {
-		err = ErrResponseStarted // the records must go all the same
-		remove = func(entry *anystore.Entry) error { return st.removeRecord(ctx, c.Request, entry) }
-	} else {
-		forbidStoring(c)
-	}
 	for _, entry := range entries {
-		if failure := remove(entry); failure != nil {
+		cookies := http.Header{}
+		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
+			continue
+		}
+		if late := st.setCookies(x, st.sessionName, cookies, nil); late != nil {
+			err = errors.Join(err, late) // the records must go all the same
 		}
 	}
+	if len(entries) == 0 && x.response.hasBegun() {
+		err = ErrResponseStarted
+	}
+	x.response.forbidStoring()
 	return ended, err
 }
 
@@ -351,12 +386,6 @@ func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*any
 		entries = append(entries, entry)
 	}
 	return entries, nil
-}
-
-// remove deletes an entry from the store and the browser.
-func (st *store) remove(c *gin.Context, entry *anystore.Entry) error {
-	ctx := context.WithoutCancel(c.Request.Context())
-	return st.sessions.Delete(ctx, c.Request, c.Writer.Header(), entry, st.attributes(time.Time{}))
 }
 
 // removeRecord deletes an entry from a store; what the browser has stays.
@@ -374,16 +403,12 @@ func (st *store) end(ctx context.Context, record *session) {
 	st.memory.end(ctx, record)
 }
 
-// clearAway removes a session that was revoked while the browser was away. The browser
-// forgets it at once, because a restart may forget the revocation.
-func (st *store) clearAway(c *gin.Context, record *session) error {
-	ctx := context.WithoutCancel(c.Request.Context())
+// removeRevoked removes a session that was revoked while the browser was away, whose cookie the
+// browser keeps: a sign-in overwrites it, and nothing else can be sure that it is still there.
+func (st *store) removeRevoked(ctx context.Context, r *http.Request, record *session) error {
 	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})
 	st.memory.end(ctx, record)
-	if c.Writer.Written() {
-		return st.removeRecord(ctx, c.Request, record.entry)
-	}
-	return st.remove(c, record.entry)
+	return st.removeRecord(ctx, r, record.entry)
 }
 
 // hasEnded reports whether a session has been ended before its time.

@@ -19,7 +19,9 @@ const maxLookups = 16 << 10
 // subject is who makes the request.
 type subject struct {
 	auth    *Auth
-	c       *gin.Context
+	c       *gin.Context // for functions of the application
+	ctx     context.Context
+	x       *exchange
 	session *session
 	claims  *Claims
 }
@@ -31,7 +33,7 @@ func (s *subject) claim(name string) ([]string, error) {
 		list, _ := set.Texts(name)
 		return list, nil
 	}
-	lists, err := s.auth.lookUp(s.c, s.session)
+	lists, err := s.auth.lookUp(s.ctx, s.x, s.session)
 	return lists[name], err
 }
 
@@ -53,13 +55,12 @@ type lookup struct {
 // lookUp returns the claims in user info, which is asked for once in the time for which the
 // claims of a session are good, and again after a webhook has told of a change. A failure says
 // nothing about the user's rights.
-func (a *Auth) lookUp(c *gin.Context, record *session) (map[string][]string, error) {
-	ctx := c.Request.Context()
+func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session) (map[string][]string, error) {
 	for {
 		mine := &lookup{done: make(chan struct{})}
 		its, found := a.lookups.GetOrPut(record.id, mine, record.expires)
 		if !found {
-			a.runLookup(c, mine, record.id)
+			a.runLookup(ctx, x, mine, record.id)
 			return mine.lists, mine.err
 		}
 		select {
@@ -86,7 +87,7 @@ func (a *Auth) isCurrent(its *lookup, record *session) bool {
 		(a.settings.Now().Before(its.staleAt) || a.isStale(record))
 }
 
-func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
+func (a *Auth) runLookup(ctx context.Context, x *exchange, mine *lookup, id string) {
 	defer close(mine.done)
 	defer func() {
 		if mine.err != nil {
@@ -95,15 +96,14 @@ func (a *Auth) runLookup(c *gin.Context, mine *lookup, id string) {
 	}()
 	mine.err = errLookup // if it panics
 	mine.asked = a.settings.Now()
-	info, err := a.UserInfo(c)
-	ctx := c.Request.Context()
+	info, err := a.userInfo(ctx, x)
 	switch {
 	case err == nil:
 		mine.lists, mine.err = make(map[string][]string, len(lookedUp)), nil
 		for _, name := range lookedUp {
 			mine.lists[name], _ = info.object.Texts(name)
 		}
-		if record, err := a.current(c); err == nil { // it may have been refreshed
+		if record, err := a.current(ctx, x); err == nil { // it may have been refreshed
 			mine.staleAt = a.staleAt(record)
 		}
 	case ctx.Err() != nil:

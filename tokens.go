@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/logto"
 )
@@ -89,16 +87,20 @@ func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
 // if Logto refuses this token, for example "access_denied" for an organization that the
 // user is not a member of; ErrInvalidToken; ErrProviderUnavailable, which ends no
 // session; ErrStoreUnavailable; and that of the request's context.
-func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, error) {
+func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessToken, error) {
 	target, err := a.targetOf(opts)
 	if err != nil {
 		return nil, err
 	}
-	record, err := a.current(c)
+	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.accessToken(c, record, target)
+	record, err := a.current(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.accessToken(ctx, x, record, target)
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +108,12 @@ func (a *Auth) AccessToken(c *gin.Context, opts ...TokenOption) (*AccessToken, e
 }
 
 // accessToken is AccessToken for a session and a target that were checked.
-func (a *Auth) accessToken(c *gin.Context, record *session, target tokenTarget) (accessToken, error) {
+func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session, target tokenTarget) (accessToken, error) {
 	need := a.needOf(target)
 	if a.settings.OnEvent != nil && need.isMet(record) {
-		a.settings.emit(c.Request.Context(), Event{Kind: EventCacheHit, Call: "access_token", Subject: record.subject})
+		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "access_token", Subject: record.subject})
 	}
-	newest, err := a.refreshFor(c.Request.Context(), c, record, need)
+	newest, err := a.refreshFor(ctx, x, record, need)
 	if newest == nil {
 		return accessToken{}, err
 	}
@@ -141,22 +143,26 @@ func (a *Auth) canGoOnWith(found accessToken, err error) bool {
 // from Logto, for example after the user's permissions have changed. Call it before the
 // response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
 // ErrResponseStarted, ErrProviderUnavailable after Close, and that of the request's context.
-func (a *Auth) ClearAccessTokens(c *gin.Context) error {
-	record, err := a.current(c)
+func (a *Auth) ClearAccessTokens(ctx context.Context) error {
+	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
 		return err
 	}
-	if c.Writer.Written() {
+	record, err := a.current(ctx, x)
+	if err != nil {
+		return err
+	}
+	if x.response.hasBegun() {
 		return ErrResponseStarted
 	}
-	cleared, err := a.clear(c.Request.Context(), c.Request, record)
+	cleared, err := a.clear(ctx, x.request, record)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(c, record, err)
+		a.forget(x)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = a.adopt(c, record, cleared)
+	_, err = a.adopt(ctx, x, record, cleared)
 	return err
 }
 
@@ -164,27 +170,35 @@ func (a *Auth) ClearAccessTokens(c *gin.Context) error {
 // section 5.3), one call, and one before it if the access token has expired. They are checked
 // to be about the session's user. The errors are those of AccessToken; ErrNotSignedIn also
 // means that the user has been removed, with which the session has ended.
-func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
-	record, err := a.current(c)
+func (a *Auth) UserInfo(ctx context.Context) (*UserInfo, error) {
+	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.accessToken(c, record, tokenTarget{})
+	return a.userInfo(ctx, x)
+}
+
+func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
+	record, err := a.current(ctx, x)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := a.askUserInfo(c, token, record.subject)
+	token, err := a.accessToken(ctx, x, record, tokenTarget{})
+	if err != nil {
+		return nil, err
+	}
+	claims, err := a.askUserInfo(ctx, token, record.subject)
 	if logto.StatusOf(err) == http.StatusUnauthorized {
 		// Logto has withdrawn the token before its time.
-		if token, err = a.anotherAccessToken(c, record, token); err != nil {
+		if token, err = a.anotherAccessToken(ctx, x, record, token); err != nil {
 			return nil, err
 		}
-		claims, err = a.askUserInfo(c, token, record.subject)
+		claims, err = a.askUserInfo(ctx, token, record.subject)
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
-		err = a.endRefused(context.WithoutCancel(c.Request.Context()), c.Request, record)
-		a.forget(c, record, err)
+		err = a.endRefused(context.WithoutCancel(ctx), x.request, record)
+		a.forget(x)
 	}
 	if err != nil {
 		return nil, err
@@ -192,16 +206,16 @@ func (a *Auth) UserInfo(c *gin.Context) (*UserInfo, error) {
 	return &UserInfo{newUserClaims(claims)}, nil
 }
 
-func (a *Auth) askUserInfo(c *gin.Context, token accessToken, subject string) (jsonobject.Object, error) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), logto.RequestTimeout)
+func (a *Auth) askUserInfo(ctx context.Context, token accessToken, subject string) (jsonobject.Object, error) {
+	ctx, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
 	defer cancel()
 	return a.provider.UserInfo(ctx, token.token, subject)
 }
 
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
-func (a *Auth) anotherAccessToken(c *gin.Context, record *session, refused accessToken) (accessToken, error) {
+func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *session, refused accessToken) (accessToken, error) {
 	target := refused.target()
-	renewed, err := a.refreshFor(c.Request.Context(), c, record, a.needOfAnother(refused))
+	renewed, err := a.refreshFor(ctx, x, record, a.needOfAnother(refused))
 	if err != nil {
 		return accessToken{}, err
 	}

@@ -92,7 +92,7 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 		if errors.Is(err, errWebhookSignature) {
 			status = http.StatusUnauthorized
 		}
-		a.logError(c, status, err)
+		a.logErrorOf(c, status, err)
 		c.AbortWithStatus(status)
 	}
 }

@@ -211,7 +211,7 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 			return nil, err
 		}
 	}
-	replaceCookies(header, name, lines)
+	ReplaceCookies(header, name, lines)
 	return &Entry{Value: made.Values[s.key].(string), name: name, session: made, cookie: cookie}, nil
 }
 
@@ -225,7 +225,7 @@ func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header,
 		return err
 	}
 	if !s.Remembers() || entry.ID() == "" {
-		replaceCookies(header, entry.name, lines)
+		ReplaceCookies(header, entry.name, lines)
 	}
 	return nil
 }
@@ -238,14 +238,14 @@ func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header,
 		// Nothing of the store's: some would make a record in order to delete it.
 		w := make(headerOnly)
 		http.SetCookie(w, sessions.NewCookie(entry.name, "", &options))
-		replaceCookies(header, entry.name, w["Set-Cookie"])
+		ReplaceCookies(header, entry.name, w["Set-Cookie"])
 		return nil
 	}
 	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{}), never)
 	if err != nil {
 		return err
 	}
-	replaceCookies(header, entry.name, lines)
+	ReplaceCookies(header, entry.name, lines)
 	return nil
 }
 
@@ -314,9 +314,9 @@ func (h headerOnly) Header() http.Header         { return http.Header(h) }
 func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
 func (h headerOnly) WriteHeader(int)             {}
 
-// replaceCookies adds Set-Cookie lines and takes those back that an earlier
+// ReplaceCookies adds Set-Cookie lines and takes those back that an earlier
 // save in this response has written for the same session.
-func replaceCookies(header http.Header, name string, lines []string) {
+func ReplaceCookies(header http.Header, name string, lines []string) {
 	kept := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool {
 		cookieName, _, _ := strings.Cut(line, "=")
 		return cookiestore.IsPiece(cookieName, name)
@@ -328,6 +328,16 @@ func replaceCookies(header http.Header, name string, lines []string) {
 	header.Del("Set-Cookie")
 }
 
+// CookiesNamed are those of these Set-Cookie lines that belong to a session of this name.
+func CookiesNamed(lines []string, name string) (named []string) {
+	for _, line := range lines {
+		if cookieName, _, _ := strings.Cut(line, "="); cookiestore.IsPiece(cookieName, name) {
+			named = append(named, line)
+		}
+	}
+	return named
+}
+
 // TakeBack takes those Set-Cookie lines back that give the browser a session of this name.
 // Those that delete one stay.
 func TakeBack(header http.Header, name string) {
@@ -335,7 +345,7 @@ func TakeBack(header http.Header, name string) {
 		cookieName, _, _ := strings.Cut(line, "=")
 		return !cookiestore.IsPiece(cookieName, name) || !strings.Contains(line, "; Max-Age=0")
 	})
-	replaceCookies(header, name, deletions)
+	ReplaceCookies(header, name, deletions)
 }
 
 // cookiesIn makes the header of a request that comes with the cookies that
