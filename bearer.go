@@ -152,7 +152,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		p := a.enter(c, "Authorization")
 		defer p.leave(c)
-		p.response.isPrivate = true
+		p.response.isPrivate, p.exchange.isByToken = true, true
 		claims, err := a.bearerToken(c.Request)
 		if err == nil {
 			err = checkAudience(c, claims)

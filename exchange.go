@@ -17,6 +17,9 @@ type exchange struct {
 	route    string // as Gin knows it, for log lines
 	response response
 	known    *knownSessions
+	// isByToken says that the last guard was Bearer: what the browser may have is then nobody's
+	// business, and the request has no session.
+	isByToken bool
 }
 
 // response is the header of a response as far as it can be changed.

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type application struct {
 	router *gin.Engine
 	log    *logBuffer
 	store  *serverStore // nil with sessions in cookies
+	server *http.Server
+	before atomic.Pointer[gin.HandlerFunc] // a middleware before everything
 }
 
 func (app *application) inStore() bool { return app.store != nil }
@@ -57,6 +60,11 @@ func newApplication(t *testing.T, logto *logtotest.Server, change func(*logtogin
 		change(&cfg)
 	}
 	app.store, _ = cfg.Store.(*serverStore)
+	app.router.Use(func(c *gin.Context) {
+		if middleware := app.before.Load(); middleware != nil {
+			(*middleware)(c)
+		}
+	})
 	app.auth, err = logtogin.Register(app.router, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +88,8 @@ func newApplication(t *testing.T, logto *logtotest.Server, change func(*logtogin
 		}
 		c.JSON(http.StatusOK, info)
 	})
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: app.router}}
+	app.server = &http.Server{Handler: app.router}
+	server := &httptest.Server{Listener: listener, Config: app.server}
 	server.Start()
 	t.Cleanup(func() {
 		server.Close()

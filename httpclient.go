@@ -18,7 +18,7 @@ const apiTimeout = 30 * time.Second
 
 // HTTPClient returns a client whose requests carry an access token of the user (RFC
 // 6750, section 2.1), as AccessToken returns it for these options. It belongs to the
-// session and not to the request: it may be used after the handler has returned, by
+// session and not to the request or to ctx: it may be used after the handler has returned, by
 // several goroutines, until the user signs out. Make one for each request that is
 // handled.
 //

@@ -134,7 +134,7 @@ func adviceFor(err error) string {
 		return "The service is temporarily unavailable. Please try again in a moment."
 	case errors.As(err, &refusal):
 		return refusal.Message
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted):
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrNoRequest):
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.Is(err, ErrSignInRefused):
 		return "Something in this application went wrong. Please try again later."

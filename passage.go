@@ -73,7 +73,7 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 func (a *Auth) enter(c *gin.Context, varyBy string) *guardPassage {
 	p := &guardPassage{Context: c.Request.Context(), original: c.Request}
 	p.response.dependsOn = varyBy
-	p.exchange = exchange{c.Request, c.FullPath(), &p.response, &p.known}
+	p.exchange = exchange{c.Request, c.FullPath(), &p.response, &p.known, false}
 	// What is known already need not be read again.
 	if outer := passageOf(c.Request.Context()); outer != nil {
 		p.exchange.known = outer.exchange.known
@@ -243,15 +243,15 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 	}
 	switch {
 	case passage != nil && isCopy(c):
-		return &exchange{c.Request, c.FullPath(), begunResponse{}, passage.exchange.known}, nil
+		return &exchange{c.Request, c.FullPath(), begunResponse{}, passage.exchange.known, passage.exchange.isByToken}, nil
 	case passage != nil:
 		return &passage.exchange, nil
 	}
 	shared := a.unguarded(c)
 	if isCopy(c) {
-		return &exchange{c.Request, c.FullPath(), begunResponse{}, &shared.known}, nil
+		return &exchange{c.Request, c.FullPath(), begunResponse{}, &shared.known, false}, nil
 	}
-	return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &shared.mu}, &shared.known}, nil
+	return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &shared.mu}, &shared.known, false}, nil
 }
 
 // unguardedKey is where Gin keeps what a request without a guard knows.

@@ -76,10 +76,10 @@ func (a *Auth) IDToken(ctx context.Context) (string, error) {
 // current returns the session of the request, which is read once, and marks the
 // response as one that depends on it.
 func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
-	if known, ok := a.kept(ctx, x); ok {
+	if known, ok := a.kept(ctx, x); ok && !x.isByToken {
 		return known.session, known.err
 	}
-	if a.store == nil {
+	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
 	}
 	x.known.loading.Lock()

@@ -86,7 +86,8 @@ func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
 // then ended; ErrTokenExpired without a refresh token; ErrInvalidOptions; *ProviderError
 // if Logto refuses this token, for example "access_denied" for an organization that the
 // user is not a member of; ErrInvalidToken; ErrProviderUnavailable, which ends no
-// session; ErrStoreUnavailable; and that of the request's context.
+// session; ErrStoreUnavailable; ErrNoRequest; and that of ctx. See IsAuthenticated for which
+// contexts there are.
 func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessToken, error) {
 	target, err := a.targetOf(opts)
 	if err != nil {
@@ -142,7 +143,7 @@ func (a *Auth) canGoOnWith(found accessToken, err error) bool {
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
 // from Logto, for example after the user's permissions have changed. Call it before the
 // response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
-// ErrResponseStarted, ErrProviderUnavailable after Close, and that of the request's context.
+// ErrResponseStarted, ErrProviderUnavailable after Close, ErrNoRequest, and that of ctx.
 func (a *Auth) ClearAccessTokens(ctx context.Context) error {
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {

@@ -79,7 +79,7 @@ func TestACallerWhoHasLeft(t *testing.T) {
 func TestMoreCallersThanCanBeServedStopNobodyElse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const limit, takes, perSecond, seconds = 64, 20 * time.Millisecond, 5000, 16
+		const limit, takes, perSecond, seconds = 16, 20 * time.Millisecond, 1250, 16
 		calls := bounded.New(3*time.Second, limit)
 		var callers sync.WaitGroup
 		var answered [seconds + 4]atomic.Int64
