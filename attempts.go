@@ -96,38 +96,40 @@ func (st *store) saveAttempt(ctx context.Context, x *exchange, record *attempt) 
 	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
-	return st.setCookies(x, name, header, nil)
+	return st.setCookies(x, header, never, name)
 }
 
 // setCookies gives the browser the cookies of an attempt or a session that a store has written
-// into a header of its own, and keeps within the budget. Those of a session are not sent once it
-// is over. The error is ErrResponseStarted.
-func (st *store) setCookies(x *exchange, name string, written http.Header, of *session) error {
-	if !x.response.change(func(header http.Header) {
-		anystore.ReplaceCookies(header, name, written["Set-Cookie"])
+// into a header of its own, and keeps within the budget. isVain says whether they should not be
+// sent any more. The error is ErrResponseStarted.
+func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool, names ...string) error {
+	if !x.response.setCookies(names[0], isVain, func(header http.Header) bool {
+		if isVain() {
+			return false // a sign-out has been here, whose deletion must stay
+		}
+		for _, name := range names {
+			if lines := anystore.CookiesNamed(written["Set-Cookie"], name); len(lines) > 0 {
+				anystore.ReplaceCookies(header, name, lines)
+			}
+		}
 		st.keepWithinBudget(x.request, header)
+		return true
 	}) {
 		return ErrResponseStarted
 	}
-	x.response.takeBackIf(name, func() bool { return of != nil && st.isOver(of) })
-	x.response.forbidStoring()
 	return nil
 }
 
+func never() bool { return false }
+
 // setOutcome gives the browser the cookies of an outcome: the attempt's goes and the session's
 // comes in one response, never one without the other. The error is ErrResponseStarted.
-func (st *store) setOutcome(x *exchange, lines []string, of *session) error {
-	if !x.response.change(func(header http.Header) {
-		for _, name := range append([]string{st.sessionName}, st.attemptNames[:]...) {
-			anystore.ReplaceCookies(header, name, anystore.CookiesNamed(lines, name))
-		}
-		st.keepWithinBudget(x.request, header)
-	}) {
-		return ErrResponseStarted
+func (st *store) setOutcome(x *exchange, its *outcome) error {
+	isVain := never
+	if its.session != nil {
+		isVain = func() bool { return st.isOver(its.session) }
 	}
-	x.response.takeBackIf(st.sessionName, func() bool { return of != nil && st.isOver(of) })
-	x.response.forbidStoring()
-	return nil
+	return st.setCookies(x, http.Header{"Set-Cookie": its.cookies}, isVain, append([]string{st.sessionName}, st.attemptNames[:]...)...)
 }
 
 // removeAttempt deletes a slot's cookie.

@@ -32,7 +32,9 @@ const maxAuthorization = logto.MaxToken + len("Bearer ")
 // Bearer lets requests through that have an access token for the API resource in the
 // header Authorization: a JWT that Logto has signed for this audience, which is the API
 // identifier in the Logto Console, exactly, and that meets all requirements. It leaves its
-// *AccessTokenClaims under AccessTokenClaimsKey.
+// *AccessTokenClaims under AccessTokenClaimsKey and in the context of the request, for
+// AccessTokenClaimsFrom. The request has no session then, whatever cookies it has: Claims,
+// AccessToken and the like return ErrNotSignedIn.
 //
 // A token for the API within an organization is let through only with the requirement
 // InOrganization. Tokens are verified once and then remembered while they last; audience
@@ -152,7 +154,8 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		p := a.enter(c, "Authorization")
 		defer p.leave(c)
-		p.response.isPrivate, p.exchange.isByToken = true, true
+		p.response.forbidStoring()
+		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
 		if err == nil {
 			err = checkAudience(c, claims)

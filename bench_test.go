@@ -142,8 +142,8 @@ func TestGuardsAllocateLittle(t *testing.T) {
 		g     guarded
 		bound float64
 	}{
-		"a guarded page with cookies, warm": {cookies, 16},
-		"a token that was seen before":      {tokens, 6},
+		"a guarded page with cookies, warm": {cookies, 13},
+		"a token that was seen before":      {tokens, 8},
 	} {
 		w := &discard{http.Header{}}
 		r := test.g.request()

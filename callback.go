@@ -57,8 +57,9 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 
 // finishCallback also returns where the attempt was to return to.
 func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
+	isFinished := false
 	defer func() {
-		if err != nil {
+		if err != nil && !isFinished {
 			a.settings.emit(c.Request.Context(), Event{Kind: EventSignInFailed, Err: err})
 		}
 	}()
@@ -105,11 +106,12 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	if answer.code != "" {
 		a.store.memory.tellOutcome(context.WithoutCancel(ctx), found.attempt, mine)
 	}
-	if err := a.store.setOutcome(x, mine.cookies, mine.session); err != nil {
-		return nil, returnTo, err
-	}
 	if result, err = a.resultOf(mine); err == nil {
+		isFinished = true
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
+	}
+	if late := a.store.setOutcome(x, mine); late != nil {
+		return nil, returnTo, late // a reload gets it
 	}
 	return result, returnTo, err
 }
@@ -303,11 +305,13 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *o
 	if err := a.askApplication(c, x, record, its); err != nil {
 		return err
 	}
-	record = a.createdHere(x) // it may have been refreshed meanwhile
+	own := *a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
+	record = &own
 	created, replaced, err := a.store.createSession(ctx, x, record)
 	if err != nil {
 		return err
 	}
+	a.remember(x, record)
 	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], created["Set-Cookie"]...)
 	admitted, its.session = true, record
 	polite, cancel := politely(ctx)

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/anystore"
 )
 
 // exchange is one request and the response to it, as everything below the handlers sees them.
@@ -27,9 +29,9 @@ type response interface {
 	// change lets f change the header, unless the response has begun, and reports whether it
 	// has not.
 	change(f func(header http.Header)) bool
-	// takeBackIf makes sure that the cookies of a session that were set under this name are not
-	// sent once it is over, as far as that is up to this package: below a guard.
-	takeBackIf(name string, isOver func() bool)
+	// setCookies is change for the cookies of a session or an attempt with this name. Below a
+	// guard they are not sent if they are in vain by then. f reports whether it has set any.
+	setCookies(name string, isVain func() bool, f func(header http.Header) bool) bool
 	// hasBegun reports whether the header can no longer be changed.
 	hasBegun() bool
 	// forbidStoring keeps the response out of every cache, because it belongs to one user.
@@ -82,6 +84,29 @@ func (k *knownSessions) set(of knownSession) {
 	k.list = append(k.list, of)
 }
 
+// replace is set, unless the request has another session than this one by now: it has signed in
+// meanwhile. It reports whether it has not.
+func (k *knownSessions) replace(id string, of knownSession) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, known := range k.list {
+		if known.auth != of.auth {
+			continue
+		}
+		if known.session != nil && known.session.id != id {
+			return false
+		}
+		of.isNew = known.isNew
+		k.list[i] = of
+		return true
+	}
+	if k.list == nil {
+		k.list = k.first[:0]
+	}
+	k.list = append(k.list, of)
+	return true
+}
+
 // unset makes the request forget what it knew.
 func (k *knownSessions) unset(a *Auth) {
 	k.mu.Lock()
@@ -92,21 +117,42 @@ func (k *knownSessions) unset(a *Auth) {
 // begunResponse is the response of a copy, which nobody can change.
 type begunResponse struct{}
 
-func (begunResponse) change(func(http.Header)) bool  { return false }
-func (begunResponse) takeBackIf(string, func() bool) {}
-func (begunResponse) hasBegun() bool                 { return true }
-func (begunResponse) forbidStoring()                 {}
-func (begunResponse) vary()                          {}
+func (begunResponse) change(func(http.Header)) bool { return false }
+func (begunResponse) setCookies(string, func() bool, func(http.Header) bool) bool {
+	return false
+}
+func (begunResponse) hasBegun() bool { return true }
+func (begunResponse) forbidStoring() {}
+func (begunResponse) vary()          {}
+
+// unguardedRequest is what the exchanges of a request without a guard share.
+type unguardedRequest struct {
+	known knownSessions
+
+	mu     sync.Mutex             // of the response's header
+	isVain map[string]func() bool // whether cookies of this name are
+}
+
+// takeBack takes cookies back that are in vain by now.
+func (u *unguardedRequest) takeBack(header http.Header) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for name, isVain := range u.isVain {
+		if isVain() {
+			anystore.ReplaceCookies(header, name, nil)
+		}
+	}
+}
 
 // openResponse is a response without a guard, whose header is changed at once.
 type openResponse struct {
 	writer gin.ResponseWriter
-	mu     *sync.Mutex
+	shared *unguardedRequest
 }
 
 func (r *openResponse) change(f func(http.Header)) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.shared.mu.Lock()
+	defer r.shared.mu.Unlock()
 	if r.writer.Written() {
 		return false
 	}
@@ -114,7 +160,18 @@ func (r *openResponse) change(f func(http.Header)) bool {
 	return true
 }
 
-func (r *openResponse) takeBackIf(string, func() bool) {}
+func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
+	return r.change(func(header http.Header) {
+		if !f(header) {
+			return
+		}
+		forbidStoring(header)
+		if r.shared.isVain == nil {
+			r.shared.isVain = map[string]func() bool{}
+		}
+		r.shared.isVain[name] = isVain
+	})
+}
 
 func (r *openResponse) hasBegun() bool { return !r.change(func(http.Header) {}) }
 func (r *openResponse) forbidStoring() { r.change(forbidStoring) }

@@ -12,7 +12,8 @@ import (
 	"github.com/logtogin/logtogin/internal/web"
 )
 
-// Guard lets signed-in users through and leaves their *Claims under ClaimsKey.
+// Guard lets signed-in users through and leaves their *Claims under ClaimsKey and in the context of
+// the request, for ClaimsFrom.
 // A page navigation without a session, which is a GET or HEAD whose Accept has text/html and
 // whose Sec-Fetch-Mode, if there is one, is "navigate", is redirected to the sign-in route
 // and comes back to the same page; anything else is answered 401, a form that a browser
@@ -48,7 +49,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		p := a.enter(c, "Cookie")
 		defer p.leave(c)
-		p.response.isPrivate = true
+		p.response.forbidStoring()
 		if web.IsCrossOrigin(c.Request, a.origins) {
 			a.Refuse(c, ErrCrossOrigin)
 			return

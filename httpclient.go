@@ -19,7 +19,7 @@ const apiTimeout = 30 * time.Second
 // HTTPClient returns a client whose requests carry an access token of the user (RFC
 // 6750, section 2.1), as AccessToken returns it for these options. It belongs to the
 // session and not to the request or to ctx: it may be used after the handler has returned, by
-// several goroutines, until the user signs out. Make one for each request that is
+// several goroutines, until the session ends. Make one for each request that is
 // handled.
 //
 // The token goes to one origin only, that of the client's first request, so that
@@ -38,7 +38,7 @@ func (a *Auth) HTTPClient(ctx context.Context, opts ...TokenOption) *http.Client
 	ctx, x, err := a.exchangeOf(ctx)
 	if transport.err = err; err == nil {
 		transport.request = x.request.Clone(context.WithoutCancel(x.request.Context()))
-		transport.request.Body = http.NoBody
+		transport.request.Body, transport.request.Form, transport.request.PostForm, transport.request.MultipartForm = http.NoBody, nil, nil, nil
 		transport.target, transport.err = a.targetOf(opts)
 	}
 	if transport.err == nil {

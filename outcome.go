@@ -70,7 +70,7 @@ func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, an
 		result, _, err := a.withoutAttempt(ctx, x, answer)
 		return result, err
 	}
-	if err := a.store.setOutcome(x, first.cookies, first.session); err != nil {
+	if err := a.store.setOutcome(x, first); err != nil {
 		return nil, err
 	}
 	if first.session != nil {

@@ -11,19 +11,17 @@ import (
 	"github.com/logtogin/logtogin/internal/anystore"
 )
 
-// guardPassage is a request on its way through a guard: the exchange, the response that is
-// corrected when it is sent, and who was let through. It is the context of the request
-// afterwards, so that handlers below gin.WrapH find it, too.
+// guardPassage is a request on its way through a guard, and who was let through. It is the context
+// of the request afterwards, so that handlers below gin.WrapH find it, too.
 type guardPassage struct {
 	context.Context // that the request had before
 	exchange        exchange
-	response        guardedResponse
-	writer          sendingWriter
-	known           knownSessions
-	original        *http.Request
+	identity        identity // set before the request gets this context, and never again
 
-	// identity is set before the request gets this context, and never again.
-	identity identity
+	// response is that of the outermost guard: guards behind each other collect in one place.
+	response *guardedResponse
+	own      guardedResponse // of the outermost guard
+	known    knownSessions   // likewise, unless something was known before
 }
 
 // identity is who a guard has let through: a user by a session, or a token, or with Optional
@@ -49,6 +47,40 @@ func passageOf(ctx context.Context) *guardPassage {
 	return passage
 }
 
+// passageOfGin is the passage of the request that Gin handles, or nil. A request that a handler
+// makes for another one, with the context of its own, has other credentials: it is nobody's yet.
+func passageOfGin(c *gin.Context) *guardPassage {
+	passage := passageOf(c.Request.Context())
+	if passage == nil {
+		return nil
+	}
+	before, now := passage.exchange.request.Header, c.Request.Header
+	if !slices.Equal(before["Cookie"], now["Cookie"]) || !slices.Equal(before["Authorization"], now["Authorization"]) {
+		return nil
+	}
+	return passage
+}
+
+// leadsFrom reports whether what is written through c passes the writer of the outermost guard.
+// After Engine.HandleContext it does not: Gin has forgotten the writer and its keys.
+func (p *guardPassage) leadsFrom(c *gin.Context) bool {
+	if kept, ok := c.Get(passageKey{}); ok && kept.(*guardPassage).response == p.response {
+		return true
+	}
+	var writer http.ResponseWriter = c.Writer
+	for range 8 { // an inner engine, below gin.WrapH, has a writer on ours
+		if writer == http.ResponseWriter(&p.response.writer) {
+			return true
+		}
+		wrapper, ok := writer.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		writer = wrapper.Unwrap()
+	}
+	return false
+}
+
 // identityOf returns what the last guard has found, or nil if there was none; and the *gin.Context
 // that the context belongs to, if it is one or derived from one.
 func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
@@ -62,7 +94,7 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 	if c == nil || c.Request == nil {
 		return nil, c
 	}
-	if passage := passageOf(c.Request.Context()); passage != nil {
+	if passage := passageOfGin(c); passage != nil {
 		return &passage.identity, c
 	}
 	return nil, c
@@ -70,18 +102,25 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 
 // enter begins the passage through a guard whose response depends on this request header.
 // leave must be deferred.
-func (a *Auth) enter(c *gin.Context, varyBy string) *guardPassage {
-	p := &guardPassage{Context: c.Request.Context(), original: c.Request}
-	p.response.dependsOn = varyBy
-	p.exchange = exchange{c.Request, c.FullPath(), &p.response, &p.known, false}
+func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
+	p := &guardPassage{Context: c.Request.Context()}
+	outer := passageOfGin(c)
+	if outer != nil && outer.leadsFrom(c) && !outer.response.hasBegun() {
+		p.response = outer.response
+	} else {
+		p.response = &p.own
+		p.own.original, p.own.writer = c.Request, sendingWriter{c.Writer, &p.own}
+		c.Writer = &p.own.writer
+	}
+	p.response.dependOn(dependsOn)
+	p.exchange = exchange{c.Request, c.FullPath(), p.response, &p.known, false}
 	// What is known already need not be read again.
-	if outer := passageOf(c.Request.Context()); outer != nil {
+	if outer != nil {
 		p.exchange.known = outer.exchange.known
 	} else if kept, ok := c.Get(unguardedKey{a}); ok {
-		p.exchange.known = &kept.(*unguardedRequest).known
+		before := kept.(*unguardedRequest)
+		p.exchange.known, p.own.before = &before.known, before
 	}
-	p.writer = sendingWriter{c.Writer, p}
-	c.Writer = &p.writer
 	c.Set(passageKey{}, p)
 	return p
 }
@@ -100,42 +139,54 @@ func (p *guardPassage) admit(c *gin.Context, who identity) {
 		c.Delete(AccessTokenClaimsKey)
 	}
 	c.Request = c.Request.WithContext(p)
+	p.response.announce(c.Writer.Header())
 }
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {
-	p.beforeSending()
-	p.response.close()
-	c.Writer = p.writer.ResponseWriter
-	// The server removes the temporary files of the request that it has made, not of a copy.
-	if p.original.MultipartForm == nil && c.Request != nil {
-		p.original.MultipartForm = c.Request.MultipartForm
+	if p.response != &p.own {
+		return // the outermost guard does it
 	}
-}
-
-// beforeSending corrects the header at the first moment at which the response is sent, because
-// handlers and file servers change it until then (net/http deletes Cache-Control from a 404).
-// Gin itself sends a header without a body past the writers of middlewares; that is why leave
-// corrects it, too.
-func (p *guardPassage) beforeSending() {
-	if inner := p.writer.ResponseWriter; !inner.Written() {
-		p.response.finish(inner.Header())
-	} else {
-		p.response.close()
+	p.own.beforeSending()
+	p.own.leave()
+	// A middleware that has given up waiting may have handed c back to Gin, which uses it for
+	// another request by now.
+	if c.Writer != gin.ResponseWriter(&p.own.writer) {
+		return
+	}
+	c.Writer = p.own.writer.ResponseWriter
+	// The server removes the temporary files of the request that it has made, not of a copy.
+	if p.own.original.MultipartForm == nil {
+		p.own.original.MultipartForm = c.Request.MultipartForm
 	}
 }
 
 // guardedResponse collects what is added to the header of a response when it is sent. Until
 // then the session may end, and whoever has signed out meanwhile must not get it back.
 type guardedResponse struct {
-	dependsOn string // the request header that decides about the response
+	writer   sendingWriter
+	original *http.Request
+	before   *unguardedRequest // what was set before the guard
 
 	mu        sync.Mutex
 	header    http.Header            // what is added; nil as long as that is nothing
-	isOver    map[string]func() bool // whether the session is, by the name of its cookies
+	isVain    map[string]func() bool // whether cookies of this name are
 	isPrivate bool
+	hasLeft   bool // the guard
 	isClosed  bool
-	lines     [2]string // what Cache-Control and Vary lead to
+	// What Cache-Control and Vary lead to, which belong to this response alone: a handler may
+	// change them in place.
+	lines [3]string
+	count int // of the request headers that it depends on
+}
+
+func (r *guardedResponse) dependOn(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.lines[1:1+r.count], name) && r.count < 2 {
+		r.count++
+		r.lines[r.count] = name
+	}
 }
 
 func (r *guardedResponse) change(f func(http.Header)) bool {
@@ -151,13 +202,17 @@ func (r *guardedResponse) change(f func(http.Header)) bool {
 	return true
 }
 
-func (r *guardedResponse) takeBackIf(name string, isOver func() bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.isOver == nil {
-		r.isOver = map[string]func() bool{}
-	}
-	r.isOver[name] = isOver
+func (r *guardedResponse) setCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
+	return r.change(func(header http.Header) {
+		if !f(header) {
+			return
+		}
+		if r.isVain == nil {
+			r.isVain = map[string]func() bool{}
+		}
+		r.isVain[name] = isVain
+		r.isPrivate = true
+	})
 }
 
 func (r *guardedResponse) hasBegun() bool {
@@ -172,42 +227,82 @@ func (r *guardedResponse) forbidStoring() {
 	r.isPrivate = true
 }
 
-// vary has nothing to do: what passes a guard depends on it.
+// vary has nothing to do: what passes a guard depends on the credentials anyway.
 func (r *guardedResponse) vary() {}
 
-func (r *guardedResponse) close() {
+// leave says that the guard has returned. Middlewares outside may still answer.
+func (r *guardedResponse) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.isClosed = true
+	r.isClosed, r.hasLeft = true, true
+}
+
+func (r *guardedResponse) isLeft() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hasLeft
+}
+
+// announce sets the header already before the handler runs, for a handler that lets Gin begin
+// anew with Engine.HandleContext.
+func (r *guardedResponse) announce(header http.Header) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.isClosed {
+		r.forbid(header)
+	}
+}
+
+func (r *guardedResponse) forbid(header http.Header) {
+	if r.isPrivate {
+		r.lines[0] = privateNoStore
+		header["Cache-Control"] = r.lines[0:1:1]
+	}
+	if len(header["Vary"]) == 0 {
+		header["Vary"] = r.lines[1 : 1+r.count : 1+r.count]
+		return
+	}
+	for _, name := range r.lines[1 : 1+r.count] {
+		varyBy(header, name)
+	}
+}
+
+// beforeSending corrects the header at the first moment at which the response is sent, because
+// handlers and file servers change it until then (net/http deletes Cache-Control from a 404).
+// Gin itself sends a header without a body past the writers of middlewares; that is why leave
+// corrects it, too.
+func (r *guardedResponse) beforeSending() {
+	r.finish(r.writer.ResponseWriter)
 }
 
 // finish adds to the header what was collected, once.
-func (r *guardedResponse) finish(header http.Header) {
+func (r *guardedResponse) finish(writer gin.ResponseWriter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isClosed {
 		return
 	}
 	r.isClosed = true
-	for name, isOver := range r.isOver {
-		if isOver() {
-			anystore.TakeBack(r.header, name)
+	if writer.Written() {
+		return
+	}
+	header := writer.Header()
+	if r.before != nil {
+		r.before.takeBack(header)
+	}
+	for name, isVain := range r.isVain {
+		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
+			anystore.ReplaceCookies(header, name, lines)
 		}
+		anystore.ReplaceCookies(r.header, name, nil)
 	}
 	for name, lines := range r.header {
-		header[name] = append(slices.Clip(header[name]), lines...)
-		r.isPrivate = true
+		if name == "Set-Cookie" {
+			lines = append(slices.Clip(header[name]), lines...)
+		}
+		header[name] = lines
 	}
-	if r.isPrivate {
-		r.lines[0] = privateNoStore
-		header["Cache-Control"] = r.lines[0:1:1]
-	}
-	if len(header["Vary"]) == 0 {
-		r.lines[1] = r.dependsOn
-		header["Vary"] = r.lines[1:2:2]
-	} else {
-		varyBy(header, r.dependsOn)
-	}
+	r.forbid(header)
 }
 
 // exchangeOf finds the exchange that a context belongs to: a *gin.Context, one that is derived
@@ -219,6 +314,10 @@ func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, erro
 		if err != nil {
 			return nil, nil, err
 		}
+		if isCopy(c) {
+			// It is for what outlives the request, whose context the server ends.
+			return context.WithoutCancel(c.Request.Context()), x, nil
+		}
 		return c.Request.Context(), x, nil
 	}
 	if passage := passageOf(ctx); passage != nil {
@@ -227,51 +326,66 @@ func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, erro
 	// Gin's Context answers for these two keys only, and for none of the request's context.
 	if c, ok := ctx.Value(gin.ContextKey).(*gin.Context); ok {
 		x, err := a.exchangeOfGin(c)
-		return ctx, x, err
+		if err != nil {
+			return nil, nil, err
+		}
+		return derivedContext{ctx, c.Request.Context()}, x, nil
 	}
 	return nil, nil, ErrNoRequest
 }
+
+// derivedContext ends when the caller's context does. Its values are those of the request: what
+// is called with it may outlive the handler, and must not ask a *gin.Context that Gin uses again.
+type derivedContext struct {
+	context.Context
+	values context.Context
+}
+
+func (d derivedContext) Value(key any) any { return d.values.Value(key) }
 
 func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 	if c.Request == nil {
 		return nil, ErrNoRequest
 	}
-	passage := passageOf(c.Request.Context())
+	passage := passageOfGin(c)
 	if passage == nil {
+		// Of a guard that is still checking.
 		kept, _ := c.Get(passageKey{})
-		passage, _ = kept.(*guardPassage)
+		if passage, _ = kept.(*guardPassage); passage != nil && passage.exchange.request != c.Request {
+			passage = nil
+		}
 	}
 	switch {
-	case passage != nil && isCopy(c):
+	case passage == nil:
+		return a.unguardedExchange(c), nil
+	case isCopy(c):
 		return &exchange{c.Request, c.FullPath(), begunResponse{}, passage.exchange.known, passage.exchange.isByToken}, nil
-	case passage != nil:
-		return &passage.exchange, nil
+	case passage.response.isLeft():
+		// A middleware outside the guard, which answers.
+		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &unguardedRequest{}}, passage.exchange.known, passage.exchange.isByToken}, nil
+	case !passage.leadsFrom(c):
+		passage.response.finish(c.Writer)
+		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &unguardedRequest{}}, passage.exchange.known, passage.exchange.isByToken}, nil
 	}
-	shared := a.unguarded(c)
-	if isCopy(c) {
-		return &exchange{c.Request, c.FullPath(), begunResponse{}, &shared.known, false}, nil
-	}
-	return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &shared.mu}, &shared.known, false}, nil
+	return &passage.exchange, nil
 }
 
 // unguardedKey is where Gin keeps what a request without a guard knows.
 type unguardedKey struct{ auth *Auth }
 
-// unguardedRequest is what the exchanges of a request without a guard share.
-type unguardedRequest struct {
-	known knownSessions
-	mu    sync.Mutex // of the response's header
-}
-
-func (a *Auth) unguarded(c *gin.Context) *unguardedRequest {
+func (a *Auth) unguardedExchange(c *gin.Context) *exchange {
 	a.unguardedLock.Lock()
-	defer a.unguardedLock.Unlock()
-	if kept, ok := c.Get(unguardedKey{a}); ok {
-		return kept.(*unguardedRequest)
+	kept, ok := c.Get(unguardedKey{a})
+	if !ok {
+		kept = &unguardedRequest{}
+		c.Set(unguardedKey{a}, kept)
 	}
-	made := &unguardedRequest{}
-	c.Set(unguardedKey{a}, made)
-	return made
+	a.unguardedLock.Unlock()
+	shared := kept.(*unguardedRequest)
+	if isCopy(c) {
+		return &exchange{c.Request, c.FullPath(), begunResponse{}, &shared.known, false}
+	}
+	return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, shared}, &shared.known, false}
 }
 
 // isCopy reports whether this is what c.Copy() returns: its writer has lost what it writes to.

@@ -91,7 +91,10 @@ type need struct {
 func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
 	for {
 		newest := a.store.memory.newestHere(record)
-		if a.store.isOverNow(ctx, r, newest) {
+		switch isOver, err := a.store.isOverNow(ctx, r, newest); {
+		case err != nil:
+			return nil, err
+		case isOver:
 			return nil, ErrNotSignedIn
 		}
 		if need.isMet(newest) {

@@ -18,10 +18,17 @@ import (
 // call to Logto. Which page the request comes from is not checked: Guard is what
 // protects against requests of other sites.
 //
+// While a handler runs for long, the answer changes when the session ends: by a sign-out, a
+// revocation, its lifetime or IdleTimeout.
+//
 // Like all methods that ask for the session of a request, it takes a *gin.Context, its Copy, a
 // context that is derived from one, or the context of a request that Guard, Optional or Bearer
-// has let through, and is safe for concurrent use. A goroutine that outlives the handler must
-// have c.Request.Context() or c.Copy(), because Gin uses c again for another request.
+// has let through. Goroutines of one handler may call these methods at the same time; without a
+// guard the handler must not change the header meanwhile. A goroutine that outlives the handler
+// needs c.Copy(), made before it starts, or behind a guard
+// context.WithoutCancel(c.Request.Context()): Gin uses c again for another request, and the
+// server cancels the context of the request. After Bearer there is no session. Any other context
+// is an ErrNoRequest, here false.
 func (a *Auth) IsAuthenticated(ctx context.Context) bool {
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
@@ -108,8 +115,13 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 // the session can end.
 func (a *Auth) kept(ctx context.Context, x *exchange) (found knownSession, ok bool) {
 	found, ok = x.known.get(a)
-	if ok && found.err == nil && a.store.isOverNow(ctx, x.request, found.session) {
-		return knownSession{auth: a, err: ErrNotSignedIn}, true
+	if ok && found.err == nil {
+		switch isOver, err := a.store.isOverNow(ctx, x.request, found.session); {
+		case err != nil:
+			return knownSession{auth: a, err: err}, true
+		case isOver:
+			return knownSession{auth: a, err: ErrNotSignedIn}, true
+		}
 	}
 	return found, ok
 }
@@ -185,7 +197,7 @@ func (a *Auth) isTooStale(record *session) bool {
 func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session, need need) (*session, error) {
 	newest, err := a.refresh(ctx, x.request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(x)
+		a.forget(x, record)
 		return nil, err
 	}
 	if err != nil {
@@ -205,8 +217,9 @@ func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session, nee
 func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) (*session, error) {
 	own := *newest
 	own.entry = record.entry
-	known, _ := x.known.get(a)
-	x.known.set(knownSession{auth: a, session: &own, isNew: known.isNew})
+	if !x.known.replace(record.id, knownSession{auth: a, session: &own}) {
+		return &own, nil
+	}
 	if own.version == record.version || own.entry == nil || a.store.sessions.Remembers() || x.response.hasBegun() {
 		return &own, nil
 	}
@@ -221,8 +234,10 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) 
 
 // forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
 // session that has ended is worthless, and by now it can be that of another session.
-func (a *Auth) forget(x *exchange) {
-	x.known.set(knownSession{auth: a, err: ErrNotSignedIn})
+func (a *Auth) forget(x *exchange, record *session) {
+	if !x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn}) {
+		return
+	}
 	x.response.change(func(header http.Header) { anystore.TakeBack(header, a.store.sessionName) })
 }
 

@@ -3,6 +3,7 @@ package logtogin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -76,10 +77,12 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ended, err := a.store.endSession(ctx, x, a.createdHere(x))
+	ended, cookies, err := a.store.endSession(ctx, x, a.createdHere(x))
 	ctx, cancel := politely(ctx)
 	defer cancel()
 	a.revoke(ctx, ended)
+	// Meanwhile the user may have signed in again in another tab.
+	err = errors.Join(err, a.store.forgetSessions(x, cookies, ended))
 	a.tellApplication(c, ended)
 	if err != nil {
 		return "", err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ const (
 
 	// maxActive bounds the sessions whose last activity is remembered, of about 150 bytes each.
 	maxActive = 16 << 10
+
+	// overwrittenMemory is longer than a response is under way.
+	overwrittenMemory = 10 * time.Minute
 
 	// valueKey is the one key under which a sessions.Store holds our value.
 	valueKey = "logtogin"
@@ -57,6 +61,10 @@ type store struct {
 	// longer than Config.IdleTimeout.
 	activity *cache.Cache[string, time.Time]
 
+	// overwritten are sessions whose cookie a sign-in has overwritten, for sign-outs whose
+	// responses come late.
+	overwritten *cache.Cache[string, struct{}]
+
 	s *settings
 }
 
@@ -73,6 +81,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		revocations: revocations,
 		opened:      recent.New[*session](maxOpened),
 		activity:    cache.New[string, time.Time](maxActive, s.Now),
+		overwritten: cache.New[string, struct{}](maxActive, s.Now),
 		s:           s,
 	}
 	for i := range st.attemptNames {
@@ -171,28 +180,35 @@ func (st *store) isOver(record *session) bool {
 }
 
 // isOverNow is isOver for a request that has lasted for a while. Other requests of the session
-// count as activity, because they are the same user's.
-func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session) bool {
-	if !st.isOver(record) {
-		if st.s.SharedState != nil && !st.sessions.Remembers() {
-			st.noteActivity(record) // which other instances have seen of the user is in the cookies only
-		}
-		return false
-	}
+// count as activity, because they are the same user's. The error is an ErrStoreUnavailable, which
+// leaves open whether the user was active at another instance.
+func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session) (bool, error) {
 	if st.s.IdleTimeout == 0 || st.hasEnded(record) {
-		return true
+		return st.isOver(record), nil
 	}
 	current := *record
 	if at, ok := st.activity.Get(record.id); ok && at.After(current.activeAt) {
 		current.activeAt = at
 	}
-	if st.isOver(&current) && st.sessions.Remembers() {
-		// Another instance may have seen the user.
-		if stored, err := st.reloadSession(ctx, r, record); err == nil {
-			return st.isOver(stored)
+	switch {
+	case !st.isOver(&current):
+		if st.s.SharedState != nil && !st.sessions.Remembers() {
+			st.noteActivity(record) // what other instances have seen of the user is in the cookies only
 		}
+		return false, nil
+	case !st.sessions.Remembers():
+		return true, nil
 	}
-	return st.isOver(&current)
+	// Another instance may have seen the user.
+	stored, err := st.reloadSession(ctx, r, record)
+	switch {
+	case errors.Is(err, ErrNotSignedIn):
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	st.activity.Put(record.id, stored.activeAt, stored.activeAt.Add(st.s.IdleTimeout))
+	return false, nil
 }
 
 // noteActivity remembers that the user of a session is active.
@@ -245,6 +261,11 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
 			st.end(ctx, old)
 		}
+		id := entry.ID()
+		if old, _ := st.openSession(entry); old != nil {
+			id = old.id
+		}
+		st.overwritten.Put(id, struct{}{}, st.s.Now().Add(overwrittenMemory))
 		if err := st.removeRecord(ctx, x.request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
@@ -287,7 +308,7 @@ func (st *store) writeSession(ctx context.Context, x *exchange, record *session)
 	if len(cookies) == 0 { // of a store whose cookie stays as it is
 		return written, nil
 	}
-	return written, st.setCookies(x, st.sessionName, cookies, written)
+	return written, st.setCookies(x, cookies, func() bool { return st.isOver(written) }, st.sessionName)
 }
 
 // writeRecord writes a session that lies in a store, without a response. The error is
@@ -336,13 +357,13 @@ func (st *store) reloadSession(ctx context.Context, r *http.Request, record *ses
 }
 
 // endSession ends the sessions that the browser has, and the one that this very
-// response has given it, if any. It removes them from the store and the
-// browser, and returns them.
-func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, err error) {
+// response has given it, if any. It removes them from the store, and returns them and the cookies
+// that make the browser forget them.
+func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, cookies http.Header, err error) {
 	ctx = context.WithoutCancel(ctx)
 	entries, err := st.entriesOf(ctx, x.request)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if created != nil {
 		st.end(ctx, created)
@@ -359,21 +380,28 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 			st.end(ctx, found)
 		}
 	}
+	cookies = http.Header{}
 	for _, entry := range entries {
-		cookies := http.Header{}
 		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
-			continue
-		}
-		if late := st.setCookies(x, st.sessionName, cookies, nil); late != nil {
-			err = errors.Join(err, late) // the records must go all the same
 		}
 	}
-	if len(entries) == 0 && x.response.hasBegun() {
-		err = ErrResponseStarted
-	}
+	return ended, cookies, err
+}
+
+// forgetSessions makes the browser forget sessions that have ended, unless it has another one by
+// now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
+func (st *store) forgetSessions(x *exchange, cookies http.Header, ended []*session) error {
 	x.response.forbidStoring()
-	return ended, err
+	// What this very response has set goes in any case.
+	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
+	isVain := func() bool {
+		return slices.ContainsFunc(ended, func(of *session) bool {
+			_, isOverwritten := st.overwritten.Get(of.id)
+			return isOverwritten
+		})
+	}
+	return st.setCookies(x, cookies, isVain, st.sessionName)
 }
 
 // entriesOf returns what the store has for the request. It is more than one if

@@ -158,7 +158,7 @@ func (a *Auth) ClearAccessTokens(ctx context.Context) error {
 	}
 	cleared, err := a.clear(ctx, x.request, record)
 	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(x)
+		a.forget(x, record)
 	}
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
 		err = a.endRefused(context.WithoutCancel(ctx), x.request, record)
-		a.forget(x)
+		a.forget(x, record)
 	}
 	if err != nil {
 		return nil, err

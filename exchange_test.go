@@ -1,0 +1,535 @@
+package logtogin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ginsessions "github.com/gin-contrib/sessions"
+	"github.com/gin-gonic/gin"
+	gorilla "github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// A session that two guards have renewed and a handler has refreshed is sent once, and it is the
+// newest version.
+func TestGuardsBehindEachOtherSendOneVersionOfASession(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, rotating(logto), func(cfg *logtogin.Config) {
+		cfg.IdleTimeout, cfg.RevalidateAfter = 24*time.Hour, -1
+	})
+	app := newApplication(t, logto, change)
+	refresh := func(auth *logtogin.Auth) gin.HandlerFunc {
+		return func(c *gin.Context) {
+			if _, err := auth.AccessToken(c, logtogin.Resource(ordersAPI)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	ask := func(c *gin.Context) { app.auth.IsAuthenticated(c) }
+	for path, guards := range map[string][]gin.HandlerFunc{
+		"/one": {app.auth.Guard()}, "/two": {app.auth.Optional(), app.auth.Guard()}, "/three": {app.auth.Optional(), app.auth.Guard(), app.auth.Guard()},
+		"/asked": {ask, app.auth.Guard()}, "/refreshed": {refresh(app.auth), app.auth.Optional(), app.auth.Guard()},
+	} {
+		app.router.GET(path, append(guards, refresh(app.auth))...)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		now.advance(4 * time.Hour)
+		response, err := app.fetch(http.MethodGet, path, b.ours(app), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(response.Cookies()) != 1 {
+			t.Errorf("%s: got the cookies %q, want one", path, response.Header.Values("Set-Cookie"))
+			continue
+		}
+		// An instance that remembers nothing goes by the cookie alone.
+		restarted := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+		restarted.router.GET("/token", restarted.auth.Guard(), refresh(restarted.auth))
+		now.advance(4 * time.Hour)
+		if response, err := restarted.fetch(http.MethodGet, "/token", response.Cookies(), nil); err != nil || response.StatusCode != http.StatusOK {
+			t.Errorf("%s, after a restart: got %+v, %v, want 200", path, response, err)
+		}
+	}
+}
+
+// A handler makes requests of its own with the context of the request that it handles. They have
+// other credentials, or none.
+func TestARequestWithTheContextOfAnotherOneIsNobodyYet(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		logto.AddUser(bob())
+		app := start(nil)
+		app.router.GET("/unguarded", func(c *gin.Context) {
+			if app.auth.IsAuthenticated(c) {
+				claims, _ := app.auth.Claims(c)
+				c.String(http.StatusOK, "by the method: "+claims.Username)
+				return
+			}
+			c.String(http.StatusOK, "by the method: nobody, and "+identityOf(c))
+		})
+		var of string // whose cookies the inner request has
+		app.router.GET("/outer", app.auth.Guard(), func(c *gin.Context) {
+			for _, path := range []string{"/", "/profile", "/unguarded"} {
+				r := httptest.NewRequestWithContext(c.Request.Context(), http.MethodGet, path, nil)
+				r.Header.Set("Cookie", of)
+				w := httptest.NewRecorder()
+				app.router.ServeHTTP(w, r)
+				fmt.Fprintln(c.Writer, path, w.Code, w.Body)
+			}
+		})
+		bobs := newBrowser(t)
+		bobs.signIn(app.url+"/profile", bob())
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		for _, test := range []struct{ cookies, want string }{{"", "nobody"}, {header(bobs.ours(app)...), "bob"}} {
+			of = test.cookies
+			body := b.get(app.url + "/outer").body
+			if strings.Contains(body, "alice") || (test.want == "bob") != strings.Contains(body, "/ 200 signed in as bob") || (test.want == "nobody") != strings.Contains(body, "/profile 401") {
+				t.Errorf("with the cookies of %s: got %s", test.want, body)
+			}
+		}
+	})
+}
+
+// A handler lets Gin begin anew with another route of the router, behind the back of the guard.
+func TestGinBeginsAnewBelowAGuard(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = time.Hour })
+	app := newApplication(t, logto, change)
+	app.router.GET("/plain", func(c *gin.Context) { c.String(http.StatusOK, identityOf(c)) })
+	rewrite := func(path string) gin.HandlerFunc {
+		return func(c *gin.Context) {
+			c.Request.URL.Path = path
+			app.router.HandleContext(c)
+		}
+	}
+	app.router.GET("/rewrite", app.auth.Guard(), rewrite("/plain"))
+	app.router.GET("/guarded", app.auth.Guard(), rewrite("/profile"))
+	app.router.GET("/enter", app.auth.Optional(), rewrite("/sign-in"))
+	app.router.GET("/leave", app.auth.Guard(), rewrite("/sign-out"))
+	for path, want := range map[string]string{"/rewrite": "alice", "/guarded": `"username":"alice"`} {
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		now.advance(30 * time.Minute)
+		if page := b.get(app.url + path); !strings.Contains(page.body, want) || page.header.Get("Cache-Control") != "private, no-store" || !strings.Contains(page.header.Get("Vary"), "Cookie") {
+			t.Errorf("%s: got %q %v, want %s", path, page.body, page.header, want)
+		}
+	}
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/enter", logtotest.DefaultUser()); page.status != http.StatusOK || !b.isSignedIn(app) {
+		t.Errorf("/enter: got %d %s, want a session", page.status, page.body)
+	}
+	b.get(app.url + "/leave")
+	if len(b.ours(app)) > 0 {
+		t.Errorf("/leave: the browser still has %v", b.ours(app))
+	}
+}
+
+// A middleware outside the guard answers for the handler, once it knows what that has found.
+func TestAMiddlewareOutsideAGuardMayStillAnswer(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.GET("/step-up", func(c *gin.Context) {
+		c.Next()
+		if c.Errors.Last() != nil {
+			app.auth.SignIn(c, logtogin.SignInOptions{MaxAge: time.Minute})
+		}
+	}, app.auth.Guard(), func(c *gin.Context) { _ = c.Error(errors.New("too old")) })
+	app.router.GET("/leave", gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) {
+		app.auth.SignOut(c, logtogin.SignOutOptions{})
+	}), app.auth.Guard(), func(*gin.Context) { panic("the handler fails") })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for _, path := range []string{"/step-up", "/leave"} {
+		response, err := app.fetch(http.MethodGet, path, b.ours(app), http.Header{"Accept": {"text/html"}})
+		if err != nil || response.StatusCode != http.StatusFound || len(response.Cookies()) == 0 {
+			t.Errorf("%s: got %+v, %v, want a redirect with a cookie", path, response, err)
+		}
+	}
+}
+
+// givenUp is a writer of a middleware that has given up waiting for the handler.
+type givenUp struct {
+	gin.ResponseWriter
+	isLate atomic.Bool
+}
+
+func (w *givenUp) Written() bool { return w.isLate.Load() || w.ResponseWriter.Written() }
+
+func (w *givenUp) Write(data []byte) (int, error) {
+	if w.isLate.Load() {
+		return len(data), nil
+	}
+	return w.ResponseWriter.Write(data)
+}
+
+// Some time limits let the handler run on in a goroutine while Gin uses its context for another
+// request. Its guard must not touch that one.
+func TestAGuardThatReturnsLateLeavesTheNextRequestAlone(t *testing.T) {
+	t.Parallel()
+	router := gin.New()
+	logto := logtotest.NewServer(t)
+	auth, err := logtogin.Register(router, logto.Config("https://app.example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = auth.Close() })
+	first, second := newGate(), newGate()
+	left := make(chan struct{})
+	router.GET("/limited", func(c *gin.Context) {
+		outer := c.Writer
+		writer := &givenUp{ResponseWriter: outer}
+		c.Writer = writer
+		go func() {
+			c.Next()
+			close(left)
+		}()
+		<-first.entered
+		writer.isLate.Store(true)
+		c.Writer = outer
+		c.AbortWithStatus(http.StatusGatewayTimeout)
+	}, auth.Optional(), func(*gin.Context) { first.wait() })
+	router.GET("/other", func(c *gin.Context) {
+		second.wait()
+		c.String(http.StatusOK, "the answer to the other request")
+	})
+	router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/limited", nil))
+	w, done := httptest.NewRecorder(), make(chan struct{})
+	go func() {
+		defer close(done)
+		router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/other", nil))
+	}()
+	<-second.entered
+	close(first.open)
+	<-left
+	close(second.open)
+	<-done
+	if w.Code != http.StatusOK || w.Body.String() != "the answer to the other request" {
+		t.Errorf("the other request: got %d %q", w.Code, w.Body)
+	}
+}
+
+// What a hook starts in a goroutine may ask while the session is being made.
+func TestAGoroutineOfOnSignedInMayAsk(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		var asking sync.WaitGroup
+		var app *application
+		app = start(func(cfg *logtogin.Config) {
+			cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+				kept := c.Copy()
+				asking.Go(func() {
+					for range 50 {
+						if claims, err := app.auth.Claims(kept); err != nil || claims.Username != "alice" {
+							t.Errorf("got %+v, %v, want alice", claims, err)
+						}
+						if _, err := app.auth.AccessToken(kept); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+				return nil
+			}
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		asking.Wait()
+		if !b.isSignedIn(app) {
+			t.Error("not signed in")
+		}
+	})
+}
+
+// A hook may begin another sign-in in the place of the one that it refuses.
+func TestASignInThatOnSignedInStartsKeepsItsCookie(t *testing.T) {
+	t.Parallel()
+	var app *application
+	var refuses atomic.Bool
+	refuses.Store(true)
+	app = newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+			if !refuses.Swap(false) {
+				return nil
+			}
+			address, err := app.auth.SignInURL(c, logtogin.SignInOptions{ReturnTo: "/profile"})
+			c.Set("address", address)
+			return errors.Join(errors.New("once more"), err)
+		}
+		cfg.OnError = func(c *gin.Context, _ error) {
+			if address := c.GetString("address"); address != "" {
+				c.Redirect(http.StatusSeeOther, address)
+			}
+		}
+	})
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); page.url.Path != "/profile" || page.status != http.StatusOK {
+		t.Errorf("got %s %d %s, want the page that the second sign-in returns to", page.url, page.status, page.body)
+	}
+}
+
+// While a callback makes a new session, a goroutine learns that Logto does not renew the old one.
+func TestTheEndOfAnOldSessionLeavesTheNewOneAlone(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, func(cfg *logtogin.Config) {
+		cfg.RevalidateAfter, cfg.Paths.Callback, cfg.SignInDefaults.RedirectURI = -1, "-", "/callback"
+	})
+	app := newApplication(t, logto, change)
+	app.router.GET("/callback", app.auth.Optional(), func(c *gin.Context) {
+		finish := func() {
+			result, err := app.auth.HandleCallback(c)
+			if err != nil {
+				c.String(http.StatusInternalServerError, err.Error())
+				return
+			}
+			c.Redirect(http.StatusFound, result.ReturnTo)
+		}
+		if !app.auth.IsAuthenticated(c) {
+			finish()
+			return
+		}
+		held := newGate()
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.FormValue("grant_type") == "refresh_token" {
+				held.wait()
+			}
+			next.ServeHTTP(w, r)
+		})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := app.auth.AccessToken(c.Request.Context(), logtogin.Resource(ordersAPI)); !errors.Is(err, logtogin.ErrNotSignedIn) {
+				t.Errorf("the old session: got %v, want ErrNotSignedIn", err)
+			}
+		}()
+		<-held.entered
+		result, err := app.auth.HandleCallback(c)
+		close(held.open)
+		<-done
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.Redirect(http.StatusFound, result.ReturnTo)
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	now.advance(2 * time.Hour)
+	callback := b.signInUntilCallback(app, alice())
+	response, err := app.fetch(http.MethodGet, callback.RequestURI(), b.cookies(app.url), http.Header{"Accept": {"text/html"}})
+	if err != nil || response.StatusCode != http.StatusFound {
+		t.Fatalf("got %+v, %v", response, err)
+	}
+	if !signedInWith(t, app, response.Cookies()...) {
+		t.Errorf("the cookies %q are of no session", response.Header.Values("Set-Cookie"))
+	}
+}
+
+// With sessions in cookies and several instances, nobody knows of the user's other tabs; asking
+// counts as activity then.
+func TestAStreamThatKeepsAskingDoesNotIdleOut(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		state logtogin.SharedState
+		want  string
+	}{
+		"with a shared state": {newCommonState(), "for an hour"}, "of one instance": {nil, "over after 10 minutes"},
+	} {
+		logto := logtotest.NewServer(t)
+		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout, cfg.SharedState = 10*time.Minute, test.state })
+		app := newApplication(t, logto, change)
+		app.router.GET("/stream", app.auth.Guard(), func(c *gin.Context) {
+			for minute := range 60 {
+				now.advance(time.Minute)
+				if !app.auth.IsAuthenticated(c) {
+					c.String(http.StatusOK, "over after %d minutes", minute+1)
+					return
+				}
+			}
+			c.String(http.StatusOK, "for an hour")
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		if got := b.get(app.url + "/stream").body; got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// closingStore fails while it is closed.
+type closingStore struct {
+	ginsessions.Store
+	isClosed atomic.Bool
+}
+
+func (s *closingStore) New(r *http.Request, name string) (*gorilla.Session, error) {
+	if s.isClosed.Load() {
+		return nil, errors.New("the store is down")
+	}
+	return s.Store.New(r, name)
+}
+
+// Whether the user was active at another instance, a store that is down does not say.
+func TestAStoreThatIsDownSignsNobodyOutOfAStream(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	store := &closingStore{Store: newServerStore()}
+	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout, cfg.Store = 10*time.Minute, store })
+	app := newApplication(t, logto, change)
+	other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+	b := newBrowser(t)
+	app.router.GET("/stream", app.auth.Guard(), func(c *gin.Context) {
+		cookies := c.Request.Cookies()
+		for range 3 {
+			now.advance(5 * time.Minute)
+			if _, err := other.fetch(http.MethodGet, "/profile", cookies, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		store.isClosed.Store(true)
+		for name, call := range sessionMethods(app.auth) {
+			if err := call(c); name != "IsAuthenticated" && name != "HTTPClient" && !errors.Is(err, logtogin.ErrStoreUnavailable) {
+				t.Errorf("%s while the store is down: got %v, want ErrStoreUnavailable", name, err)
+			}
+		}
+		store.isClosed.Store(false)
+		if _, err := app.auth.Claims(c); err != nil {
+			t.Errorf("when the store is back: got %v", err)
+		}
+		now.advance(11 * time.Minute)
+		if _, err := app.auth.Claims(c); !errors.Is(err, logtogin.ErrNotSignedIn) {
+			t.Errorf("when the user is idle at both: got %v, want ErrNotSignedIn", err)
+		}
+	})
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	b.get(app.url + "/stream")
+}
+
+// The server ends the context of a request when the handler has returned. A copy is for what goes
+// on afterwards.
+func TestACopyOutlivesTheRequest(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto)
+		app := start(change)
+		kept := make(chan map[string]context.Context, 1)
+		keep := func(c *gin.Context) {
+			kept <- map[string]context.Context{"c.Copy()": c.Copy(), "context.WithoutCancel(c.Request.Context())": context.WithoutCancel(c.Request.Context())}
+		}
+		app.router.GET("/guarded", app.auth.Guard(), keep)
+		app.router.GET("/unguarded", func(c *gin.Context) { kept <- map[string]context.Context{"c.Copy()": c.Copy()} })
+		for _, path := range []string{"/guarded", "/unguarded"} {
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			now.advance(2 * time.Hour) // so that Logto has to be asked
+			b.get(app.url + path)
+			for what, ctx := range <-kept {
+				if token, err := app.auth.AccessToken(ctx); err != nil || token.Value == "" {
+					t.Errorf("%s, %s: got %v, want a token", path, what, err)
+				}
+				if info, err := app.auth.UserInfo(ctx); err != nil || info.Username != "alice" {
+					t.Errorf("%s, %s: got %v, want alice", path, what, err)
+				}
+			}
+		}
+	})
+}
+
+// A sign-out whose response comes late deletes no cookie of a sign-in that has happened since.
+func TestALateSignOutLeavesANewSessionAlone(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		app := start(nil)
+		var held gates
+		app.router.GET("/leave", app.auth.Optional(), func(c *gin.Context) {
+			address, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			held.pass(c)
+			c.Redirect(http.StatusFound, address)
+		})
+		revoking := newGate()
+		logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Header.Get("X-Test") == "" {
+				select {
+				case <-revoking.entered:
+				default:
+					revoking.wait()
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+		close(revoking.open)
+		for _, path := range []string{"/leave"} {
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			cookies, gate := b.ours(app), held.add(path)
+			done := make(chan *http.Response)
+			go func() {
+				response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
+				if err != nil {
+					t.Error(err)
+				}
+				done <- response
+			}()
+			<-gate.entered
+			b.signIn(app.url+"/sign-in", alice()) // with the old cookie, which is worth nothing
+			close(gate.open)
+			if response := <-done; response != nil && len(response.Cookies()) > 0 {
+				t.Errorf("%s: got the cookies %q, want none", path, response.Header.Values("Set-Cookie"))
+			}
+			if !b.isSignedIn(app) {
+				t.Errorf("%s: signed out", path)
+			}
+		}
+	})
+}
+
+func TestASignInThatATimeLimitHasAnsweredIsToldOnce(t *testing.T) {
+	t.Parallel()
+	var started, finished, failed atomic.Int64
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnEvent = func(_ context.Context, event logtogin.Event) {
+			switch event.Kind {
+			case logtogin.EventSignInStarted:
+				started.Add(1)
+			case logtogin.EventSignInFinished:
+				finished.Add(1)
+			case logtogin.EventSignInFailed:
+				failed.Add(1)
+			}
+		}
+		cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+			if writer, ok := c.MustGet("outer").(gin.ResponseWriter); ok {
+				writer.WriteHeader(http.StatusGatewayTimeout)
+				writer.WriteHeaderNow()
+			}
+			return nil
+		}
+	})
+	note := gin.HandlerFunc(func(c *gin.Context) { c.Set("outer", c.Writer) })
+	app.before.Store(&note)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	if page := b.get(callback.String()); page.status != http.StatusGatewayTimeout {
+		t.Errorf("got %d, want the answer of the time limit", page.status)
+	}
+	b.get(callback.String())
+	if !b.isSignedIn(app) || started.Load() != 1 || finished.Load() != 1 || failed.Load() != 0 {
+		t.Errorf("signed in %t, %d started, %d finished, %d failed, want one that is finished", b.isSignedIn(app), started.Load(), finished.Load(), failed.Load())
+	}
+}
