@@ -167,6 +167,7 @@ type guardedResponse struct {
 	writer   sendingWriter
 	original *http.Request
 	before   *unguardedRequest // what was set before the guard
+	after    unguardedRequest  // what is set once the guard has no say any more
 
 	mu        sync.Mutex
 	header    http.Header            // what is added; nil as long as that is nothing
@@ -362,10 +363,10 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 		return &exchange{c.Request, c.FullPath(), begunResponse{}, passage.exchange.known, passage.exchange.isByToken}, nil
 	case passage.response.isLeft():
 		// A middleware outside the guard, which answers.
-		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &unguardedRequest{}}, passage.exchange.known, passage.exchange.isByToken}, nil
+		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &passage.response.after}, passage.exchange.known, passage.exchange.isByToken}, nil
 	case !passage.leadsFrom(c):
 		passage.response.finish(c.Writer)
-		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &unguardedRequest{}}, passage.exchange.known, passage.exchange.isByToken}, nil
+		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &passage.response.after}, passage.exchange.known, passage.exchange.isByToken}, nil
 	}
 	return &passage.exchange, nil
 }
