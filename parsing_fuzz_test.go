@@ -153,6 +153,19 @@ func FuzzAuthorization(f *testing.F) {
 	})
 }
 
+// C98: what Logto sends with a refusal cannot make a line of a log look like another one.
+func FuzzProviderErrorText(f *testing.F) {
+	f.Add("access_denied", "the user is not allowed")
+	f.Add("\x9e", "\n\"\\\u2028")
+	f.Add(strings.Repeat("a", 100), strings.Repeat("ä", 300))
+	f.Fuzz(func(t *testing.T, code, description string) {
+		text := (&ProviderError{Code: code, Description: description}).Error()
+		if strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) || len(text) > 500 {
+			t.Fatalf("%q %q: %q", code, description, text)
+		}
+	})
+}
+
 // C98: what Logto signs comes back from Claims as it was sent.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range []string{

@@ -41,7 +41,9 @@ type publicError struct {
 	status            int
 }
 
-func (e *publicError) Error() string { return "refused: " + e.code }
+// Error leaves out what Logto has sent: which characters of that an application gets to see is
+// up to the error of the application.
+func (e *publicError) Error() string { return "refused" }
 
 // fixedAnswer is a Logto that always answers the same.
 type fixedAnswer struct {
