@@ -679,7 +679,7 @@ func TestManyRequestsMakeFewCallsAtATime(t *testing.T) {
 					defer running.Add(-1)
 					for old := peak.Load(); current > old && !peak.CompareAndSwap(old, current); old = peak.Load() {
 					}
-					time.Sleep(test.takes)
+					<-time.After(test.takes)
 				}
 				began := time.Now()
 				atOnce(requests, func(int) {
@@ -690,7 +690,7 @@ func TestManyRequestsMakeFewCallsAtATime(t *testing.T) {
 				if took := time.Since(began); peak.Load() != most || took != test.last {
 					t.Errorf("%d calls at a time, the last request after %v", peak.Load(), took)
 				}
-				time.Sleep(time.Hour) // until the store has answered all
+				<-time.After(time.Hour) // until the store has answered all
 				store.beforeLoad = nil
 			})
 		})

@@ -371,7 +371,7 @@ func TestAStoreHasFewCallsAtATime(t *testing.T) {
 					defer running.Add(-1)
 					for old := peak.Load(); now > old && !peak.CompareAndSwap(old, now); old = peak.Load() {
 					}
-					time.Sleep(test.takes)
+					<-time.After(test.takes)
 					session.Values[key] = "found"
 					return nil
 				}}, key, timeout)
@@ -391,7 +391,7 @@ func TestAStoreHasFewCallsAtATime(t *testing.T) {
 				if took := time.Since(began); peak.Load() != most || answered.Load() != int64(test.answered) || took != test.last {
 					t.Errorf("%d calls at a time, %d answered, the last after %v", peak.Load(), answered.Load(), took)
 				}
-				time.Sleep(time.Hour) // until the store has answered all
+				<-time.After(time.Hour) // until the store has answered all
 				if err := store.Close(); err != nil {
 					t.Error(err)
 				}
