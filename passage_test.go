@@ -135,32 +135,33 @@ func answerWithVary(c *gin.Context) {
 // changesOfASession are what happens while a handler runs, and whether the session of the
 // request has ended by that.
 var changesOfASession = map[string]struct {
-	ends   bool
-	change func(t *testing.T, app *application, b *browser)
+	ends           bool
+	isLikeASignOut bool
+	change         func(t *testing.T, app *application, b *browser)
 }{
-	"nothing happens": {false, func(*testing.T, *application, *browser) {}},
-	"the user signs out": {true, func(_ *testing.T, app *application, b *browser) {
+	"nothing happens": {false, false, func(*testing.T, *application, *browser) {}},
+	"the user signs out": {true, false, func(_ *testing.T, app *application, b *browser) {
 		b.get(app.url + "/sign-out")
 	}},
-	"the user signs out on a copy of the cookie": {true, func(t *testing.T, app *application, b *browser) {
+	"the user signs out on a copy of the cookie": {true, true, func(t *testing.T, app *application, b *browser) {
 		send(t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil)
 	}},
-	"the user is revoked": {true, func(t *testing.T, app *application, _ *browser) {
+	"the user is revoked": {true, true, func(t *testing.T, app *application, _ *browser) {
 		if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
 			t.Error(err)
 		}
 	}},
-	"somebody else signs in": {true, func(t *testing.T, app *application, b *browser) {
+	"somebody else signs in": {true, true, func(t *testing.T, app *application, b *browser) {
 		b.get(app.url + "/sign-out")
 		if page := b.signIn(app.url+"/profile", bob()); page.status != http.StatusOK {
 			t.Errorf("bob: got %d", page.status)
 		}
 	}},
-	"the user signs out and in again": {true, func(_ *testing.T, app *application, b *browser) {
+	"the user signs out and in again": {true, false, func(_ *testing.T, app *application, b *browser) {
 		b.get(app.url + "/sign-out")
 		b.signIn(app.url+"/profile", alice())
 	}},
-	"the user signs in anew": {true, func(t *testing.T, app *application, b *browser) {
+	"the user signs in anew": {true, true, func(t *testing.T, app *application, b *browser) {
 		if page := b.signIn(app.url+"/sign-in", alice()); page.status != http.StatusOK {
 			t.Errorf("alice again: got %d", page.status)
 		}
@@ -200,6 +201,9 @@ func TestALateResponseCarriesNoCookieOfASessionThatHasEnded(t *testing.T) {
 		for what, during := range changesOfASession {
 			for guard := range guards {
 				for way := range waysToAnswer {
+					if (guard == "a middleware that asks" || guard == "two guards") && during.isLikeASignOut {
+						continue // of which one is enough there
+					}
 					b := newBrowser(t)
 					now.advance(time.Minute) // after the last revocation
 					b.signIn(app.url+"/profile", alice())
