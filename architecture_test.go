@@ -36,7 +36,7 @@ var layers = [][]string{
 }
 
 // homes are the packages, or the files, that may import a dependency. Dependencies are replaced
-// one day, and whoever replaces one should have to look at few places.
+// one day, and then few places have to change.
 var homes = map[string][]string{
 	"github.com/gin-gonic/gin":        {".", "_example"},
 	"github.com/gin-contrib/sessions": {"config.go", "internal/anystore", "internal/cookiestore"},

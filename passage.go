@@ -18,7 +18,7 @@ type guardPassage struct {
 	exchange        exchange
 	identity        identity // set before the request gets this context, and never again
 
-	// response is that of the outermost guard: guards behind each other collect in one place.
+	// response belongs to the outermost guard: nested guards collect in one place.
 	response *guardedResponse
 	own      guardedResponse // of the outermost guard
 	known    knownSessions   // likewise, unless something was known before
@@ -34,7 +34,7 @@ type identity struct {
 // passageKey is the key of the last guard in the context of a request, and in a *gin.Context.
 type passageKey struct{}
 
-// Value finds this passage before those of the guards outside.
+// Value finds this passage before the passages of outer guards.
 func (p *guardPassage) Value(key any) any {
 	if key == (passageKey{}) {
 		return p
@@ -162,7 +162,7 @@ func (p *guardPassage) leave(c *gin.Context) {
 }
 
 // guardedResponse collects what is added to the header of a response when it is sent. Until
-// then the session may end, and whoever has signed out meanwhile must not get it back.
+// then the session may end, and a user who has signed out meanwhile must not get it back.
 type guardedResponse struct {
 	writer   sendingWriter
 	original *http.Request

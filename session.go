@@ -233,7 +233,7 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) 
 }
 
 // forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
-// session that has ended is worthless, and by now it can be that of another session.
+// session that has ended is worthless, and the browser may have another session by now.
 func (a *Auth) forget(x *exchange, record *session) {
 	if !x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn}) {
 		return

@@ -95,7 +95,7 @@ func (c *party) read(response *http.Response, err error) answer {
 	return a
 }
 
-// members are those of a JSON object.
+// members returns the members of a JSON object.
 func (a answer) members(c *party) (members map[string]any) {
 	c.Helper()
 	if err := json.Unmarshal([]byte(a.body), &members); err != nil {

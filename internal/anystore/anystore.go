@@ -328,7 +328,7 @@ func ReplaceCookies(header http.Header, name string, lines []string) {
 	header.Del("Set-Cookie")
 }
 
-// CookiesNamed are those of these Set-Cookie lines that belong to a session of this name.
+// CookiesNamed returns the Set-Cookie lines that belong to a session of this name.
 func CookiesNamed(lines []string, name string) (named []string) {
 	for _, line := range lines {
 		if cookieName, _, _ := strings.Cut(line, "="); cookiestore.IsPiece(cookieName, name) {

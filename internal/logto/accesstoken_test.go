@@ -11,7 +11,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
-// accessClaims are those of a good access token.
+// accessClaims are the claims of a good access token.
 var accessClaims = members{"iss": testIssuer, "sub": "u", "client_id": "app", "aud": "https://api.example.com", "exp": at(time.Hour), "iat": at(0), "jti": "j", "scope": "read write"}
 
 const accessHeader = `{"alg":"ES256","kid":"k","typ":"at+jwt"}`

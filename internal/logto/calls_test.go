@@ -257,7 +257,7 @@ func TestUserInfoIsAboutTheUserThatIsAskedFor(t *testing.T) {
 
 func TestAuthorizationRequests(t *testing.T) {
 	t.Parallel()
-	// The verifier and its challenge are those of RFC 7636, appendix B.
+	// The verifier and its challenge come from RFC 7636, appendix B.
 	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 	base := AuthorizationRequest{RedirectURI: "https://app.example.com/callback?a=b", State: "s&t", Verifier: verifier, Scopes: []string{"openid", "offline_access"}}
 	usual := url.Values{

@@ -285,7 +285,7 @@ func (k *testKey) signature(tb testing.TB, input string) (signature []byte) {
 	return signature
 }
 
-// members are those of a JSON object.
+// members returns the members of a JSON object.
 type members map[string]any
 
 // absent, as a change, takes a member away.
@@ -369,7 +369,7 @@ func checkTokenError(t *testing.T, name, token string, err error, check string) 
 	}
 }
 
-// sampleAnswers are those of a real Logto whose names begin so.
+// sampleAnswers returns the answers of a real Logto whose names begin with a prefix.
 func sampleAnswers(f *testing.F, prefixes ...string) (answers []fixedAnswer) {
 	raw, err := os.ReadFile("../../logtotest/testdata/samples.json")
 	if err != nil {

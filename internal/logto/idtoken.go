@@ -52,7 +52,7 @@ func readIDToken(payload []byte) (IDToken, error) {
 
 // IDTokenExpectation holds what VerifyIDToken checks beyond Settings.
 type IDTokenExpectation struct {
-	// Nonce is that of the sign-in attempt that the token answers.
+	// Nonce is the nonce of the sign-in attempt that the token answers.
 	Nonce string
 	// Original, instead of Nonce, is the ID token that a refreshed one takes the place of.
 	Original *IDToken

@@ -13,7 +13,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
-// idClaims are those of a good ID token.
+// idClaims are the claims of a good ID token.
 var idClaims = members{"iss": testIssuer, "sub": "u", "aud": "app", "exp": at(time.Hour), "iat": at(0), "nonce": "n"}
 
 const (
@@ -223,7 +223,7 @@ func TestMaxAgeIsComparedWithAuthTime(t *testing.T) {
 
 func TestTheHashOfAnAccessTokenGoesByTheAlgorithm(t *testing.T) {
 	t.Parallel()
-	// The access token and the hash are those of OpenID Connect Core, appendix A.3.
+	// The access token and the hash come from OpenID Connect Core, appendix A.3.
 	const accessToken, hash256 = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "77QmUPtjPfzWtF2AnpK9RQ"
 	sum384, sum512 := sha512.Sum384([]byte(accessToken)), sha512.Sum512([]byte(accessToken))
 	hash384, hash512 := base64url.EncodeToString(sum384[:24]), base64url.EncodeToString(sum512[:32])

@@ -16,7 +16,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
-// logoutClaims are those of a good logout token.
+// logoutClaims are the claims of a good logout token.
 var logoutClaims = members{
 	"iss": testIssuer, "sub": "u", "sid": "s", "aud": "app", "exp": at(2 * time.Minute), "iat": at(0), "jti": "j",
 	"events": members{backchannelEvent: members{}},

@@ -64,7 +64,7 @@ func IsLoopback(host string) bool {
 }
 
 // IsParentDomain reports whether browsers take a cookie of the host for the domain (RFC 6265,
-// section 5.1.3). Of the public suffixes only those of one label are recognized.
+// section 5.1.3). Only public suffixes of one label are recognized.
 func IsParentDomain(domain, host string) bool {
 	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
