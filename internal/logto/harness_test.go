@@ -285,7 +285,7 @@ func (k *testKey) signature(tb testing.TB, input string) (signature []byte) {
 	return signature
 }
 
-// members returns the members of a JSON object.
+// members holds the members of a JSON object.
 type members map[string]any
 
 // absent, as a change, takes a member away.
