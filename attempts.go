@@ -129,7 +129,7 @@ func (st *store) setOutcome(x *exchange, its *outcome) error {
 	if its.session != nil {
 		isVain = func() bool { return st.isOver(its.session) }
 	}
-	return st.setCookies(x, http.Header{"Set-Cookie": its.cookies}, isVain, append([]string{st.sessionName}, st.attemptNames[:]...)...)
+	return st.setCookies(x, its.cookies, isVain, append([]string{st.sessionName}, st.attemptNames[:]...)...)
 }
 
 // removeAttempt deletes a slot's cookie.

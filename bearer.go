@@ -154,7 +154,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		p := a.enter(c, "Authorization")
 		defer p.leave(c)
-		p.response.forbidStoring()
+		p.response.dependOnSession(true)
 		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
 		if err == nil {

@@ -48,8 +48,9 @@ type SignInResult struct {
 // ErrCancelled, *ProviderError, ErrInvalidToken, ErrSignInRefused,
 // ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
 // ErrResponseStarted, *ConfigError without Config.BaseURL, and that of the
-// request's context. None of them leaves a session behind, and none ends one
-// that was there before.
+// request's context. None of them ends a session that was there before, and only
+// ErrResponseStarted may leave one behind: if a time limit has answered meanwhile, the callback that
+// comes again gets that session.
 func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 	result, _, err := a.finishCallback(c)
 	return result, err
@@ -73,7 +74,7 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
 		return nil, "", ErrResponseStarted
 	}
-	x.response.forbidStoring()
+	x.response.dependOnSession(true)
 	answer, err := parseCallback(x.request.URL.RawQuery)
 	if err != nil {
 		return nil, "", err
@@ -98,11 +99,14 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 		return result, returnTo, err
 	}
 	defer close(mine.done)
-	cookies := http.Header{} // which a callback that comes again gets, too
-	a.store.removeAttempt(x.request, cookies, found)
+	mine.cookies = http.Header{}
+	a.store.removeAttempt(x.request, mine.cookies, found)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
-	mine.err = a.finishSignIn(c, x, m, found.attempt, answer, mine, cookies)
-	mine.cookies = cookies["Set-Cookie"]
+	record, err := a.redeem(x.request, m, found.attempt, answer)
+	if err == nil {
+		err = a.beginSession(c, x, record, mine)
+	}
+	mine.err = err
 	if answer.code != "" {
 		a.store.memory.tellOutcome(context.WithoutCancel(ctx), found.attempt, mine)
 	}
@@ -210,15 +214,6 @@ func (a *Auth) onlyReturnPath(r *http.Request) (returnTo string) {
 	return returnTo
 }
 
-// finishSignIn fills in the session of an outcome, or returns the error.
-func (a *Auth) finishSignIn(c *gin.Context, x *exchange, m *logto.Metadata, started *attempt, answer *callbackAnswer, its *outcome, cookies http.Header) error {
-	record, err := a.redeem(x.request, m, started, answer)
-	if err != nil {
-		return err
-	}
-	return a.beginSession(c, x, record, its, cookies)
-}
-
 // redeem checks the answer, redeems the code and verifies the ID token.
 func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
@@ -288,7 +283,7 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 // beginSession gives the browser the new session if the application agrees. Of the
 // sessions that it replaces, the refresh token of the same user is not revoked:
 // Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *outcome, cookies http.Header) error {
+func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *outcome) error {
 	ctx := x.request.Context()
 	previous, had := x.known.get(a)
 	a.remember(x, record)
@@ -312,7 +307,7 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *o
 		return err
 	}
 	a.remember(x, record)
-	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], created["Set-Cookie"]...)
+	its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
 	admitted, its.session = true, record
 	polite, cancel := politely(ctx)
 	defer cancel()
@@ -332,7 +327,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 		return err
 	}
 	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
-	answer := &hookAnswer{}
+	answer := &hookAnswer{spent: func() { _ = a.store.setOutcome(x, its) }}
 	if err := answer.watch(c, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
@@ -350,14 +345,23 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 }
 
 // hookAnswer tells whether a hook has answered the request itself, unlike a middleware that
-// answers beside it because it takes too long.
-type hookAnswer struct{ isGiven bool }
+// answers beside it because it takes too long. That answer is the last chance to delete the cookie
+// of the attempt.
+type hookAnswer struct {
+	spent   func()
+	isGiven bool
+}
 
-func (h *hookAnswer) beforeSending() { h.isGiven = true }
+func (h *hookAnswer) beforeSending() {
+	if !h.isGiven {
+		h.isGiven = true
+		h.spent()
+	}
+}
 
 func (h *hookAnswer) watch(c *gin.Context, hook func() error) error {
 	outer := c.Writer
-	c.Writer = &sendingWriter{outer, h}
+	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
 	defer func() { c.Writer = outer }()
 	return hook()
 }

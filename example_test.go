@@ -3,6 +3,7 @@ package logtogin_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +33,9 @@ func newAuth(router *gin.Engine) *logtogin.Auth {
 	}
 	return auth
 }
+
+// export stands for something that takes long.
+func export(context.Context, *logtogin.AccessToken) {}
 
 func quietRouter() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
@@ -217,6 +221,80 @@ func ExampleAuth_HTTPClient() {
 		defer response.Body.Close()
 		c.DataFromReader(response.StatusCode, response.ContentLength, "application/json", response.Body, nil)
 	})
+}
+
+// A goroutine that goes on after the response needs a copy, made before it starts: Gin uses the
+// *gin.Context again for another request.
+func ExampleAuth_AccessToken_goroutine() {
+	router := quietRouter()
+	auth := newAuth(router)
+	defer auth.Close()
+	router.POST("/export", auth.Guard(), func(c *gin.Context) {
+		kept := c.Copy()
+		go func() {
+			ctx, cancel := context.WithTimeout(kept, time.Minute)
+			defer cancel()
+			token, err := auth.AccessToken(ctx, logtogin.Resource("https://orders.example.com/"))
+			if err != nil {
+				slog.ErrorContext(ctx, "the export has failed", "error", err)
+				return
+			}
+			export(ctx, token)
+		}()
+		c.Status(http.StatusAccepted)
+	})
+}
+
+// A stream of server-sent events ends with the session.
+func ExampleAuth_IsAuthenticated_serverSentEvents() {
+	router := quietRouter()
+	auth := newAuth(router)
+	defer auth.Close()
+	router.GET("/events", auth.Guard(), func(c *gin.Context) {
+		tick := time.NewTicker(10 * time.Second)
+		defer tick.Stop()
+		c.Stream(func(io.Writer) bool {
+			if !auth.IsAuthenticated(c) {
+				return false
+			}
+			c.SSEvent("time", time.Now())
+			select {
+			case <-tick.C:
+				return true
+			case <-c.Request.Context().Done():
+				return false
+			}
+		})
+	})
+}
+
+// A handler of net/http finds the user in the context of its request.
+func ExampleClaimsFrom_netHTTP() {
+	logto, err := logtotest.Start() // in the place of a real one
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer logto.Close()
+	router := quietRouter()
+	auth, err := logtogin.Register(router, logto.Config("https://app.example.com"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer auth.Close()
+	query := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if claims, ok := logtogin.ClaimsFrom(r.Context()); ok {
+			fmt.Fprintf(w, "Hello, %s", claims.Username)
+			return
+		}
+		http.Error(w, "Hello, whoever you are", http.StatusUnauthorized)
+	})
+	router.GET("/query", auth.Optional(), gin.WrapH(query))
+	w := httptest.NewRecorder()
+	router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/query", nil))
+	fmt.Println(w.Code, w.Body)
+	// Output: 401 Hello, whoever you are
 }
 
 // "Sign out everywhere".

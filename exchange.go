@@ -1,10 +1,12 @@
 package logtogin
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -34,19 +36,24 @@ type response interface {
 	setCookies(name string, isVain func() bool, f func(header http.Header) bool) bool
 	// hasBegun reports whether the header can no longer be changed.
 	hasBegun() bool
-	// forbidStoring keeps the response out of every cache, because it belongs to one user.
-	forbidStoring()
-	// vary tells caches that requests with other cookies get other responses.
-	vary()
+	// dependOnSession tells caches that requests with other cookies get other responses. If the
+	// request has a session, the response belongs to one user, and no cache may store it.
+	dependOnSession(hasOne bool)
+}
+
+// with is the same request with another response, as a handler sees it that has this context.
+func (x exchange) with(c *gin.Context, response response) *exchange {
+	x.request, x.route, x.response = c.Request, c.FullPath(), response
+	return &x
 }
 
 // knownSessions are what a request knows of its sessions, one for each Auth that was asked.
 type knownSessions struct {
-	loading sync.Mutex // held while a session is read, so that it is read once
-
-	mu    sync.Mutex
-	list  []knownSession
-	first [1]knownSession // the usual number
+	mu        sync.Mutex
+	list      []knownSession
+	first     [1]knownSession // the usual number
+	isReading bool            // so that a session is read once
+	read      chan struct{}   // closed then, if somebody waits for it
 }
 
 // knownSession is what a request knows of its session.
@@ -56,6 +63,50 @@ type knownSession struct {
 	err     error
 	// isNew says that the request itself has brought the session about.
 	isNew bool
+}
+
+// beginReading waits until nobody else reads a session of the request. endReading must follow.
+// The error is the context's.
+func (k *knownSessions) beginReading(ctx context.Context, patience time.Duration) error {
+	read := k.beginOrWait()
+	if read == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for read != nil {
+		select {
+		case <-read:
+			read = k.beginOrWait()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// beginOrWait returns nil if nobody else reads, and otherwise what is closed afterwards.
+func (k *knownSessions) beginOrWait() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.isReading {
+		k.isReading = true
+		return nil
+	}
+	if k.read == nil {
+		k.read = make(chan struct{})
+	}
+	return k.read
+}
+
+func (k *knownSessions) endReading() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.isReading = false
+	if k.read != nil {
+		close(k.read)
+		k.read = nil
+	}
 }
 
 func (k *knownSessions) get(a *Auth) (found knownSession, ok bool) {
@@ -121,9 +172,8 @@ func (begunResponse) change(func(http.Header)) bool { return false }
 func (begunResponse) setCookies(string, func() bool, func(http.Header) bool) bool {
 	return false
 }
-func (begunResponse) hasBegun() bool { return true }
-func (begunResponse) forbidStoring() {}
-func (begunResponse) vary()          {}
+func (begunResponse) hasBegun() bool       { return true }
+func (begunResponse) dependOnSession(bool) {}
 
 // unguardedRequest is what the exchanges of a request without a guard share.
 type unguardedRequest struct {
@@ -133,30 +183,46 @@ type unguardedRequest struct {
 	isVain map[string]func() bool // whether cookies of this name are
 }
 
-// takeBack takes cookies back that are in vain by now.
-func (u *unguardedRequest) takeBack(header http.Header) {
+// correct takes cookies back that are in vain by now, and keeps all others out of caches.
+func (u *unguardedRequest) correct(header http.Header) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for name, isVain := range u.isVain {
 		if isVain() {
 			anystore.ReplaceCookies(header, name, nil)
 		}
+		forbidStoring(header)
 	}
+	u.isVain = nil // whoever sets cookies from now on says so again
 }
 
-// openResponse is a response without a guard, whose header is changed at once.
+// openResponse is a response without a guard, whose header is changed at once. Once it has cookies
+// of ours, it is corrected when it is sent, but only if the handler writes a body: otherwise Gin
+// sends the header past all writers of middlewares.
 type openResponse struct {
-	writer gin.ResponseWriter
+	writer *gin.ResponseWriter // the handler's
 	shared *unguardedRequest
+}
+
+// openWriter is what openResponse gives to the handler.
+type openWriter struct {
+	sendingWriter
+	shared *unguardedRequest
+}
+
+func (w *openWriter) beforeSending() {
+	if !w.Written() {
+		w.shared.correct(w.Header())
+	}
 }
 
 func (r *openResponse) change(f func(http.Header)) bool {
 	r.shared.mu.Lock()
 	defer r.shared.mu.Unlock()
-	if r.writer.Written() {
+	if (*r.writer).Written() {
 		return false
 	}
-	f(r.writer.Header())
+	f((*r.writer).Header())
 	return true
 }
 
@@ -170,12 +236,23 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 			r.shared.isVain = map[string]func() bool{}
 		}
 		r.shared.isVain[name] = isVain
+		if corrected, ok := (*r.writer).(*openWriter); !ok || corrected.shared != r.shared {
+			writer := &openWriter{sendingWriter{ResponseWriter: *r.writer}, r.shared}
+			writer.observer = writer
+			*r.writer = writer
+		}
 	})
 }
 
 func (r *openResponse) hasBegun() bool { return !r.change(func(http.Header) {}) }
-func (r *openResponse) forbidStoring() { r.change(forbidStoring) }
-func (r *openResponse) vary()          { r.change(func(header http.Header) { varyBy(header, "Cookie") }) }
+
+func (r *openResponse) dependOnSession(hasOne bool) {
+	if hasOne {
+		r.change(forbidStoring)
+		return
+	}
+	r.change(func(header http.Header) { varyBy(header, "Cookie") })
+}
 
 const privateNoStore = "private, no-store"
 

@@ -161,67 +161,6 @@ func TestAMiddlewareOutsideAGuardMayStillAnswer(t *testing.T) {
 	}
 }
 
-// givenUp is a writer of a middleware that has given up waiting for the handler.
-type givenUp struct {
-	gin.ResponseWriter
-	isLate atomic.Bool
-}
-
-func (w *givenUp) Written() bool { return w.isLate.Load() || w.ResponseWriter.Written() }
-
-func (w *givenUp) Write(data []byte) (int, error) {
-	if w.isLate.Load() {
-		return len(data), nil
-	}
-	return w.ResponseWriter.Write(data)
-}
-
-// Some time limits let the handler run on in a goroutine while Gin uses its context for another
-// request. Its guard must not touch that one.
-func TestAGuardThatReturnsLateLeavesTheNextRequestAlone(t *testing.T) {
-	t.Parallel()
-	router := gin.New()
-	logto := logtotest.NewServer(t)
-	auth, err := logtogin.Register(router, logto.Config("https://app.example.com"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = auth.Close() })
-	first, second := newGate(), newGate()
-	left := make(chan struct{})
-	router.GET("/limited", func(c *gin.Context) {
-		outer := c.Writer
-		writer := &givenUp{ResponseWriter: outer}
-		c.Writer = writer
-		go func() {
-			c.Next()
-			close(left)
-		}()
-		<-first.entered
-		writer.isLate.Store(true)
-		c.Writer = outer
-		c.AbortWithStatus(http.StatusGatewayTimeout)
-	}, auth.Optional(), func(*gin.Context) { first.wait() })
-	router.GET("/other", func(c *gin.Context) {
-		second.wait()
-		c.String(http.StatusOK, "the answer to the other request")
-	})
-	router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/limited", nil))
-	w, done := httptest.NewRecorder(), make(chan struct{})
-	go func() {
-		defer close(done)
-		router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/other", nil))
-	}()
-	<-second.entered
-	close(first.open)
-	<-left
-	close(second.open)
-	<-done
-	if w.Code != http.StatusOK || w.Body.String() != "the answer to the other request" {
-		t.Errorf("the other request: got %d %q", w.Code, w.Body)
-	}
-}
-
 // What a hook starts in a goroutine may ask while the session is being made.
 func TestAGoroutineOfOnSignedInMayAsk(t *testing.T) {
 	t.Parallel()
@@ -499,37 +438,83 @@ func TestALateSignOutLeavesANewSessionAlone(t *testing.T) {
 	})
 }
 
-func TestASignInThatATimeLimitHasAnsweredIsToldOnce(t *testing.T) {
-	t.Parallel()
-	var started, finished, failed atomic.Int64
-	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
-		cfg.OnEvent = func(_ context.Context, event logtogin.Event) {
-			switch event.Kind {
-			case logtogin.EventSignInStarted:
-				started.Add(1)
-			case logtogin.EventSignInFinished:
-				finished.Add(1)
-			case logtogin.EventSignInFailed:
-				failed.Add(1)
-			}
-		}
-		cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
-			if writer, ok := c.MustGet("outer").(gin.ResponseWriter); ok {
-				writer.WriteHeader(http.StatusGatewayTimeout)
-				writer.WriteHeaderNow()
-			}
-			return nil
-		}
-	})
-	note := gin.HandlerFunc(func(c *gin.Context) { c.Set("outer", c.Writer) })
-	app.before.Store(&note)
-	b := newBrowser(t)
-	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
-	if page := b.get(callback.String()); page.status != http.StatusGatewayTimeout {
-		t.Errorf("got %d, want the answer of the time limit", page.status)
+// blockingStore holds whoever reads until the test lets it go on.
+type blockingStore struct {
+	ginsessions.Store
+	held atomic.Pointer[gate]
+}
+
+func (s *blockingStore) New(r *http.Request, name string) (*gorilla.Session, error) {
+	if held := s.held.Swap(nil); held != nil {
+		held.wait()
 	}
-	b.get(callback.String())
-	if !b.isSignedIn(app) || started.Load() != 1 || finished.Load() != 1 || failed.Load() != 0 {
-		t.Errorf("signed in %t, %d started, %d finished, %d failed, want one that is finished", b.isSignedIn(app), started.Load(), finished.Load(), failed.Load())
+	return s.Store.New(r, name)
+}
+
+// The session of a request is read once. Who waits for another goroutine that reads it waits no
+// longer than its own context lets it.
+func TestWhoeverWaitsForASessionThatIsBeingReadMayGiveUp(t *testing.T) {
+	t.Parallel()
+	store := &blockingStore{Store: newServerStore()}
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.Store, cfg.StoreTimeout = store, time.Minute })
+	app.router.GET("/unguarded", func(c *gin.Context) {
+		held := newGate()
+		store.held.Store(held)
+		var reading sync.WaitGroup
+		for range 3 {
+			reading.Go(func() {
+				if _, err := app.auth.Claims(c); err != nil {
+					t.Errorf("who has patience: got %v, want the claims", err)
+				}
+			})
+		}
+		<-held.entered
+		impatient, cancel := context.WithCancel(c)
+		cancel()
+		if _, err := app.auth.Claims(impatient); !errors.Is(err, context.Canceled) || !errors.Is(err, logtogin.ErrStoreUnavailable) {
+			t.Errorf("who has none: got %v, want ErrStoreUnavailable, because of the context", err)
+		}
+		close(held.open)
+		reading.Wait()
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	b.get(app.url + "/unguarded")
+}
+
+func TestIsAuthenticatedWithoutARequestIsHeardOf(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	if app.auth.IsAuthenticated(t.Context()) || !strings.Contains(app.log.String(), "IsAuthenticated is false because it was asked without a request") {
+		t.Errorf("got %s, want a warning", app.log)
+	}
+}
+
+// The attempt of a sign-in is spent when a hook has answered the callback itself, and a spent one
+// need not lie in the browser for an hour.
+func TestAHookThatAnswersLeavesNoCookieOfTheAttempt(t *testing.T) {
+	t.Parallel()
+	for name, guard := range map[string]func(*logtogin.Auth) gin.HandlerFunc{
+		"behind a guard": (*logtogin.Auth).Optional, "without one": func(*logtogin.Auth) gin.HandlerFunc { return func(*gin.Context) {} },
+	} {
+		app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+			cfg.Paths.Callback, cfg.SignInDefaults.RedirectURI = "-", "/callback"
+			cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+				c.String(http.StatusForbidden, "by invitation only")
+				return nil
+			}
+		})
+		app.router.GET("/callback", guard(app.auth), func(c *gin.Context) {
+			if _, err := app.auth.HandleCallback(c); !errors.Is(err, logtogin.ErrResponseStarted) {
+				t.Errorf("%s: got %v, want ErrResponseStarted", name, err)
+			}
+		})
+		b := newBrowser(t)
+		if page := b.signIn(app.url+"/sign-in", logtotest.DefaultUser()); page.body != "by invitation only" {
+			t.Errorf("%s: got %d %s", name, page.status, page.body)
+		}
+		if left := b.ours(app); len(left) > 0 {
+			t.Errorf("%s: the browser still has %v", name, left)
+		}
 	}
 }

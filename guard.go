@@ -49,7 +49,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		p := a.enter(c, "Cookie")
 		defer p.leave(c)
-		p.response.forbidStoring()
+		p.response.dependOnSession(true)
 		if web.IsCrossOrigin(c.Request, a.origins) {
 			a.Refuse(c, ErrCrossOrigin)
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -26,9 +27,9 @@ type outcome struct {
 	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
 	done     chan struct{}
 	session  *session
-	returnTo string   // a path of this application
-	err      error    // ErrNoAttempt until there is something better to say
-	cookies  []string // the Set-Cookie lines that go with it
+	returnTo string      // a path of this application
+	err      error       // ErrNoAttempt until there is something better to say
+	cookies  http.Header // the Set-Cookie lines that go with it
 }
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or

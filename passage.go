@@ -109,11 +109,11 @@ func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
 		p.response = outer.response
 	} else {
 		p.response = &p.own
-		p.own.original, p.own.writer = c.Request, sendingWriter{c.Writer, &p.own}
+		p.own.original, p.own.writer = c.Request, sendingWriter{ResponseWriter: c.Writer, observer: &p.own}
 		c.Writer = &p.own.writer
 	}
 	p.response.dependOn(dependsOn)
-	p.exchange = exchange{c.Request, c.FullPath(), p.response, &p.known, false}
+	p.exchange = exchange{request: c.Request, route: c.FullPath(), response: p.response, known: &p.known}
 	// What is known already need not be read again.
 	if outer != nil {
 		p.exchange.known = outer.exchange.known
@@ -167,7 +167,7 @@ type guardedResponse struct {
 	writer   sendingWriter
 	original *http.Request
 	before   *unguardedRequest // what was set before the guard
-	after    unguardedRequest  // what is set once the guard has no say any more
+	after    *unguardedRequest // what is set once the guard has no say any more
 
 	mu        sync.Mutex
 	header    http.Header            // what is added; nil as long as that is nothing
@@ -222,14 +222,13 @@ func (r *guardedResponse) hasBegun() bool {
 	return r.isClosed
 }
 
-func (r *guardedResponse) forbidStoring() {
+// dependOnSession need not say that the response depends on cookies: what passes a guard depends
+// on the credentials anyway.
+func (r *guardedResponse) dependOnSession(hasOne bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.isPrivate = true
+	r.isPrivate = r.isPrivate || hasOne
 }
-
-// vary has nothing to do: what passes a guard depends on the credentials anyway.
-func (r *guardedResponse) vary() {}
 
 // leave says that the guard has returned. Middlewares outside may still answer.
 func (r *guardedResponse) leave() {
@@ -242,6 +241,16 @@ func (r *guardedResponse) isLeft() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hasLeft
+}
+
+// opened is the response for a handler that the guard has no say about.
+func (r *guardedResponse) opened(c *gin.Context) response {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.after == nil {
+		r.after = &unguardedRequest{}
+	}
+	return &openResponse{&c.Writer, r.after}
 }
 
 // announce sets the header already before the handler runs, for a handler that lets Gin begin
@@ -289,7 +298,7 @@ func (r *guardedResponse) finish(writer gin.ResponseWriter) {
 	}
 	header := writer.Header()
 	if r.before != nil {
-		r.before.takeBack(header)
+		r.before.correct(header)
 	}
 	for name, isVain := range r.isVain {
 		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
@@ -315,7 +324,7 @@ func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, erro
 		if err != nil {
 			return nil, nil, err
 		}
-		if isCopy(c) {
+		if x.response == (begunResponse{}) { // of a copy
 			// It is for what outlives the request, whose context the server ends.
 			return context.WithoutCancel(c.Request.Context()), x, nil
 		}
@@ -360,13 +369,13 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 	case passage == nil:
 		return a.unguardedExchange(c), nil
 	case isCopy(c):
-		return &exchange{c.Request, c.FullPath(), begunResponse{}, passage.exchange.known, passage.exchange.isByToken}, nil
+		return passage.exchange.with(c, begunResponse{}), nil
 	case passage.response.isLeft():
 		// A middleware outside the guard, which answers.
-		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &passage.response.after}, passage.exchange.known, passage.exchange.isByToken}, nil
+		return passage.exchange.with(c, passage.response.opened(c)), nil
 	case !passage.leadsFrom(c):
 		passage.response.finish(c.Writer)
-		return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, &passage.response.after}, passage.exchange.known, passage.exchange.isByToken}, nil
+		return passage.exchange.with(c, passage.response.opened(c)), nil
 	}
 	return &passage.exchange, nil
 }
@@ -383,10 +392,13 @@ func (a *Auth) unguardedExchange(c *gin.Context) *exchange {
 	}
 	a.unguardedLock.Unlock()
 	shared := kept.(*unguardedRequest)
+	x := exchange{known: &shared.known}
+	shared.mu.Lock() // another goroutine may be replacing the writer
+	defer shared.mu.Unlock()
 	if isCopy(c) {
-		return &exchange{c.Request, c.FullPath(), begunResponse{}, &shared.known, false}
+		return x.with(c, begunResponse{})
 	}
-	return &exchange{c.Request, c.FullPath(), &openResponse{c.Writer, shared}, &shared.known, false}
+	return x.with(c, &openResponse{&c.Writer, shared})
 }
 
 // isCopy reports whether this is what c.Copy() returns: its writer has lost what it writes to.

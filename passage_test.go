@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"mime/multipart"
@@ -12,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,162 +82,6 @@ func (app *application) fetch(method, path string, cookies []*http.Cookie, heade
 	body, err := io.ReadAll(response.Body)
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, err
-}
-
-// waysToAnswer are how handlers send a response. None has a say about cookies.
-var waysToAnswer = map[string]gin.HandlerFunc{
-	"text":                 func(c *gin.Context) { c.String(http.StatusOK, "done") },
-	"JSON":                 func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"done": true}) },
-	"a status alone":       func(c *gin.Context) { c.Status(http.StatusAccepted) },
-	"nothing":              func(*gin.Context) {},
-	"204":                  func(c *gin.Context) { c.Status(http.StatusNoContent) },
-	"304":                  func(c *gin.Context) { c.Status(http.StatusNotModified) },
-	"a redirect":           func(c *gin.Context) { c.Redirect(http.StatusFound, "/elsewhere") },
-	"an abort":             func(c *gin.Context) { c.AbortWithStatus(http.StatusTeapot) },
-	"an error of net/http": func(c *gin.Context) { http.Error(c.Writer, "no", http.StatusInternalServerError) },
-	"404 of net/http":      func(c *gin.Context) { http.NotFound(c.Writer, c.Request) },
-	"404 of a file":        func(c *gin.Context) { c.File("no such file") },
-	"404 of a file server": gin.WrapH(http.FileServer(http.Dir("testdata/none"))),
-	"416 of net/http":      serveRange,
-	"public": func(c *gin.Context) {
-		c.Header("Cache-Control", "public, max-age=3600")
-		c.String(http.StatusOK, "done")
-	},
-	"s-maxage and Vary":     answerWithVary,
-	"a flush at first":      func(c *gin.Context) { c.Writer.Flush(); c.String(http.StatusOK, "done") },
-	"server-sent events":    func(c *gin.Context) { c.SSEvent("message", "done"); c.Writer.Flush() },
-	"a ResponseController":  func(c *gin.Context) { _ = http.NewResponseController(c.Writer).Flush() },
-	"io.Copy":               func(c *gin.Context) { _, _ = io.Copy(c.Writer, strings.NewReader("done")) },
-	"WriteString":           func(c *gin.Context) { _, _ = io.WriteString(c.Writer, "done") },
-	"a panic":               func(*gin.Context) { panic("the handler fails") },
-	"a panic after writing": func(c *gin.Context) { c.Writer.WriteHeaderNow(); panic("the handler fails") },
-	"a wrapped handler":     gin.WrapF(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }),
-	"a page that Gin begins anew": func(c *gin.Context) {
-		c.Request.URL.Path = "/anew"
-		c.MustGet("engine").(*gin.Engine).HandleContext(c)
-	},
-	"an error that is handed on": func(c *gin.Context) { _ = c.Error(errors.New("no")) },
-}
-
-func serveRange(c *gin.Context) {
-	c.Request.Header.Set("Range", "bytes=100-")
-	http.ServeContent(c.Writer, c.Request, "a.txt", time.Time{}, strings.NewReader("short"))
-}
-
-func answerWithVary(c *gin.Context) {
-	c.Header("Cache-Control", "s-maxage=60")
-	c.Header("Vary", "Accept-Encoding")
-	c.String(http.StatusOK, "done")
-}
-
-// changesOfASession are what happens while a handler runs, and whether the session of the
-// request has ended by that.
-var changesOfASession = map[string]struct {
-	ends           bool
-	isLikeASignOut bool
-	change         func(t *testing.T, app *application, b *browser)
-}{
-	"nothing happens": {false, false, func(*testing.T, *application, *browser) {}},
-	"the user signs out": {true, false, func(_ *testing.T, app *application, b *browser) {
-		b.get(app.url + "/sign-out")
-	}},
-	"the user signs out on a copy of the cookie": {true, true, func(t *testing.T, app *application, b *browser) {
-		send(t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil)
-	}},
-	"the user is revoked": {true, true, func(t *testing.T, app *application, _ *browser) {
-		if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
-			t.Error(err)
-		}
-	}},
-	"somebody else signs in": {true, true, func(t *testing.T, app *application, b *browser) {
-		b.get(app.url + "/sign-out")
-		if page := b.signIn(app.url+"/profile", bob()); page.status != http.StatusOK {
-			t.Errorf("bob: got %d", page.status)
-		}
-	}},
-	"the user signs out and in again": {true, false, func(_ *testing.T, app *application, b *browser) {
-		b.get(app.url + "/sign-out")
-		b.signIn(app.url+"/profile", alice())
-	}},
-	"the user signs in anew": {true, true, func(t *testing.T, app *application, b *browser) {
-		if page := b.signIn(app.url+"/sign-in", alice()); page.status != http.StatusOK {
-			t.Errorf("alice again: got %d", page.status)
-		}
-	}},
-}
-
-// A response that is sent after its session has ended must not bring it back to the browser; and
-// whatever handlers and file servers say, no cache may store what a guard has let through.
-func TestALateResponseCarriesNoCookieOfASessionThatHasEnded(t *testing.T) {
-	t.Parallel()
-	guards := map[string]func(*logtogin.Auth) []gin.HandlerFunc{
-		"Guard":    func(a *logtogin.Auth) []gin.HandlerFunc { return []gin.HandlerFunc{a.Guard()} },
-		"Optional": func(a *logtogin.Auth) []gin.HandlerFunc { return []gin.HandlerFunc{a.Optional()} },
-		"two guards": func(a *logtogin.Auth) []gin.HandlerFunc {
-			return []gin.HandlerFunc{a.Optional(), gin.CustomRecoveryWithWriter(io.Discard, failed), a.Guard()}
-		},
-		"a middleware that asks": func(a *logtogin.Auth) []gin.HandlerFunc {
-			return []gin.HandlerFunc{func(c *gin.Context) { a.IsAuthenticated(c) }, a.Guard()}
-		},
-	}
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		logto.AddUser(bob())
-		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 10 * time.Minute })
-		app := start(change)
-		app.router.GET("/anew", func(c *gin.Context) { c.String(http.StatusOK, identityOf(c)) })
-		var held gates
-		for guard, guarded := range guards {
-			group := app.router.Group("/"+slug(guard), append([]gin.HandlerFunc{gin.CustomRecoveryWithWriter(io.Discard, failed)}, guarded(app.auth)...)...)
-			for way, answer := range waysToAnswer {
-				group.GET("/"+slug(way), func(c *gin.Context) {
-					c.Set("engine", app.router)
-					held.pass(c)
-					answer(c)
-				})
-			}
-		}
-		for what, during := range changesOfASession {
-			for guard := range guards {
-				for way := range waysToAnswer {
-					if (guard == "a middleware that asks" || guard == "two guards") && during.isLikeASignOut {
-						continue // of which one is enough there
-					}
-					b := newBrowser(t)
-					now.advance(time.Minute) // after the last revocation
-					b.signIn(app.url+"/profile", alice())
-					cookies := b.ours(app)
-					now.advance(2 * time.Minute) // so that the guard writes the session
-					name := fmt.Sprintf("%s, %s behind %s", what, way, guard)
-					gate := held.add(name)
-					done := make(chan struct{})
-					var response *http.Response
-					var err error
-					go func() {
-						defer close(done)
-						response, err = app.fetch(http.MethodGet, "/"+slug(guard)+"/"+slug(way), cookies, http.Header{"X-Gate": {name}})
-					}()
-					<-gate.entered
-					during.change(t, app, b)
-					close(gate.open)
-					<-done
-					if err != nil {
-						t.Errorf("%s: %v", name, err)
-						continue
-					}
-					set := response.Header.Values("Set-Cookie")
-					if wants := !during.ends && !app.inStore() && way != "a page that Gin begins anew"; (len(set) > 0) != wants && way != "a page that Gin begins anew" {
-						t.Errorf("%s: got %d %q, want cookies: %t", name, response.StatusCode, set, wants)
-					}
-					if got := response.Header.Values("Cache-Control"); !slices.Equal(got, []string{"private, no-store"}) {
-						t.Errorf("%s: Cache-Control is %q, want private, no-store", name, got)
-					}
-					if got := strings.Join(response.Header.Values("Vary"), ", "); !strings.Contains(got, "Cookie") || (way == "s-maxage and Vary" && !strings.Contains(got, "Accept-Encoding")) {
-						t.Errorf("%s: Vary is %q", name, got)
-					}
-				}
-			}
-		}
-	})
 }
 
 func failed(c *gin.Context, _ any) { c.AbortWithStatus(http.StatusInternalServerError) }
@@ -571,34 +413,6 @@ func TestClaimsThatTheApplicationSetsCountWithoutAGuardOnly(t *testing.T) {
 	}
 }
 
-// A handler may change the header of its response in place, and nobody else's.
-func TestHeadersAreOfOneResponseAlone(t *testing.T) {
-	t.Parallel()
-	app := newApplication(t, logtotest.NewServer(t), nil)
-	app.router.GET("/spoil", app.auth.Optional(), func(c *gin.Context) {
-		c.Writer.Flush()
-		for _, lines := range c.Writer.Header() {
-			for i := range lines {
-				lines[i] = "spoilt"
-			}
-		}
-	})
-	b := newBrowser(t)
-	b.signIn(app.url+"/profile", alice())
-	b.get(app.url + "/spoil")
-	for _, path := range []string{"/", "/profile", "/sign-in"} {
-		response, err := app.fetch(http.MethodGet, path, b.ours(app), http.Header{"Accept": {"text/html"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, lines := range response.Header {
-			if slices.Contains(lines, "spoilt") {
-				t.Errorf("%s: %s is spoilt", path, name)
-			}
-		}
-	}
-}
-
 // The server removes the temporary files of the request that it knows, and a guard gives the
 // handler another one.
 func TestAGuardLeavesNoFilesOfAForm(t *testing.T) {
@@ -651,135 +465,6 @@ func filesIn(t *testing.T, folder string) []string {
 		t.Fatal(err)
 	}
 	return files
-}
-
-// timeLimits answer while the handler is still at work, once the test says so.
-var timeLimits = map[string]func(app *application, expired <-chan struct{}){
-	"http.TimeoutHandler": func(app *application, _ <-chan struct{}) {
-		inner := app.server.Handler
-		app.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Limited") == "" {
-				inner.ServeHTTP(w, r)
-				return
-			}
-			http.TimeoutHandler(inner, time.Millisecond, "too late").ServeHTTP(w, r)
-		})
-	},
-	"a server that answers for the handler": func(app *application, expired <-chan struct{}) {
-		inner := app.server.Handler
-		app.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Limited") == "" {
-				inner.ServeHTTP(w, r)
-				return
-			}
-			ctx, cancel := context.WithCancel(r.Context())
-			go inner.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
-			<-expired
-			cancel()
-			w.WriteHeader(http.StatusGatewayTimeout)
-		})
-	},
-	"a middleware that answers beside the handler": func(app *application, expired <-chan struct{}) {
-		middleware := gin.HandlerFunc(func(c *gin.Context) {
-			if c.GetHeader("X-Limited") == "" {
-				return
-			}
-			shared := &lockedWriter{ResponseWriter: c.Writer}
-			c.Writer = shared
-			answered := make(chan struct{})
-			go func() {
-				defer close(answered)
-				<-expired
-				shared.mu.Lock()
-				defer shared.mu.Unlock()
-				shared.ResponseWriter.WriteHeader(http.StatusGatewayTimeout)
-				shared.ResponseWriter.WriteHeaderNow()
-				shared.ResponseWriter.Flush()
-			}()
-			c.Next()
-			<-answered
-		})
-		app.before.Store(&middleware)
-	},
-}
-
-// lockedWriter is a writer that a time limit shares with the handler.
-type lockedWriter struct {
-	gin.ResponseWriter
-	mu sync.Mutex
-}
-
-func (w *lockedWriter) Written() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ResponseWriter.Written()
-}
-
-func (w *lockedWriter) Write(data []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ResponseWriter.Write(data)
-}
-
-func (w *lockedWriter) WriteHeaderNow() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ResponseWriter.WriteHeaderNow()
-}
-
-// A time limit answers the callback with an error while it is still at work. The code is redeemed
-// by then, and a reload must end signed in.
-func TestACallbackThatTookTooLongIsFinishedByAReload(t *testing.T) {
-	t.Parallel()
-	for name, limit := range timeLimits {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-				app := start(nil)
-				expired := make(chan struct{})
-				limit(app, expired)
-				b := newBrowser(t)
-				callback := b.signInUntilCallback(app, logtotest.DefaultUser())
-				held := newGate()
-				var once sync.Once
-				logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					once.Do(held.wait)
-					next.ServeHTTP(w, r)
-				})
-				answered := make(chan struct{})
-				go func() {
-					defer close(answered)
-					r, err := http.NewRequest(http.MethodGet, callback.String(), nil)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					r.Header.Set("X-Limited", "yes")
-					r.Header.Set("Cookie", header(b.cookies(app.url)...))
-					response, err := http.DefaultTransport.RoundTrip(r) // does not wait for the body
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					_ = response.Body.Close()
-					if response.StatusCode < 500 || len(response.Header.Values("Set-Cookie")) > 0 {
-						t.Errorf("got %d %v, want an error without cookies", response.StatusCode, response.Header)
-					}
-				}()
-				<-held.entered
-				close(expired)
-				<-answered
-				close(held.open)
-				page := b.get(callback.String())
-				if page.status >= 400 || !b.isSignedIn(app) {
-					t.Errorf("the reload: got %d %s, want a page and a session", page.status, page.body)
-				}
-				if calls := logto.Calls().Token; calls != 1 {
-					t.Errorf("the code was redeemed %d times, want once", calls)
-				}
-			})
-		})
-	}
 }
 
 // While a handler runs for long, as for server-sent events, the session can end by its lifetime
@@ -853,56 +538,5 @@ func activeElsewhere(t *testing.T, app *application, b *browser, now *clock) {
 		if !b.isSignedIn(app) {
 			t.Error("the other tab is signed out")
 		}
-	}
-}
-
-// Programs that look for more in a writer than that it writes find it behind a guard.
-func TestAGuardedWriterIsWhatHandlersExpect(t *testing.T) {
-	t.Parallel()
-	app := newApplication(t, logtotest.NewServer(t), nil)
-	app.router.GET("/hijack", app.auth.Guard(), func(c *gin.Context) {
-		conn, buffered, err := http.NewResponseController(c.Writer).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = buffered.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nhijacked")
-		_ = buffered.Flush()
-	})
-	app.router.GET("/controller", app.auth.Guard(), func(c *gin.Context) {
-		controller := http.NewResponseController(c.Writer)
-		if err := errors.Join(controller.SetWriteDeadline(time.Now().Add(time.Minute)), controller.SetReadDeadline(time.Now().Add(time.Minute)), controller.EnableFullDuplex()); err != nil {
-			t.Error(err)
-		}
-		_, _ = io.WriteString(c.Writer, "controlled")
-		if err := controller.Flush(); err != nil {
-			t.Error(err)
-		}
-	})
-	app.router.GET("/stream", app.auth.Guard(), func(c *gin.Context) {
-		rounds := 0
-		c.Stream(func(w io.Writer) bool { // needs CloseNotify and Flush
-			rounds++
-			_, _ = io.WriteString(w, "round ")
-			return rounds < 3
-		})
-	})
-	app.router.GET("/push", app.auth.Guard(), func(c *gin.Context) {
-		c.String(http.StatusOK, "pusher: %t, size %d, status %d, written %t", c.Writer.Pusher() != nil, c.Writer.Size(), c.Writer.Status(), c.Writer.Written())
-	})
-	app.router.HEAD("/head", app.auth.Guard(), func(c *gin.Context) { c.String(http.StatusOK, "a body that is not sent") })
-	b := newBrowser(t)
-	b.signIn(app.url+"/profile", logtotest.DefaultUser())
-	for path, want := range map[string]string{
-		"/hijack": "hijacked", "/controller": "controlled", "/stream": "round round round ", "/push": "pusher: false, size -1, status 200, written false",
-	} {
-		if page := b.get(app.url + path); page.body != want {
-			t.Errorf("%s: got %d %q, want %q", path, page.status, page.body, want)
-		}
-	}
-	response, err := app.fetch(http.MethodHead, "/head", b.ours(app), http.Header{"Accept": {"text/html"}})
-	if err != nil || response.StatusCode != http.StatusOK || response.Header.Get("Cache-Control") != "private, no-store" {
-		t.Errorf("HEAD: got %+v, %v", response, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -347,8 +348,9 @@ func (o *outcome) encode() []byte {
 	}
 	w.string(string(o.session.encode()))
 	w.string(o.returnTo)
-	w.number(uint64(len(o.cookies)))
-	for _, line := range o.cookies {
+	lines := o.cookies["Set-Cookie"]
+	w.number(uint64(len(lines)))
+	for _, line := range lines {
 		w.string(line)
 	}
 	return w
@@ -364,6 +366,6 @@ func (o *outcome) decode(record []byte) {
 		cookies = append(cookies, r.string())
 	}
 	if err == nil && r.end() == nil {
-		o.session, o.returnTo, o.cookies, o.err = found, returnTo, cookies, nil
+		o.session, o.returnTo, o.cookies, o.err = found, returnTo, http.Header{"Set-Cookie": cookies}, nil
 	}
 }

@@ -24,14 +24,16 @@ import (
 // Like all methods that ask for the session of a request, it takes a *gin.Context, its Copy, a
 // context that is derived from one, or the context of a request that Guard, Optional or Bearer
 // has let through. Goroutines of one handler may call these methods at the same time; without a
-// guard the handler must not change the header meanwhile. A goroutine that outlives the handler
+// guard the handler must not touch the response meanwhile. A goroutine that outlives the handler
 // needs c.Copy(), made before it starts, or behind a guard
 // context.WithoutCancel(c.Request.Context()): Gin uses c again for another request, and the
 // server cancels the context of the request. After Bearer there is no session. Any other context
 // is an ErrNoRequest, here false.
 func (a *Auth) IsAuthenticated(ctx context.Context) bool {
+	asked := ctx
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
+		a.settings.Logger.WarnContext(asked, "logtogin: IsAuthenticated is false because it was asked without a request", "error", err)
 		return false
 	}
 	_, err = a.orVisitor(ctx, x, a.current)
@@ -89,8 +91,11 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
 	}
-	x.known.loading.Lock()
-	defer x.known.loading.Unlock()
+	// Whoever reads needs the store twice at most, to read and to write.
+	if err := x.known.beginReading(ctx, 2*a.settings.StoreTimeout); err != nil {
+		return nil, unreadable(err)
+	}
+	defer x.known.endReading()
 	if known, ok := a.kept(ctx, x); ok { // by another goroutine
 		return known.session, known.err
 	}
@@ -99,9 +104,8 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
 		record, err = a.renew(ctx, x, record)
 	}
-	x.response.vary()
+	x.response.dependOnSession(err == nil)
 	if err == nil {
-		x.response.forbidStoring()
 		a.store.noteActivity(record)
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, ErrStoreUnavailable) {

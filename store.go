@@ -392,7 +392,7 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 // forgetSessions makes the browser forget sessions that have ended, unless it has another one by
 // now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
 func (st *store) forgetSessions(x *exchange, cookies http.Header, ended []*session) error {
-	x.response.forbidStoring()
+	x.response.dependOnSession(true)
 	// What this very response has set goes in any case.
 	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
 	isVain := func() bool {
