@@ -157,6 +157,9 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		p.response.dependOnSession(true)
 		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
+		if !p.response.isOf(c) {
+			return
+		}
 		if err == nil {
 			err = checkAudience(c, claims)
 		}
@@ -168,6 +171,9 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		if err == nil {
 			err = guard.check(c, claims)
+			if !p.response.isOf(c) {
+				return
+			}
 		}
 		if err != nil {
 			subject := ""

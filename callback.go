@@ -52,23 +52,23 @@ type SignInResult struct {
 // ErrResponseStarted may leave one behind: if a time limit has answered meanwhile, the callback that
 // comes again gets that session.
 func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
-	result, _, err := a.finishCallback(c)
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return nil, err
+	}
+	result, _, err := a.finishSignIn(ctx, c, x)
 	return result, err
 }
 
-// finishCallback also returns where the attempt was to return to.
-func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo string, err error) {
+// finishSignIn also returns where the attempt was to return to.
+func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (result *SignInResult, returnTo string, err error) {
 	isFinished := false
 	defer func() {
 		if err != nil && !isFinished {
-			a.settings.emit(c.Request.Context(), Event{Kind: EventSignInFailed, Err: err})
+			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err})
 		}
 	}()
 	if err := a.settings.checkSignInReady(); err != nil {
-		return nil, "", err
-	}
-	ctx, x, err := a.exchangeOf(c)
-	if err != nil {
 		return nil, "", err
 	}
 	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
@@ -102,9 +102,10 @@ func (a *Auth) finishCallback(c *gin.Context) (result *SignInResult, returnTo st
 	mine.cookies = http.Header{}
 	a.store.removeAttempt(x.request, mine.cookies, found)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
+	hooked := hookContext{c, c.Copy()}
 	record, err := a.redeem(x.request, m, found.attempt, answer)
 	if err == nil {
-		err = a.beginSession(c, x, record, mine)
+		err = a.beginSession(hooked.of(x), x, record, mine)
 	}
 	mine.err = err
 	if answer.code != "" {
@@ -328,7 +329,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 	}
 	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
 	answer := &hookAnswer{spent: func() { _ = a.store.setOutcome(x, its) }}
-	if err := answer.watch(c, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
+	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
 	if answer.isGiven {
@@ -359,11 +360,27 @@ func (h *hookAnswer) beforeSending() {
 	}
 }
 
-func (h *hookAnswer) watch(c *gin.Context, hook func() error) error {
+func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error {
 	outer := c.Writer
 	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
-	defer func() { c.Writer = outer }()
+	defer func() {
+		if x.response.isOf(c) {
+			c.Writer = outer
+		}
+	}()
 	return hook()
+}
+
+// hookContext is what a hook gets that is called after something has taken its time: the handler's
+// *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
+type hookContext struct{ handlers, copied *gin.Context }
+
+func (h hookContext) of(x *exchange) *gin.Context {
+	if x.response.isOf(h.handlers) {
+		return h.handlers
+	}
+	h.copied.Writer = goneWriter{h.copied.Writer}
+	return h.copied
 }
 
 // isCallbackOf reports whether the request arrived where the redirect URI

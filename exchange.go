@@ -14,8 +14,9 @@ import (
 )
 
 // exchange is one request and the response to it, as everything below the handlers sees them.
-// There is no *gin.Context in it, because Gin uses that again for the next request: whatever
-// outlives the handler would see another user. It is safe for concurrent use.
+// Only the response of a request without a guard leads to a *gin.Context, because Gin uses that
+// again for the next request: whatever outlives the handler would see another user. It is safe for
+// concurrent use.
 type exchange struct {
 	request  *http.Request
 	route    string // as Gin knows it, for log lines
@@ -39,6 +40,9 @@ type response interface {
 	// dependOnSession tells caches that requests with other cookies get other responses. If the
 	// request has a session, the response belongs to one user, and no cache may store it.
 	dependOnSession(hasOne bool)
+	// isOf reports whether Gin handles the request of this response with c. A middleware that has
+	// given up waiting may have handed c back: Gin uses it for somebody else's request by now.
+	isOf(c *gin.Context) bool
 }
 
 // with is the same request with another response, as a handler sees it that has this context.
@@ -120,42 +124,39 @@ func (k *knownSessions) get(a *Auth) (found knownSession, ok bool) {
 	return knownSession{}, false
 }
 
-func (k *knownSessions) set(of knownSession) {
+func (k *knownSessions) set(known knownSession) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i := range k.list {
-		if k.list[i].auth == of.auth {
-			k.list[i] = of
-			return
-		}
-	}
-	if k.list == nil {
-		k.list = k.first[:0]
-	}
-	k.list = append(k.list, of)
+	*k.entryOf(known.auth) = known
 }
 
-// replace is set, unless the request has another session than this one by now: it has signed in
-// meanwhile. It reports whether it has not.
-func (k *knownSessions) replace(id string, of knownSession) bool {
+// replace is set for a request that has still the session with this ID, or none. It reports whether
+// it has: otherwise the request has signed in meanwhile.
+func (k *knownSessions) replace(id string, known knownSession) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i, known := range k.list {
-		if known.auth != of.auth {
-			continue
+	entry := k.entryOf(known.auth)
+	if entry.session != nil && entry.session.id != id {
+		return false
+	}
+	known.isNew = entry.isNew
+	*entry = known
+	return true
+}
+
+// entryOf returns the place of what is known about one Auth. The caller holds k.mu, and fills a
+// new place in.
+func (k *knownSessions) entryOf(a *Auth) *knownSession {
+	for i := range k.list {
+		if k.list[i].auth == a {
+			return &k.list[i]
 		}
-		if known.session != nil && known.session.id != id {
-			return false
-		}
-		of.isNew = known.isNew
-		k.list[i] = of
-		return true
 	}
 	if k.list == nil {
 		k.list = k.first[:0]
 	}
-	k.list = append(k.list, of)
-	return true
+	k.list = append(k.list, knownSession{})
+	return &k.list[len(k.list)-1]
 }
 
 // unset makes the request forget what it knew.
@@ -172,10 +173,11 @@ func (begunResponse) change(func(http.Header)) bool { return false }
 func (begunResponse) setCookies(string, func() bool, func(http.Header) bool) bool {
 	return false
 }
-func (begunResponse) hasBegun() bool       { return true }
-func (begunResponse) dependOnSession(bool) {}
+func (begunResponse) hasBegun() bool         { return true }
+func (begunResponse) dependOnSession(bool)   {}
+func (begunResponse) isOf(*gin.Context) bool { return true }
 
-// unguardedRequest is what the exchanges of a request without a guard share.
+// unguardedRequest is what the exchanges of a request without a guard share, of any Auth.
 type unguardedRequest struct {
 	known knownSessions
 
@@ -200,7 +202,7 @@ func (u *unguardedRequest) correct(header http.Header) {
 // of ours, it is corrected when it is sent, but only if the handler writes a body: otherwise Gin
 // sends the header past all writers of middlewares.
 type openResponse struct {
-	writer *gin.ResponseWriter // the handler's
+	c      *gin.Context
 	shared *unguardedRequest
 }
 
@@ -219,10 +221,10 @@ func (w *openWriter) beforeSending() {
 func (r *openResponse) change(f func(http.Header)) bool {
 	r.shared.mu.Lock()
 	defer r.shared.mu.Unlock()
-	if (*r.writer).Written() {
+	if !r.isOf(r.c) || r.c.Writer.Written() {
 		return false
 	}
-	f((*r.writer).Header())
+	f(r.c.Writer.Header())
 	return true
 }
 
@@ -236,12 +238,18 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 			r.shared.isVain = map[string]func() bool{}
 		}
 		r.shared.isVain[name] = isVain
-		if corrected, ok := (*r.writer).(*openWriter); !ok || corrected.shared != r.shared {
-			writer := &openWriter{sendingWriter{ResponseWriter: *r.writer}, r.shared}
+		if corrected, ok := r.c.Writer.(*openWriter); !ok || corrected.shared != r.shared {
+			writer := &openWriter{sendingWriter{ResponseWriter: r.c.Writer}, r.shared}
 			writer.observer = writer
-			*r.writer = writer
+			r.c.Writer = writer
 		}
 	})
+}
+
+// isOf goes by the keys, which Gin forgets before it uses c again.
+func (r *openResponse) isOf(c *gin.Context) bool {
+	kept, ok := c.Get(unguardedKey{})
+	return ok && kept == any(r.shared)
 }
 
 func (r *openResponse) hasBegun() bool { return !r.change(func(http.Header) {}) }
@@ -258,8 +266,21 @@ const privateNoStore = "private, no-store"
 
 // forbidStoring keeps a response that belongs to one user out of every cache.
 func forbidStoring(header http.Header) {
+	dropCacheRules(header)
 	header.Set("Cache-Control", privateNoStore)
 	varyBy(header, "Cookie")
+}
+
+// dropCacheRules removes what would overrule Cache-Control: fields for certain caches (RFC 9213),
+// and those that were set past http.Header's methods.
+func dropCacheRules(header http.Header) {
+	const suffix = "cache-control"
+	for name := range header {
+		start := len(name) - len(suffix)
+		if (start >= 0 && strings.EqualFold(name[start:], suffix)) || strings.EqualFold(name, "Surrogate-Control") {
+			delete(header, name)
+		}
+	}
 }
 
 // varyBy tells caches that requests with another header of this name get other responses.

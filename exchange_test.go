@@ -518,3 +518,342 @@ func TestAHookThatAnswersLeavesNoCookieOfTheAttempt(t *testing.T) {
 		}
 	}
 }
+
+// A handler makes requests to its own router, for a batch, with the cookies and the context of the
+// request that it handles.
+func TestARequestWithinAHandlerLeavesTheOuterResponseAlone(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 24 * time.Hour })
+		app := start(change)
+		app.router.GET("/unguarded", func(c *gin.Context) {
+			claims, err := app.auth.Claims(c)
+			if err != nil {
+				c.String(http.StatusUnauthorized, "nobody")
+				return
+			}
+			c.String(http.StatusOK, claims.Username)
+		})
+		batch := func(c *gin.Context) {
+			within := httptest.NewRequestWithContext(c.Request.Context(), http.MethodGet, "/unguarded", nil)
+			within.Header["Cookie"] = c.Request.Header["Cookie"]
+			w := httptest.NewRecorder()
+			app.router.ServeHTTP(w, within)
+			if err := app.auth.ClearAccessTokens(c); err != nil && !errors.Is(err, logtogin.ErrNotSignedIn) {
+				t.Errorf("after the request within: %v", err)
+			}
+			if _, err := app.auth.SignInURL(c, logtogin.SignInOptions{}); err != nil {
+				t.Errorf("after the request within: %v", err)
+			}
+			c.String(http.StatusOK, w.Body.String())
+		}
+		app.router.GET("/guarded", app.auth.Guard(), batch)
+		app.router.GET("/optional", app.auth.Optional(), batch)
+		for _, path := range []string{"/guarded", "/optional"} {
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			now.advance(4 * time.Hour)
+			response, err := app.fetch(http.MethodGet, path, b.ours(app), nil)
+			if err != nil || response.StatusCode != http.StatusOK {
+				t.Fatalf("%s: got %+v, %v", path, response, err)
+			}
+			if body, _ := io.ReadAll(response.Body); string(body) != "alice" {
+				t.Errorf("%s: the request within is of %q, want alice", path, body)
+			}
+			if want := map[bool]int{true: 1, false: 2}[app.inStore()]; len(response.Cookies()) != want {
+				t.Errorf("%s: got the cookies %q, want %d", path, response.Header.Values("Set-Cookie"), want)
+			}
+		}
+		if response, err := app.fetch(http.MethodGet, "/optional", nil, nil); err != nil || len(response.Cookies()) != 1 {
+			t.Errorf("a visitor: got %+v, %v, want the cookie of the attempt", response, err)
+		}
+	})
+}
+
+// With Engine.ContextWithFallback a *gin.Context answers for the keys of its request, too.
+func TestWhatIsCalledForAHandlerDoesNotAskItsGinContext(t *testing.T) {
+	t.Parallel()
+	for _, withFallback := range []bool{false, true} {
+		var asked atomic.Bool
+		logto := logtotest.NewServer(t)
+		app := newApplication(t, logto, func(cfg *logtogin.Config) {
+			cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if c, _ := r.Context().Value(gin.ContextKey).(*gin.Context); c != nil {
+					t.Errorf("with fallback: %t: the call to %s can reach the *gin.Context, which Gin uses again", withFallback, r.URL.Path)
+				}
+				asked.Store(true)
+				return http.DefaultTransport.RoundTrip(r)
+			})}
+		})
+		app.router.ContextWithFallback = withFallback
+		app.router.GET("/info", app.auth.Guard(), func(c *gin.Context) {
+			for what, ctx := range contextsOf(t, c) {
+				if info, err := app.auth.UserInfo(ctx); err != nil || info.Username != "alice" {
+					t.Errorf("with fallback: %t, %s: got %+v, %v, want alice", withFallback, what, info, err)
+				}
+			}
+			if _, err := app.auth.UserInfo(context.WithValue(c, testKey{}, 1)); err != nil {
+				t.Error(err)
+			}
+			impatient, cancel := context.WithCancel(c)
+			cancel()
+			if _, err := app.auth.UserInfo(impatient); !errors.Is(err, context.Canceled) || errors.Is(err, logtogin.ErrProviderUnavailable) {
+				t.Errorf("with fallback: %t, with a context that has ended: got %v, want its error", withFallback, err)
+			}
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		asked.Store(false)
+		b.get(app.url + "/info")
+		if !asked.Load() {
+			t.Error("Logto was not asked, so that this test sees nothing")
+		}
+	}
+}
+
+// What a requirement leaves in the context of the request is there for the handler.
+func TestARequirementMayAddToTheContextOfTheRequest(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.GET("/added", app.auth.Guard(logtogin.MatchClaims("adds to the context", func(c *gin.Context, _ *logtogin.Claims) bool {
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), testKey{}, "added"))
+		return true
+	})), func(c *gin.Context) {
+		c.String(http.StatusOK, "%v for %s", c.Request.Context().Value(testKey{}), identityOf(c.Request.Context()))
+	})
+	b := newBrowser(t)
+	if page := b.signIn(app.url+"/added", logtotest.DefaultUser()); page.body != "added for alice" {
+		t.Errorf("got %s, want what the requirement has added", page.body)
+	}
+}
+
+// A handler that hands its request on without the cookies still knows whom it serves.
+func TestAHandlerMayTakeTheCookiesFromItsRequest(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.GET("/proxy", app.auth.Guard(), func(c *gin.Context) {
+		c.Request = c.Request.Clone(c.Request.Context())
+		c.Request.Header.Del("Cookie")
+		for what, ctx := range map[string]context.Context{"c": c, "c.Request.Context()": c.Request.Context(), "c.Copy()": c.Copy()} {
+			if got := identityOf(ctx); got != "alice" {
+				t.Errorf("ClaimsFrom(%s): got %s, want alice", what, got)
+			}
+			if claims, err := app.auth.Claims(ctx); err != nil || claims.Username != "alice" {
+				t.Errorf("Claims(%s): got %+v, %v, want alice", what, claims, err)
+			}
+		}
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	b.get(app.url + "/proxy")
+}
+
+func TestOnErrorGetsAWriterThatHasDeadlines(t *testing.T) {
+	t.Parallel()
+	var hook error
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.OnError = func(c *gin.Context, _ error) {
+			hook = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(time.Minute))
+		}
+	})
+	if _, err := app.fetch(http.MethodGet, "/profile", nil, nil); err != nil || hook != nil {
+		t.Errorf("got %v, %v, want a deadline", err, hook)
+	}
+}
+
+// A guard lets nobody through whom it has not checked to the end, whatever the middlewares outside
+// make of a panic.
+func TestARequirementThatPanicsLetsNobodyThrough(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	panics := logtogin.MatchClaims("panics", func(*gin.Context, *logtogin.Claims) bool { panic("the requirement fails") })
+	recovery := gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) { c.String(http.StatusInternalServerError, "failed") })
+	app.router.GET("/panics", recovery, app.auth.Guard(panics), func(c *gin.Context) { c.String(http.StatusOK, ", and the page") })
+	app.router.GET("/nested", recovery, app.auth.Guard(), app.auth.Guard(panics), func(c *gin.Context) { c.String(http.StatusOK, ", and the page") })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for _, path := range []string{"/panics", "/nested"} {
+		if page := b.get(app.url + path); page.status != http.StatusInternalServerError || page.body != "failed" {
+			t.Errorf("%s: got %d %q, want 500 without the page", path, page.status, page.body)
+		}
+	}
+}
+
+// What a user sees is private also if the session was known before Optional asked for it.
+func TestOptionalKeepsWhatAUserSeesOutOfCaches(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	ask := func(c *gin.Context) { app.auth.IsAuthenticated(c) }
+	public := func(c *gin.Context) {
+		c.Header("Cache-Control", "public, max-age=60")
+		c.String(http.StatusOK, identityOf(c))
+	}
+	anew := func(c *gin.Context) {
+		c.Request.URL.Path = "/asked"
+		app.router.HandleContext(c)
+	}
+	app.router.GET("/asked", ask, app.auth.Optional(), public)
+	app.router.GET("/optional", app.auth.Optional(), anew)
+	app.router.GET("/guarded", app.auth.Guard(), anew)
+	app.router.GET("/unguarded", ask, anew)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for _, path := range []string{"/asked", "/optional", "/guarded", "/unguarded"} {
+		if page := b.get(app.url + path); page.body != "alice" || page.header.Get("Cache-Control") != "private, no-store" {
+			t.Errorf("%s: got %q %v, want a private page", path, page.body, page.header)
+		}
+	}
+}
+
+// secondAuth is another Auth of the application, with the same sessions.
+func secondAuth(t *testing.T, app *application, logto *logtotest.Server, change func(*logtogin.Config)) *logtogin.Auth {
+	t.Helper()
+	cfg := logto.Config(app.url)
+	change(&cfg)
+	cfg.Cookies.Name = "other"
+	second, err := logtogin.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = second.Close() })
+	return second
+}
+
+// A cookie that a middleware before the guard has set is taken back, too, in whatever way it got
+// there.
+func TestACookieFromBeforeAGuardIsTakenBack(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 10 * time.Minute })
+	app := newApplication(t, logto, change)
+	second := secondAuth(t, app, logto, change)
+	ask := func(c *gin.Context) { app.auth.IsAuthenticated(c) }
+	var held gates
+	inner := gin.New()
+	inner.GET("/inner/page", app.auth.Guard(), held.pass)
+	app.router.GET("/last", app.auth.Guard(), held.pass)
+	app.router.GET("/other", ask, second.Optional(), held.pass)
+	app.router.GET("/both", ask, second.Optional(), app.auth.Guard(), held.pass)
+	app.router.GET("/anew", ask, func(c *gin.Context) {
+		c.Request.URL.Path = "/last"
+		app.router.HandleContext(c)
+	})
+	app.router.GET("/inner/page", ask, gin.WrapH(inner))
+	inner.GET("/wrapped/page", ask, held.pass)
+	app.router.GET("/wrapped/page", app.auth.Guard(), func(c *gin.Context) { c.Writer = &givenUp{ResponseWriter: c.Writer} }, gin.WrapH(inner))
+	for _, path := range []string{"/other", "/both", "/anew", "/inner/page", "/wrapped/page"} {
+		now.advance(time.Minute)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		cookies, gate := b.ours(app), held.add(path)
+		now.advance(2 * time.Minute)
+		done := make(chan *http.Response)
+		go func() {
+			response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
+			if err != nil {
+				t.Error(err)
+			}
+			done <- response
+		}()
+		<-gate.entered
+		b.get(app.url + "/sign-out")
+		close(gate.open)
+		if response := <-done; response == nil || len(response.Cookies()) > 0 || response.Header.Get("Cache-Control") != "private, no-store" {
+			t.Errorf("%s: got %+v, want a private page without cookies", path, response)
+		}
+	}
+}
+
+// Goroutines of one handler may ask several Auth, also without a guard.
+func TestGoroutinesMayAskSeveralAuth(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 10 * time.Minute })
+	app := newApplication(t, logto, change)
+	second := secondAuth(t, app, logto, change)
+	handler := func(c *gin.Context) {
+		var asking sync.WaitGroup
+		for _, auth := range []*logtogin.Auth{app.auth, second} {
+			for range 2 {
+				asking.Go(func() { auth.IsAuthenticated(c) })
+			}
+		}
+		asking.Wait()
+		c.String(http.StatusOK, "done")
+	}
+	app.router.GET("/unguarded", handler)
+	app.router.GET("/optional", second.Optional(), handler)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for range 20 {
+		now.advance(2 * time.Minute)
+		for _, path := range []string{"/unguarded", "/optional"} {
+			if page := b.get(app.url + path); page.body != "done" {
+				t.Errorf("%s: got %d %s", path, page.status, page.body)
+			}
+		}
+	}
+	if !b.isSignedIn(app) {
+		t.Error("signed out")
+	}
+}
+
+// Of two sign-outs and a sign-in, the first sign-out is answered last.
+func TestASignOutThatIsAnsweredLastDeletesNoNewerCookie(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		var held gates
+		now, change := withClock(logto, func(cfg *logtogin.Config) {
+			cfg.IdleTimeout = 10 * time.Minute
+			cfg.OnSignedOut = func(c *gin.Context, _ *logtogin.Claims) {
+				if c.FullPath() == "/sign-out" {
+					held.pass(c)
+				}
+			}
+		})
+		app := start(change)
+		app.router.GET("/leave", app.auth.Optional(), func(c *gin.Context) {
+			address, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			if c.GetHeader("X-Held") == "by the handler" {
+				held.pass(c)
+			}
+			c.String(http.StatusOK, address)
+		})
+		for name, test := range map[string]struct {
+			path, held string
+			before     func(b *browser)                         // the sign-out
+			meanwhile  func(b *browser, cookies []*http.Cookie) // before the user signs in again
+		}{
+			"of two":             {"/leave", "by the handler", func(*browser) {}, func(b *browser, _ []*http.Cookie) { b.get(app.url + "/sign-out") }},
+			"of an idle session": {"/leave", "by the handler", func(*browser) { now.advance(11 * time.Minute) }, func(*browser, []*http.Cookie) {}},
+			"in OnSignedOut":     {"/sign-out", "", func(*browser) {}, func(*browser, []*http.Cookie) {}},
+		} {
+			now.advance(time.Minute)
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			cookies, gate := b.ours(app), held.add(name)
+			test.before(b)
+			done := make(chan *http.Response)
+			go func() {
+				response, err := app.fetch(http.MethodGet, test.path, cookies, http.Header{"X-Gate": {name}, "X-Held": {test.held}, "Accept": {"text/html"}})
+				if err != nil {
+					t.Error(err)
+				}
+				done <- response
+			}()
+			<-gate.entered
+			test.meanwhile(b, cookies)
+			b.signIn(app.url+"/sign-in", alice())
+			close(gate.open)
+			if response := <-done; response == nil || len(response.Cookies()) > 0 {
+				t.Errorf("%s: got %+v, want no cookies", name, response)
+			}
+			if !b.isSignedIn(app) {
+				t.Errorf("%s: signed out", name)
+			}
+		}
+	})
+}

@@ -56,13 +56,19 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		ctx := c.Request.Context()
 		record, err := a.revalidated(ctx, &p.exchange)
+		if !p.response.isOf(c) {
+			return
+		}
 		if err != nil {
 			a.refuseVisitor(c, err, requirements)
 			return
 		}
 		claims, err := record.claims()
 		if err == nil && len(requirements) > 0 {
-			err = (&subject{a, c, ctx, &p.exchange, record, claims}).meets(requirements)
+			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
+			if !p.response.isOf(c) {
+				return
+			}
 		}
 		if err != nil {
 			a.refuseSubject(c, err)
@@ -153,6 +159,10 @@ func (a *Auth) Optional() gin.HandlerFunc {
 				who.claims, _ = record.claims()
 			}
 		}
+		if !p.response.isOf(c) {
+			return
+		}
+		p.response.dependOnSession(who.claims != nil)
 		p.admit(c, who)
 		c.Next()
 	}

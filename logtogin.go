@@ -37,7 +37,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -79,8 +78,6 @@ type Auth struct {
 	own        map[ownRoute]struct{}
 	mount      string
 	registered bool
-
-	unguardedLock sync.Mutex // held while a request without a guard gets its exchange
 
 	diagnosing chan struct{} // has room for one
 	diagnosis  *Diagnosis    // the last one

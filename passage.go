@@ -3,6 +3,7 @@ package logtogin
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -16,7 +17,9 @@ import (
 type guardPassage struct {
 	context.Context // that the request had before
 	exchange        exchange
-	identity        identity // set before the request gets this context, and never again
+	isAdmitted      bool
+	identity        identity     // set before the request gets this context, and never again
+	handler         *gin.Context // to be compared only: Gin uses it again
 
 	// response belongs to the outermost guard: nested guards collect in one place.
 	response *guardedResponse
@@ -54,6 +57,9 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	if passage == nil {
 		return nil
 	}
+	if kept, ok := c.Get(passageKey{}); ok && kept == passage {
+		return passage // whatever the handler has done to its request since
+	}
 	before, now := passage.exchange.request.Header, c.Request.Header
 	if !slices.Equal(before["Cookie"], now["Cookie"]) || !slices.Equal(before["Authorization"], now["Authorization"]) {
 		return nil
@@ -61,24 +67,22 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	return passage
 }
 
+// isOf goes by the keys, which Gin forgets before it uses c again.
+func (r *guardedResponse) isOf(c *gin.Context) bool {
+	kept, ok := c.Get(passageKey{})
+	return ok && kept.(*guardPassage).response == r
+}
+
 // leadsFrom reports whether what is written through c passes the writer of the outermost guard.
-// After Engine.HandleContext it does not: Gin has forgotten the writer and its keys.
 func (p *guardPassage) leadsFrom(c *gin.Context) bool {
-	if kept, ok := c.Get(passageKey{}); ok && kept.(*guardPassage).response == p.response {
+	switch {
+	case p.response.isOf(c):
 		return true
+	case c == p.handler: // after Engine.HandleContext, with which Gin has forgotten the writer and its keys
+		return false
 	}
-	var writer http.ResponseWriter = c.Writer
-	for range 8 { // an inner engine, below gin.WrapH, has a writer on ours
-		if writer == http.ResponseWriter(&p.response.writer) {
-			return true
-		}
-		wrapper, ok := writer.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
-		}
-		writer = wrapper.Unwrap()
-	}
-	return false
+	// The *gin.Context of an inner engine, below gin.WrapH, or of a request that the handler has made.
+	return reflect.ValueOf(c.Writer.Header()).Pointer() == reflect.ValueOf(p.response.sent).Pointer()
 }
 
 // identityOf returns what the last guard has found, or nil if there was none; and the *gin.Context
@@ -86,12 +90,15 @@ func (p *guardPassage) leadsFrom(c *gin.Context) bool {
 func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 	c, isGin := ctx.(*gin.Context)
 	if !isGin {
+		c, _ = ctx.Value(gin.ContextKey).(*gin.Context)
+	}
+	if c == nil {
 		if passage := passageOf(ctx); passage != nil {
 			return &passage.identity, nil
 		}
-		c, _ = ctx.Value(gin.ContextKey).(*gin.Context)
+		return nil, nil
 	}
-	if c == nil || c.Request == nil {
+	if c.Request == nil {
 		return nil, c
 	}
 	if passage := passageOfGin(c); passage != nil {
@@ -103,23 +110,25 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 // enter begins the passage through a guard whose response depends on this request header.
 // leave must be deferred.
 func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
-	p := &guardPassage{Context: c.Request.Context()}
+	p := &guardPassage{Context: c.Request.Context(), handler: c}
 	outer := passageOfGin(c)
 	if outer != nil && outer.leadsFrom(c) && !outer.response.hasBegun() {
 		p.response = outer.response
 	} else {
 		p.response = &p.own
 		p.own.original, p.own.writer = c.Request, sendingWriter{ResponseWriter: c.Writer, observer: &p.own}
+		p.own.sent = c.Writer.Header()
 		c.Writer = &p.own.writer
 	}
 	p.response.dependOn(dependsOn)
 	p.exchange = exchange{request: c.Request, route: c.FullPath(), response: p.response, known: &p.known}
 	// What is known already need not be read again.
+	if kept, ok := c.Get(unguardedKey{}); ok {
+		p.own.before = kept.(*unguardedRequest)
+		p.exchange.known = &p.own.before.known
+	}
 	if outer != nil {
 		p.exchange.known = outer.exchange.known
-	} else if kept, ok := c.Get(unguardedKey{a}); ok {
-		before := kept.(*unguardedRequest)
-		p.exchange.known, p.own.before = &before.known, before
 	}
 	c.Set(passageKey{}, p)
 	return p
@@ -127,7 +136,7 @@ func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
 
 // admit makes somebody the one whom the handlers after the guard see.
 func (p *guardPassage) admit(c *gin.Context, who identity) {
-	p.identity = who
+	p.identity, p.isAdmitted = who, true
 	if who.claims != nil {
 		c.Set(ClaimsKey, who.claims)
 	} else {
@@ -138,25 +147,26 @@ func (p *guardPassage) admit(c *gin.Context, who identity) {
 	} else {
 		c.Delete(AccessTokenClaimsKey)
 	}
+	p.Context = c.Request.Context() // a requirement may have changed it
 	c.Request = c.Request.WithContext(p)
 	p.response.announce(c.Writer.Header())
 }
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {
+	if !p.isAdmitted && p.response.isOf(c) {
+		c.Abort() // if a requirement panics, and a Recovery outside does not
+	}
 	if p.response != &p.own {
 		return // the outermost guard does it
 	}
-	p.own.beforeSending()
 	p.own.leave()
-	// A middleware that has given up waiting may have handed c back to Gin, which uses it for
-	// another request by now.
-	if c.Writer != gin.ResponseWriter(&p.own.writer) {
-		return
+	// Of another request neither the writer nor the context is this guard's.
+	if c.Writer == gin.ResponseWriter(&p.own.writer) {
+		c.Writer = p.own.writer.ResponseWriter
 	}
-	c.Writer = p.own.writer.ResponseWriter
-	// The server removes the temporary files of the request that it has made, not of a copy.
-	if p.own.original.MultipartForm == nil {
+	if last := passageOf(c.Request.Context()); last != nil && last.response == p.response && p.own.original.MultipartForm == nil {
+		// The server removes the temporary files of the request that it has made, not of a copy.
 		p.own.original.MultipartForm = c.Request.MultipartForm
 	}
 }
@@ -165,9 +175,9 @@ func (p *guardPassage) leave(c *gin.Context) {
 // then the session may end, and a user who has signed out meanwhile must not get it back.
 type guardedResponse struct {
 	writer   sendingWriter
+	sent     http.Header // is what the writer sends
 	original *http.Request
 	before   *unguardedRequest // what was set before the guard
-	after    *unguardedRequest // what is set once the guard has no say any more
 
 	mu        sync.Mutex
 	header    http.Header            // what is added; nil as long as that is nothing
@@ -175,18 +185,23 @@ type guardedResponse struct {
 	isPrivate bool
 	hasLeft   bool // the guard
 	isClosed  bool
+	dependsOn [2]string // names of request headers
 	// What Cache-Control and Vary lead to, which belong to this response alone: a handler may
 	// change them in place.
 	lines [3]string
-	count int // of the request headers that it depends on
 }
 
 func (r *guardedResponse) dependOn(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !slices.Contains(r.lines[1:1+r.count], name) && r.count < 2 {
-		r.count++
-		r.lines[r.count] = name
+	for i, known := range r.dependsOn {
+		if known == name {
+			return
+		}
+		if known == "" {
+			r.dependsOn[i] = name
+			return
+		}
 	}
 }
 
@@ -232,25 +247,16 @@ func (r *guardedResponse) dependOnSession(hasOne bool) {
 
 // leave says that the guard has returned. Middlewares outside may still answer.
 func (r *guardedResponse) leave() {
+	r.beforeSending()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.isClosed, r.hasLeft = true, true
+	r.hasLeft = true
 }
 
 func (r *guardedResponse) isLeft() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hasLeft
-}
-
-// opened is the response for a handler that the guard has no say about.
-func (r *guardedResponse) opened(c *gin.Context) response {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.after == nil {
-		r.after = &unguardedRequest{}
-	}
-	return &openResponse{&c.Writer, r.after}
 }
 
 // announce sets the header already before the handler runs, for a handler that lets Gin begin
@@ -265,14 +271,20 @@ func (r *guardedResponse) announce(header http.Header) {
 
 func (r *guardedResponse) forbid(header http.Header) {
 	if r.isPrivate {
+		dropCacheRules(header)
 		r.lines[0] = privateNoStore
 		header["Cache-Control"] = r.lines[0:1:1]
 	}
+	names := r.dependsOn[:]
+	if names[1] == "" {
+		names = names[:1]
+	}
 	if len(header["Vary"]) == 0 {
-		header["Vary"] = r.lines[1 : 1+r.count : 1+r.count]
+		end := 1 + copy(r.lines[1:], names)
+		header["Vary"] = r.lines[1:end:end]
 		return
 	}
-	for _, name := range r.lines[1 : 1+r.count] {
+	for _, name := range names {
 		varyBy(header, name)
 	}
 }
@@ -282,27 +294,28 @@ func (r *guardedResponse) forbid(header http.Header) {
 // Gin itself sends a header without a body past the writers of middlewares; that is why leave
 // corrects it, too.
 func (r *guardedResponse) beforeSending() {
-	r.finish(r.writer.ResponseWriter)
+	r.finish(r.sent, r.writer.Written())
 }
 
 // finish adds to the header what was collected, once.
-func (r *guardedResponse) finish(writer gin.ResponseWriter) {
+func (r *guardedResponse) finish(header http.Header, isSent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isClosed {
 		return
 	}
 	r.isClosed = true
-	if writer.Written() {
+	if isSent {
 		return
 	}
-	header := writer.Header()
 	if r.before != nil {
 		r.before.correct(header)
 	}
 	for name, isVain := range r.isVain {
-		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
-			anystore.ReplaceCookies(header, name, lines)
+		if isVain() {
+			anystore.TakeBack(header, name)
+		} else {
+			anystore.ReplaceCookies(header, name, anystore.CookiesNamed(r.header["Set-Cookie"], name))
 		}
 		anystore.ReplaceCookies(r.header, name, nil)
 	}
@@ -330,16 +343,17 @@ func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, erro
 		}
 		return c.Request.Context(), x, nil
 	}
-	if passage := passageOf(ctx); passage != nil {
-		return ctx, &passage.exchange, nil
-	}
-	// Gin's Context answers for these two keys only, and for none of the request's context.
+	// Before the context of the request, which Gin's Context answers for with
+	// Engine.ContextWithFallback.
 	if c, ok := ctx.Value(gin.ContextKey).(*gin.Context); ok {
 		x, err := a.exchangeOfGin(c)
 		if err != nil {
 			return nil, nil, err
 		}
 		return derivedContext{ctx, c.Request.Context()}, x, nil
+	}
+	if passage := passageOf(ctx); passage != nil {
+		return ctx, &passage.exchange, nil
 	}
 	return nil, nil, ErrNoRequest
 }
@@ -367,38 +381,52 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 	}
 	switch {
 	case passage == nil:
-		return a.unguardedExchange(c), nil
+		return unguardedExchange(c), nil
 	case isCopy(c):
 		return passage.exchange.with(c, begunResponse{}), nil
-	case passage.response.isLeft():
-		// A middleware outside the guard, which answers.
-		return passage.exchange.with(c, passage.response.opened(c)), nil
-	case !passage.leadsFrom(c):
-		passage.response.finish(c.Writer)
-		return passage.exchange.with(c, passage.response.opened(c)), nil
+	case !passage.response.isLeft() && passage.leadsFrom(c):
+		if c != passage.handler {
+			c.Set(passageKey{}, passage) // of an inner engine, for response.isOf
+		}
+		return &passage.exchange, nil
+	case c != passage.handler: // a request that the handler has made
+		return unguardedExchange(c), nil
 	}
-	return &passage.exchange, nil
+	// A middleware outside the guard, which answers, or Engine.HandleContext has begun anew.
+	passage.response.finish(c.Writer.Header(), c.Writer.Written())
+	return passage.exchange.with(c, &openResponse{c, unguardedRequestOf(c)}), nil
 }
 
 // unguardedKey is where Gin keeps what a request without a guard knows.
-type unguardedKey struct{ auth *Auth }
+type unguardedKey struct{}
 
-func (a *Auth) unguardedExchange(c *gin.Context) *exchange {
-	a.unguardedLock.Lock()
-	kept, ok := c.Get(unguardedKey{a})
-	if !ok {
-		kept = &unguardedRequest{}
-		c.Set(unguardedKey{a}, kept)
-	}
-	a.unguardedLock.Unlock()
-	shared := kept.(*unguardedRequest)
+func unguardedExchange(c *gin.Context) *exchange {
+	shared := unguardedRequestOf(c)
 	x := exchange{known: &shared.known}
 	shared.mu.Lock() // another goroutine may be replacing the writer
 	defer shared.mu.Unlock()
 	if isCopy(c) {
 		return x.with(c, begunResponse{})
 	}
-	return x.with(c, &openResponse{&c.Writer, shared})
+	return x.with(c, &openResponse{c, shared})
+}
+
+// creating is held while a request gets its unguardedRequest: Gin has no call that sets a key
+// unless it is there, and goroutines of one handler may ask several Auth at the same time.
+var creating sync.Mutex
+
+func unguardedRequestOf(c *gin.Context) *unguardedRequest {
+	if kept, ok := c.Get(unguardedKey{}); ok {
+		return kept.(*unguardedRequest)
+	}
+	creating.Lock()
+	defer creating.Unlock()
+	if kept, ok := c.Get(unguardedKey{}); ok {
+		return kept.(*unguardedRequest)
+	}
+	created := &unguardedRequest{}
+	c.Set(unguardedKey{}, created)
+	return created
 }
 
 // isCopy reports whether this is what c.Copy() returns: its writer has lost what it writes to.

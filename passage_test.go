@@ -429,10 +429,11 @@ func TestAGuardLeavesNoFilesOfAForm(t *testing.T) {
 	}
 	app.router.POST("/guarded", app.auth.Guard(), handler)
 	app.router.POST("/twice", app.auth.Optional(), app.auth.Guard(), handler)
+	app.router.POST("/logged", app.auth.Guard(), func(c *gin.Context) { c.Writer = &givenUp{ResponseWriter: c.Writer} }, handler)
 	app.router.POST("/panic", gin.RecoveryWithWriter(io.Discard), app.auth.Guard(), handler, func(*gin.Context) { panic("the handler fails") })
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", alice())
-	for _, path := range []string{"/guarded", "/twice", "/panic"} {
+	for _, path := range []string{"/guarded", "/twice", "/logged", "/panic"} {
 		var body bytes.Buffer
 		form := multipart.NewWriter(&body)
 		part, err := form.CreateFormFile("file", "large.bin")

@@ -104,13 +104,22 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	}
 	c.Set(answeringKey{a}, how)
 	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
+	isLate := func() bool { // Gin forgets the keys before it uses c for another request
+		_, isKept := c.Get(answeringKey{a})
+		return !isKept
+	}
 	defer func() {
-		c.Writer = writer.ResponseWriter
-		c.Delete(answeringKey{a})
+		if !isLate() {
+			c.Writer = writer.ResponseWriter
+			c.Delete(answeringKey{a})
+		}
 	}()
 	c.Writer = writer
 	c.Status(status)
 	a.settings.OnError(c, err)
+	if isLate() {
+		return true
+	}
 	if writer.isRedirect && !writer.Written() { // of a request whose redirect has no body
 		writer.WriteHeaderNow()
 	}
@@ -123,6 +132,9 @@ type errorWriter struct {
 	status     int
 	isRedirect bool
 }
+
+// Unwrap is for http.ResponseController.
+func (w *errorWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *errorWriter) WriteHeader(status int) {
 	if status < http.StatusMultipleChoices || status == http.StatusNotModified {

@@ -48,8 +48,19 @@ var waysToAnswer = map[string]gin.HandlerFunc{
 		c.Request.URL.Path = "/anew"
 		c.MustGet("engine").(*gin.Engine).HandleContext(c)
 	},
-	"an error that is handed on":    func(c *gin.Context) { _ = c.Error(errors.New("no")) },
-	"a panic with ErrAbortHandler":  func(*gin.Context) { panic(http.ErrAbortHandler) },
+	"an error that is handed on":   func(c *gin.Context) { _ = c.Error(errors.New("no")) },
+	"a panic with ErrAbortHandler": func(*gin.Context) { panic(http.ErrAbortHandler) },
+	"a status 103 first": func(c *gin.Context) {
+		c.Writer.WriteHeader(http.StatusEarlyHints)
+		c.Writer.WriteHeaderNow()
+		c.String(http.StatusOK, "done")
+	},
+	"rules for other caches": func(c *gin.Context) {
+		c.Header("CDN-Cache-Control", "max-age=3600")
+		c.Header("Surrogate-Control", "max-age=3600")
+		c.Writer.Header()["cache-control"] = []string{"public, max-age=3600"}
+		c.String(http.StatusOK, "done")
+	},
 	"early hints first":             answerWithEarlyHints,
 	"a time limit behind the guard": answerBesideTheHandler,
 	"a hijacked connection":         answerByHijacking,
@@ -59,7 +70,7 @@ var waysToAnswer = map[string]gin.HandlerFunc{
 // middlewares.
 var withoutBody = []string{
 	"a status alone", "nothing", "204", "304", "an error that is handed on", "a page that Gin begins anew",
-	"a panic with ErrAbortHandler", "a wrapped handler",
+	"a panic with ErrAbortHandler", "a wrapped handler", "a status 103 first",
 }
 
 func answerWithEarlyHints(c *gin.Context) {
@@ -196,6 +207,9 @@ func TestALateResponseCarriesNoCookieOfASessionThatHasEnded(t *testing.T) {
 					if got := response.Header.Values("Cache-Control"); !slices.Equal(got, []string{"private, no-store"}) && (guard != "no guard" || len(set) > 0) {
 						t.Errorf("%s: Cache-Control is %q, want private, no-store", name, got)
 					}
+					if got := response.Header.Get("CDN-Cache-Control") + response.Header.Get("Surrogate-Control"); got != "" && guard != "no guard" {
+						t.Errorf("%s: the rules for other caches are %q, want none", name, got)
+					}
 					if got := strings.Join(response.Header.Values("Vary"), ", "); guard != "no guard" && !strings.Contains(got, "Cookie") || (way == "s-maxage and Vary" && !strings.Contains(got, "Accept-Encoding")) {
 						t.Errorf("%s: Vary is %q", name, got)
 					}
@@ -319,6 +333,18 @@ func TestHeadersAreOfOneResponseAlone(t *testing.T) {
 			}
 		}
 	})
+	app.router.GET("/own", app.auth.Optional(), func(c *gin.Context) {
+		for _, lines := range c.Writer.Header() {
+			for i := range lines {
+				lines[i] = "Accept"
+			}
+		}
+		c.String(http.StatusOK, "done")
+	})
+	visitor, err := app.fetch(http.MethodGet, "/own", nil, nil)
+	if err != nil || !strings.Contains(strings.Join(visitor.Header.Values("Vary"), ", "), "Cookie") {
+		t.Errorf("a visitor's page whose header the handler has changed in place: got %+v, %v, want Vary: Cookie", visitor, err)
+	}
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", alice())
 	b.get(app.url + "/spoil")

@@ -132,12 +132,18 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 }
 
 func (a *Auth) serveCallback(c *gin.Context) {
-	result, returnTo, err := a.finishCallback(c)
+	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
-		a.showError(c, err, returnTo)
-		return
+		return // there is no request to answer
 	}
-	redirect(c, result.ReturnTo)
+	result, returnTo, err := a.finishSignIn(ctx, c, x)
+	switch {
+	case !x.response.isOf(c): // a time limit has answered
+	case err != nil:
+		a.showError(c, err, returnTo)
+	default:
+		redirect(c, result.ReturnTo)
+	}
 }
 
 func (a *Auth) serveSignOut(c *gin.Context) {

@@ -19,16 +19,21 @@ import (
 // protects against requests of other sites.
 //
 // While a handler runs for long, the answer changes when the session ends: by a sign-out, a
-// revocation, its lifetime or IdleTimeout.
+// revocation, its lifetime or IdleTimeout. In cookies with SharedState asking counts as activity,
+// so that IdleTimeout does not end a stream that keeps asking. Of what Logto tells only when it is
+// asked, such as a suspended user without a webhook, UserInfo learns.
 //
 // Like all methods that ask for the session of a request, it takes a *gin.Context, its Copy, a
 // context that is derived from one, or the context of a request that Guard, Optional or Bearer
-// has let through. Goroutines of one handler may call these methods at the same time; without a
-// guard the handler must not touch the response meanwhile. A goroutine that outlives the handler
-// needs c.Copy(), made before it starts, or behind a guard
-// context.WithoutCancel(c.Request.Context()): Gin uses c again for another request, and the
-// server cancels the context of the request. After Bearer there is no session. Any other context
-// is an ErrNoRequest, here false.
+// has let through. After Bearer there is no session. Any other context is an ErrNoRequest, here
+// false with a warning in the log.
+//
+// Goroutines of one handler may call these methods at the same time. The handler must not change
+// the header of the request meanwhile, and without a guard not touch the response either. A
+// goroutine that outlives the handler needs c.Copy(), made before it starts, or behind a guard
+// context.WithoutCancel(c.Request.Context()): Gin uses c again for another request, and the server
+// cancels the context of the request. With Engine.ContextWithFallback, derive contexts of such a
+// goroutine from context.WithoutCancel(c.Copy()), because the copy is cancelled, too.
 func (a *Auth) IsAuthenticated(ctx context.Context) bool {
 	asked := ctx
 	ctx, x, err := a.exchangeOf(ctx)
@@ -56,11 +61,7 @@ func (a *Auth) orVisitor(ctx context.Context, x *exchange, get func(context.Cont
 // error is ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest. Which page the request comes
 // from is not checked: Guard is what protects against requests of other sites.
 func (a *Auth) Claims(ctx context.Context) (*Claims, error) {
-	ctx, x, err := a.exchangeOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	record, err := a.current(ctx, x)
+	_, _, record, err := a.sessionOf(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +72,33 @@ func (a *Auth) Claims(ctx context.Context) (*Claims, error) {
 // who signed in, not that somebody may do something now. The error is
 // ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest.
 func (a *Auth) IDToken(ctx context.Context) (string, error) {
-	ctx, x, err := a.exchangeOf(ctx)
-	if err != nil {
-		return "", err
-	}
-	record, err := a.current(ctx, x)
+	_, _, record, err := a.sessionOf(ctx)
 	if err != nil {
 		return "", err
 	}
 	return record.idToken, nil
 }
 
+// sessionOf returns the exchange that a caller's context belongs to, and its session. The error is
+// ErrNoRequest, or that of current.
+func (a *Auth) sessionOf(ctx context.Context) (context.Context, *exchange, *session, error) {
+	ctx, x, err := a.exchangeOf(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	record, err := a.current(ctx, x)
+	return ctx, x, record, err
+}
+
 // current returns the session of the request, which is read once, and marks the
 // response as one that depends on it.
 func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
-	if known, ok := a.kept(ctx, x); ok && !x.isByToken {
-		return known.session, known.err
-	}
 	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
+	}
+	if known, ok := a.kept(ctx, x); ok {
+		x.response.dependOnSession(known.err == nil)
+		return known.session, known.err
 	}
 	// Whoever reads needs the store twice at most, to read and to write.
 	if err := x.known.beginReading(ctx, 2*a.settings.StoreTimeout); err != nil {

@@ -227,12 +227,18 @@ func (o *SignInOptions) params() url.Values {
 // and redirects the browser to Logto. If that is not possible it answers with an error page.
 // An existing session stays until the new one is there.
 func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
-	address, err := a.SignInURL(c, opts)
+	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
-		a.showError(c, err, opts.ReturnTo)
-		return
+		return // there is no request to answer
 	}
-	redirect(c, address)
+	address, err := a.startSignIn(ctx, x, opts)
+	switch {
+	case !x.response.isOf(c): // a time limit has answered
+	case err != nil:
+		a.showError(c, err, opts.ReturnTo)
+	default:
+		redirect(c, address)
+	}
 }
 
 // SignInURL starts a sign-in and returns the address at Logto to send the
@@ -242,15 +248,19 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 // The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
 // *ConfigError without Config.BaseURL, and that of the request's context.
 func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return "", err
+	}
+	return a.startSignIn(ctx, x, opts)
+}
+
+func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
 	opts = opts.withDefaults(a.settings.SignInDefaults)
 	if err := opts.check(); err != nil {
-		return "", err
-	}
-	ctx, x, err := a.exchangeOf(c)
-	if err != nil {
 		return "", err
 	}
 	a.warnOfAnotherHost(ctx, x.request)

@@ -46,14 +46,20 @@ const maxHintedAddress = 2000
 // that the user has left, which the back button would show again; the page with the
 // button itself they may still show.
 func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
-	address, err := a.SignOutURL(c, opts)
+	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
-		a.showError(c, err, "")
-		return
+		return // there is no request to answer
 	}
-	// Chromium keeps pages to go back to in spite of "no-store".
-	c.Header("Clear-Site-Data", `"cache"`)
-	redirect(c, address)
+	address, err := a.endSession(ctx, c, x, opts)
+	switch {
+	case !x.response.isOf(c): // a time limit has answered
+	case err != nil:
+		a.showError(c, err, "")
+	default:
+		// Chromium keeps pages to go back to in spite of "no-store".
+		c.Header("Clear-Site-Data", `"cache"`)
+		redirect(c, address)
+	}
 }
 
 // SignOutURL ends the session in this application and returns the address to
@@ -68,22 +74,27 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 // ErrStoreUnavailable, with which the user should try again, because the session
 // may live on, and *ConfigError without Config.BaseURL.
 func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return "", err
+	}
+	return a.endSession(ctx, c, x, opts)
+}
+
+func (a *Auth) endSession(ctx context.Context, c *gin.Context, x *exchange, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	ctx, x, err := a.exchangeOf(c)
-	if err != nil {
-		return "", err
-	}
-	ended, cookies, err := a.store.endSession(ctx, x, a.createdHere(x))
+	hooked := hookContext{c, c.Copy()}
+	ended, cookies, isVain, err := a.store.endSession(ctx, x, a.createdHere(x))
 	ctx, cancel := politely(ctx)
 	defer cancel()
 	a.revoke(ctx, ended)
 	// Meanwhile the user may have signed in again in another tab.
-	err = errors.Join(err, a.store.forgetSessions(x, cookies, ended))
-	a.tellApplication(c, ended)
+	err = errors.Join(err, a.store.forgetSessions(x, cookies, isVain))
+	a.tellApplication(ctx, hooked.of(x), ended)
 	if err != nil {
 		return "", err
 	}
@@ -149,9 +160,9 @@ func isPostLogoutURL(given string) bool {
 	return u.Scheme == "https" || (u.Scheme == "http" && web.IsLoopback(u.Hostname()))
 }
 
-func (a *Auth) tellApplication(c *gin.Context, ended []*session) {
+func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session) {
 	for _, record := range ended {
-		a.settings.emit(c.Request.Context(), Event{Kind: EventSignedOut, Subject: record.subject})
+		a.settings.emit(ctx, Event{Kind: EventSignedOut, Subject: record.subject})
 	}
 	if a.settings.OnSignedOut == nil {
 		return

@@ -61,9 +61,10 @@ type store struct {
 	// longer than Config.IdleTimeout.
 	activity *cache.Cache[string, time.Time]
 
-	// overwritten are sessions whose cookie a sign-in has overwritten, for sign-outs whose
-	// responses come late.
-	overwritten *cache.Cache[string, struct{}]
+	// overwritten says which response was the last one that overwrote or deleted the cookie of a
+	// session, by a number of its own, for sign-outs whose responses come late.
+	overwritten *cache.Cache[string, uint64]
+	overwrites  atomic.Uint64
 
 	s *settings
 }
@@ -81,7 +82,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		revocations: revocations,
 		opened:      recent.New[*session](maxOpened),
 		activity:    cache.New[string, time.Time](maxActive, s.Now),
-		overwritten: cache.New[string, struct{}](maxActive, s.Now),
+		overwritten: cache.New[string, uint64](maxActive, s.Now),
 		s:           s,
 	}
 	for i := range st.attemptNames {
@@ -256,16 +257,12 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	if err != nil {
 		return nil, nil, st.unwritable(err)
 	}
+	st.noteOverwriting(entries)
 	for _, entry := range entries {
 		if old, ok := st.openSession(entry); ok || (old != nil && st.revocations.isNewsFor(old)) {
 			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
 			st.end(ctx, old)
 		}
-		id := entry.ID()
-		if old, _ := st.openSession(entry); old != nil {
-			id = old.id
-		}
-		st.overwritten.Put(id, struct{}{}, st.s.Now().Add(overwrittenMemory))
 		if err := st.removeRecord(ctx, x.request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
@@ -358,12 +355,12 @@ func (st *store) reloadSession(ctx context.Context, r *http.Request, record *ses
 
 // endSession ends the sessions that the browser has, and the one that this very
 // response has given it, if any. It removes them from the store, and returns them and the cookies
-// that make the browser forget them.
-func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, cookies http.Header, err error) {
+// that make the browser forget them; isVain says whether it may have another session by now.
+func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, cookies http.Header, isVain func() bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	entries, err := st.entriesOf(ctx, x.request)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, never, err
 	}
 	if created != nil {
 		st.end(ctx, created)
@@ -380,27 +377,43 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 			st.end(ctx, found)
 		}
 	}
+	isVain = st.noteOverwriting(entries)
 	cookies = http.Header{}
 	for _, entry := range entries {
 		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
 		}
 	}
-	return ended, cookies, err
+	return ended, cookies, isVain, err
+}
+
+// noteOverwriting remembers that a response overwrites or deletes the cookies of these entries, and
+// returns whether another one has come in between: the browser may have a newer session then.
+func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() bool) {
+	number, until := st.overwrites.Add(1), st.s.Now().Add(overwrittenMemory)
+	var ids []string
+	for _, entry := range entries {
+		id := entry.ID()
+		if found, _ := st.openSession(entry); found != nil {
+			id = found.id
+		}
+		ids = append(ids, id)
+		st.overwritten.Put(id, number, until)
+	}
+	return func() bool {
+		return slices.ContainsFunc(ids, func(id string) bool {
+			last, ok := st.overwritten.Get(id)
+			return ok && last != number
+		})
+	}
 }
 
 // forgetSessions makes the browser forget sessions that have ended, unless it has another one by
 // now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
-func (st *store) forgetSessions(x *exchange, cookies http.Header, ended []*session) error {
+func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() bool) error {
 	x.response.dependOnSession(true)
 	// What this very response has set goes in any case.
 	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
-	isVain := func() bool {
-		return slices.ContainsFunc(ended, func(of *session) bool {
-			_, isOverwritten := st.overwritten.Get(of.id)
-			return isOverwritten
-		})
-	}
 	return st.setCookies(x, cookies, isVain, st.sessionName)
 }
 

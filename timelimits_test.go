@@ -2,8 +2,11 @@ package logtogin_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,10 +184,14 @@ func TestASignInThatATimeLimitHasAnsweredIsToldOnce(t *testing.T) {
 // givenUp is a writer of a middleware that has given up waiting for the handler.
 type givenUp struct {
 	gin.ResponseWriter
-	isLate atomic.Bool
+	// isCareless says that it does not tell the handler that it is too late.
+	isCareless bool
+	isLate     atomic.Bool
 }
 
-func (w *givenUp) Written() bool { return w.isLate.Load() || w.ResponseWriter.Written() }
+func (w *givenUp) Written() bool {
+	return (w.isLate.Load() && !w.isCareless) || w.ResponseWriter.Written()
+}
 
 func (w *givenUp) Write(data []byte) (int, error) {
 	if w.isLate.Load() {
@@ -193,48 +200,171 @@ func (w *givenUp) Write(data []byte) (int, error) {
 	return w.ResponseWriter.Write(data)
 }
 
-// Some time limits let the handler run on in a goroutine while Gin uses its context for another
-// request. Its guard must not touch that one.
-func TestAGuardThatReturnsLateLeavesTheNextRequestAlone(t *testing.T) {
-	t.Parallel()
-	router := gin.New()
-	logto := logtotest.NewServer(t)
-	auth, err := logtogin.Register(router, logto.Config("https://app.example.com"))
-	if err != nil {
-		t.Fatal(err)
+func (w *givenUp) WriteHeader(status int) {
+	if !w.isLate.Load() {
+		w.ResponseWriter.WriteHeader(status)
 	}
-	t.Cleanup(func() { _ = auth.Close() })
-	first, second := newGate(), newGate()
-	left := make(chan struct{})
-	router.GET("/limited", func(c *gin.Context) {
-		outer := c.Writer
-		writer := &givenUp{ResponseWriter: outer}
-		c.Writer = writer
-		go func() {
-			c.Next()
-			close(left)
-		}()
-		<-first.entered
-		writer.isLate.Store(true)
-		c.Writer = outer
-		c.AbortWithStatus(http.StatusGatewayTimeout)
-	}, auth.Optional(), func(*gin.Context) { first.wait() })
-	router.GET("/other", func(c *gin.Context) {
-		second.wait()
-		c.String(http.StatusOK, "the answer to the other request")
-	})
-	router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/limited", nil))
-	w, done := httptest.NewRecorder(), make(chan struct{})
-	go func() {
-		defer close(done)
-		router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/other", nil))
-	}()
-	<-second.entered
-	close(first.open)
-	<-left
-	close(second.open)
-	<-done
-	if w.Code != http.StatusOK || w.Body.String() != "the answer to the other request" {
-		t.Errorf("the other request: got %d %q", w.Code, w.Body)
+}
+
+func (w *givenUp) WriteHeaderNow() {
+	if !w.isLate.Load() {
+		w.ResponseWriter.WriteHeaderNow()
+	}
+}
+
+// Some time limits let the handler run on in a goroutine while Gin uses its context for another
+// request. Whatever comes late must not touch that one.
+func TestWhatComesLateLeavesTheNextRequestAlone(t *testing.T) {
+	t.Parallel()
+	waits := func(held *gates, isMet bool) logtogin.Requirement {
+		return logtogin.MatchClaims("waits", func(c *gin.Context, _ *logtogin.Claims) bool {
+			held.pass(c)
+			return isMet
+		})
+	}
+	hold := func(held *gates) gin.HandlerFunc { return held.pass }
+	lates := map[string]struct {
+		path     string
+		handlers func(auth *logtogin.Auth, held *gates) []gin.HandlerFunc
+	}{
+		"a guard that admits": {"/late", func(auth *logtogin.Auth, held *gates) []gin.HandlerFunc {
+			return []gin.HandlerFunc{auth.Guard(waits(held, true).(logtogin.ClaimsRequirement))}
+		}},
+		"a guard that refuses": {"/late", func(auth *logtogin.Auth, held *gates) []gin.HandlerFunc {
+			return []gin.HandlerFunc{auth.Guard(waits(held, false).(logtogin.ClaimsRequirement))}
+		}},
+		"a guard for tokens": {"/late", func(auth *logtogin.Auth, held *gates) []gin.HandlerFunc {
+			return []gin.HandlerFunc{auth.Bearer(ordersAPI, logtogin.MatchToken("waits", func(c *gin.Context, _ *logtogin.AccessTokenClaims) bool {
+				held.pass(c)
+				return true
+			}))}
+		}},
+		"a handler behind guards": {"/late", func(auth *logtogin.Auth, held *gates) []gin.HandlerFunc {
+			return []gin.HandlerFunc{auth.Optional(), auth.Guard(), hold(held)}
+		}},
+		"a callback, in OnSignedIn":  {"/callback", nil},
+		"a callback, in a call":      {"/callback", nil},
+		"a sign-out, in OnSignedOut": {"/sign-out", nil},
+		"a sign-out, in a call":      {"/sign-out", nil},
+		"a refusal, in OnError":      {"/profile", nil},
+		"a sign-in, in a call":       {"/sign-in", nil},
+		"a guard, in a store":        {"/profile", nil},
+	}
+	for name, late := range lates {
+		for _, isCareless := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, careless %t", name, isCareless), func(t *testing.T) {
+				t.Parallel()
+				var held gates
+				logto := withAPIs(t)
+				store := &blockingStore{Store: newServerStore()}
+				app := newApplication(t, logto, func(cfg *logtogin.Config) {
+					cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+						if name == "a callback, in OnSignedIn" {
+							held.pass(c)
+						}
+						return nil
+					}
+					cfg.OnSignedOut = func(c *gin.Context, _ *logtogin.Claims) {
+						if name == "a sign-out, in OnSignedOut" {
+							held.pass(c)
+						}
+					}
+					cfg.OnError = func(c *gin.Context, _ error) { held.pass(c) }
+					if strings.HasSuffix(name, "in a store") {
+						cfg.Store, cfg.StoreTimeout = store, time.Minute
+					}
+				})
+				left := make(chan struct{})
+				gateOf := func() *gate {
+					switch {
+					case strings.HasSuffix(name, "in a store"):
+						found := newGate()
+						store.held.Store(found)
+						return found
+					case strings.HasSuffix(name, "in a call"):
+						found := newGate()
+						var once sync.Once
+						for _, endpoint := range []logtotest.Endpoint{logtotest.Token, logtotest.Revocation, logtotest.Discovery} {
+							logto.Intercept(endpoint, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+								once.Do(found.wait)
+								next.ServeHTTP(w, r)
+							})
+						}
+						return found
+					}
+					return held.add("late")
+				}
+				limit := gin.HandlerFunc(func(c *gin.Context) {
+					expired, _ := c.Request.Context().Value(testKey{}).(*gate)
+					if expired == nil {
+						return
+					}
+					outer := c.Writer
+					writer := &givenUp{ResponseWriter: outer, isCareless: isCareless}
+					c.Writer = writer
+					go func() {
+						defer close(left)
+						c.Next()
+					}()
+					<-expired.entered
+					writer.isLate.Store(true)
+					c.Writer = outer
+					c.AbortWithStatus(http.StatusGatewayTimeout)
+				})
+				app.before.Store(&limit)
+				if late.handlers != nil {
+					app.router.GET(late.path, late.handlers(app.auth, &held)...)
+				}
+				second := newGate()
+				var seen []string
+				app.router.GET("/other", func(c *gin.Context) {
+					second.wait()
+					seen = []string{identityOf(c), identityOf(c.Request.Context()), identityByKeys(c)}
+					c.String(http.StatusOK, "the answer to the other request")
+				})
+				b := newBrowser(t)
+				request := httptest.NewRequest(http.MethodGet, app.url+late.path, nil)
+				switch name {
+				case "a callback, in OnSignedIn", "a callback, in a call":
+					request = httptest.NewRequest(http.MethodGet, b.signInUntilCallback(app, alice()).String(), nil)
+				case "a refusal, in OnError", "a sign-in, in a call":
+				default:
+					b.signIn(app.url+"/profile", alice())
+				}
+				if name == "a sign-in, in a call" { // of an instance that does not know Logto yet
+					request.Header.Set("Accept", "text/html")
+				}
+				request.Header.Set("X-Gate", "late")
+				if name == "a guard for tokens" {
+					request.Header.Set("Authorization", bearerHeader(logto.AccessToken(alice(), ordersAPI)).Get("Authorization"))
+				}
+				for _, cookie := range b.ours(app) {
+					request.AddCookie(cookie)
+				}
+				first := gateOf()
+				w := httptest.NewRecorder()
+				app.router.ServeHTTP(w, request.WithContext(context.WithValue(request.Context(), testKey{}, first)))
+				isSet := func(cookie *http.Cookie) bool { return cookie.MaxAge >= 0 }
+				if w.Code != http.StatusGatewayTimeout || slices.ContainsFunc(w.Result().Cookies(), isSet) {
+					t.Fatalf("the answer of the time limit: got %d %v, want 504 without cookies", w.Code, w.Header())
+				}
+				other, done := httptest.NewRecorder(), make(chan struct{})
+				go func() {
+					defer close(done)
+					app.router.ServeHTTP(other, httptest.NewRequest(http.MethodGet, "/other", nil))
+				}()
+				<-second.entered
+				close(first.open)
+				<-left
+				close(second.open)
+				<-done
+				if other.Code != http.StatusOK || other.Body.String() != "the answer to the other request" || len(other.Header()) != 1 {
+					t.Errorf("the other request: got %d %q %v, want its own answer", other.Code, other.Body, other.Header())
+				}
+				if !slices.Equal(seen, []string{"nobody", "nobody", "nobody"}) {
+					t.Errorf("the other request is made by %q, want nobody", seen)
+				}
+			})
+		}
 	}
 }

@@ -93,11 +93,7 @@ func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessTok
 	if err != nil {
 		return nil, err
 	}
-	ctx, x, err := a.exchangeOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	record, err := a.current(ctx, x)
+	ctx, x, record, err := a.sessionOf(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +141,7 @@ func (a *Auth) canGoOnWith(found accessToken, err error) bool {
 // response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
 // ErrResponseStarted, ErrProviderUnavailable after Close, ErrNoRequest, and that of ctx.
 func (a *Auth) ClearAccessTokens(ctx context.Context) error {
-	ctx, x, err := a.exchangeOf(ctx)
-	if err != nil {
-		return err
-	}
-	record, err := a.current(ctx, x)
+	ctx, x, record, err := a.sessionOf(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,9 +200,13 @@ func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
 }
 
 func (a *Auth) askUserInfo(ctx context.Context, token accessToken, subject string) (jsonobject.Object, error) {
-	ctx, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
+	asking, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
 	defer cancel()
-	return a.provider.UserInfo(ctx, token.token, subject)
+	claims, err := a.provider.UserInfo(asking, token.token, subject)
+	if err != nil && ctx.Err() != nil { // that the caller has given up is no outage of Logto
+		err = context.Cause(ctx)
+	}
+	return claims, err
 }
 
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
