@@ -3,10 +3,10 @@ package logtogin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
-	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
@@ -77,8 +77,57 @@ func (a *Auth) denied(record *session, target tokenTarget) error {
 	return its.reason
 }
 
+// unacceptablePause is how long Logto is left alone after an answer that must not be accepted:
+// asking again at once would yield the same.
+const unacceptablePause = time.Minute
+
+// unacceptable is an answer that said something else about the user than it may say. Until there is
+// another one nothing is done in the name of the session, because nobody knows what the user may
+// do; but the session goes on, because it is not the user's fault.
+type unacceptable struct {
+	err   error
+	until time.Time // Logto is not asked again
+}
+
+func (a *Auth) noteUnacceptable(ctx context.Context, record *session, err error) {
+	now := a.settings.Now()
+	a.refresher.unacceptable.Put(record.id, unacceptable{err, now.Add(unacceptablePause)}, record.expires)
+	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
+	if a.refresher.isOneOfMany(now) {
+		a.settings.Logger.ErrorContext(ctx, "logtogin: the ID tokens of many sessions are not acceptable; compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; Diagnose helps", "error", err)
+	}
+}
+
+// isUnacceptable reports whether the last word of Logto on the session must not be accepted.
+func (a *Auth) isUnacceptable(id string) bool {
+	_, ok := a.refresher.unacceptable.Get(id)
+	return ok
+}
+
+// unacceptableWarning counts unacceptable answers, so that the operator hears of many once.
+type unacceptableWarning struct {
+	since time.Time
+	count int
+}
+
+// manyUnacceptable in a minute are no coincidence.
+const manyUnacceptable = 10
+
+func (f *refresher) isOneOfMany(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.warning.since) >= time.Minute {
+		f.warning = unacceptableWarning{since: now}
+	}
+	f.warning.count++
+	return f.warning.count == manyUnacceptable
+}
+
 // backingOff returns the last failure as long as Logto is left alone because of it.
 func (a *Auth) backingOff(id string) error {
+	if last, ok := a.refresher.unacceptable.Get(id); ok && a.settings.Now().Before(last.until) {
+		return last.err
+	}
 	for _, whose := range []string{id, everyone} {
 		if last, ok := a.refresher.failures.Get(whose); ok && a.settings.Now().Before(last.until) {
 			return last.err
@@ -94,23 +143,40 @@ func (a *Auth) hasFailed(id string) bool {
 	return own || others
 }
 
-// noteOutcome begins or ends backing off, and tells the operator of what is the
-// operator's to mend.
-func (a *Auth) noteOutcome(ctx context.Context, id string, err error) {
+// noteOutcome says what a refresh has come to, and remembers it: Logto has confirmed the session,
+// has refused the session or only this token, has sent something unacceptable, or there is an
+// outage, which mistakes of the operator count as. It tells the operator of what is the operator's
+// to mend.
+func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTarget, err error) error {
 	var refused *ProviderError
+	isRefusal := errors.As(err, &refused)
 	switch {
-	case err == nil, errors.As(err, &refused) && !isOperators(refused):
-		a.refresher.failures.Delete(id)
+	case isRefusal && !isOperators(refused), err == nil:
+		a.refresher.failures.Delete(record.id)
 		a.refresher.failures.Delete(everyone)
-		return
-	case errors.Is(err, fault.AnotherUser), a.refresher.owner.Err() != nil: // it is no outage
-		return
+		if err == nil {
+			a.refresher.unacceptable.Delete(record.id)
+		} else if !isRefused(err, target) {
+			a.deny(record, target, err)
+		}
+		return err
+	case isRefused(err, target), a.refresher.owner.Err() != nil:
+		return err
+	case errors.Is(err, ErrInvalidToken):
+		err = fmt.Errorf("%w: Logto's answer is not acceptable: %w", ErrProviderUnavailable, err)
+		a.noteUnacceptable(ctx, record, err)
+		return err
+	}
+	isOthersToo := !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
+	if isRefusal {
+		err = fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
 	}
 	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
-	a.backOff(id, err)
-	if !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests {
+	a.backOff(record.id, err)
+	if isOthersToo {
 		a.backOff(everyone, err)
 	}
+	return err
 }
 
 func (a *Auth) backOff(whose string, err error) {

@@ -14,7 +14,6 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/recent"
-	"github.com/logtogin/logtogin/internal/web"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -46,9 +45,8 @@ const maxAuthorization = logto.MaxToken + len("Bearer ")
 // error="invalid_token", with one that does not suffice with 403 and
 // error="insufficient_scope", malformed ones with 400, each with the header
 // WWW-Authenticate (RFC 6750, section 3) and a problem document (RFC 9457); and with 503 if
-// Logto's keys could never be had. Config.OnError can draw these answers. CORS preflight
-// requests pass, without a token: a handler that also serves OPTIONS, by router.Any, must
-// expect them.
+// Logto's keys could never be had. Config.OnError can draw these answers. A CORS preflight
+// request has no token and is answered 401, so a CORS middleware belongs before the guard.
 //
 // The requirements and the audience are the application's: Bearer panics if the audience is
 // empty or a requirement does not fit. It needs Config.Endpoint and nothing else. See
@@ -148,18 +146,12 @@ func scopesOf(one Requirement) (scopes []string) {
 
 func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if web.IsPreflight(c.Request) {
-			c.Next()
-			return
-		}
 		p := a.enter(c, "Authorization")
 		defer p.leave(c)
 		p.response.dependOnSession(true)
 		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
-		if !p.response.isOf(c) {
-			return
-		}
+		p.endIfLate(c)
 		if err == nil {
 			err = checkAudience(c, claims)
 		}
@@ -171,9 +163,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		if err == nil {
 			err = guard.check(c, claims)
-			if !p.response.isOf(c) {
-				return
-			}
+			p.endIfLate(c)
 		}
 		if err != nil {
 			subject := ""
@@ -189,15 +179,36 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 }
 
 func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
-	for _, one := range g.requirements {
+	for i, one := range g.requirements {
 		switch isMet, err := one.metByToken(c, claims); {
 		case err != nil:
 			return err
 		case !isMet:
-			return &RequirementError{Requirement: one.describe(), scope: strings.Join(scopesOf(one), " ")}
+			return &RequirementError{Requirement: one.describe(), scope: missingScopes(c, claims, g.requirements[i:])}
 		}
 	}
 	return nil
+}
+
+// missingScopes are the permissions of all requirements that are not met, for a client that is going
+// to ask for another token.
+func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []TokenRequirement) string {
+	var missing []string
+	for _, one := range requirements {
+		scopes := scopesOf(one)
+		if len(scopes) == 0 {
+			continue
+		}
+		if isMet, _ := one.metByToken(c, claims); isMet {
+			continue
+		}
+		for _, scope := range scopes {
+			if !slices.Contains(missing, scope) {
+				missing = append(missing, scope)
+			}
+		}
+	}
+	return strings.Join(missing, " ")
 }
 
 // maxVerified bounds the tokens in memory, of about 2 KiB each. That so few do is

@@ -17,6 +17,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // SignInResult is what a finished sign-in yields.
@@ -38,6 +39,8 @@ type SignInResult struct {
 // It follows OpenID Connect Core, sections 3.1.2.7 and 3.1.3, with all checks of the ID token
 // in 3.1.3.7, RFC 7636 (PKCE) and RFC 9207 (the issuer of the callback).
 //
+// A callback that a browser loads in advance (Sec-Purpose: prefetch) spends nothing and is an
+// ErrInvalidCallback with the status 503.
 // A callback that comes again within two minutes, by a double click, a reload
 // or a prefetching proxy, gets the outcome of the first one; the code is
 // redeemed once, because Logto revokes everything a code has yielded when it
@@ -75,6 +78,9 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 		return nil, "", ErrResponseStarted
 	}
 	x.response.dependOnSession(true)
+	if web.IsPrefetch(x.request.Header) {
+		return nil, "", errPrefetched // the user has not asked for it yet
+	}
 	answer, err := parseCallback(x.request.URL.RawQuery)
 	if err != nil {
 		return nil, "", err
@@ -332,7 +338,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
-	if answer.isGiven {
+	if answer.isGiven || !(x.response.isOf(c) || x.isLate(c)) { // or by Engine.HandleContext
 		return ErrResponseStarted
 	}
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
@@ -364,7 +370,7 @@ func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error
 	outer := c.Writer
 	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
 	defer func() {
-		if x.response.isOf(c) {
+		if !x.isLate(c) {
 			c.Writer = outer
 		}
 	}()
@@ -376,7 +382,7 @@ func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error
 type hookContext struct{ handlers, copied *gin.Context }
 
 func (h hookContext) of(x *exchange) *gin.Context {
-	if x.response.isOf(h.handlers) {
+	if !x.isLate(h.handlers) {
 		return h.handlers
 	}
 	h.copied.Writer = goneWriter{h.copied.Writer}

@@ -132,8 +132,8 @@ type Config struct {
 	RevalidateAfter time.Duration
 
 	// MaxStale is for how long beyond RevalidateAfter a session goes on while Logto
-	// cannot be reached. Requests are answered 503 after that, until Logto is back.
-	// The default, 0, is for as long as the session lasts.
+	// cannot be reached. Guarded requests are answered 503 after that, until Logto is back.
+	// The default, 0, is 24 hours; SessionLifetime is for as long as the session lasts.
 	MaxStale time.Duration
 
 	// SharedState is what several instances of the application know together, so

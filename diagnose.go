@@ -138,6 +138,15 @@ func (d *diagnosis) run(ctx context.Context) {
 		d.sessionStore(ctx)
 	}
 	d.sharedState(ctx)
+	d.confirmations()
+}
+
+// confirmations are sessions of which Logto has said something that must not be accepted.
+func (d *diagnosis) confirmations() {
+	if count := d.a.refresher.unacceptable.Len(); count > 0 {
+		d.add("confirmations", SeverityWarning, "Compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; the log says which check has failed.",
+			"%d sessions are answered 503, because the ID tokens that Logto sends for them are not acceptable", count)
+	}
 }
 
 // discovery asks Logto anew, not from memory.

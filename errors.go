@@ -2,6 +2,7 @@ package logtogin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -98,6 +99,10 @@ var (
 	ErrResponseStarted = errors.New("logtogin: the response has already been started")
 )
 
+// errPrefetched is the ErrInvalidCallback of a callback that a browser loads in advance. It has a
+// status that browsers do not keep for the click that follows.
+var errPrefetched = fmt.Errorf("%w: the browser loads it before the user asks for it", ErrInvalidCallback)
+
 // ProviderError is a refusal by Logto, in the terms of RFC 6749, sections
 // 4.1.2.1 and 5.2.
 type ProviderError struct {
@@ -130,7 +135,7 @@ func isOperators(refused *ProviderError) bool {
 		return false
 	}
 	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request":
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
 		return true
 	}
 	return false
@@ -209,7 +214,7 @@ func StatusCode(err error) int {
 	switch {
 	case errors.As(err, &bearer):
 		return bearer.status
-	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
+	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable), errors.Is(err, errPrefetched):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
 		errors.As(err, &refused) && refused.Status == http.StatusForbidden:

@@ -3,6 +3,7 @@ package logtogin
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -40,9 +41,21 @@ type response interface {
 	// dependOnSession tells caches that requests with other cookies get other responses. If the
 	// request has a session, the response belongs to one user, and no cache may store it.
 	dependOnSession(hasOne bool)
-	// isOf reports whether Gin handles the request of this response with c. A middleware that has
-	// given up waiting may have handed c back: Gin uses it for somebody else's request by now.
+	// isOf reports whether c still has the key of this response. Gin forgets the keys before it uses
+	// c again, and with Engine.HandleContext.
 	isOf(c *gin.Context) bool
+}
+
+// isLate reports whether Gin handles another request with c by now: a middleware that has given up
+// waiting for the handler has handed c back.
+func (x *exchange) isLate(c *gin.Context) bool {
+	return !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
+}
+
+// isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets
+// another context.
+func isSameHeader(a, b http.Header) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
 // with is the same request with another response, as a handler sees it that has this context.
@@ -53,6 +66,7 @@ func (x exchange) with(c *gin.Context, response response) *exchange {
 
 // knownSessions are what a request knows of its sessions, one for each Auth that was asked.
 type knownSessions struct {
+	cookies   []string // of the request, by which they are known
 	mu        sync.Mutex
 	list      []knownSession
 	first     [1]knownSession // the usual number
@@ -111,6 +125,11 @@ func (k *knownSessions) endReading() {
 		close(k.read)
 		k.read = nil
 	}
+}
+
+// areOf reports whether a request has the cookies by which they are known.
+func (k *knownSessions) areOf(r *http.Request) bool {
+	return slices.Equal(k.cookies, r.Header["Cookie"])
 }
 
 func (k *knownSessions) get(a *Auth) (found knownSession, ok bool) {
@@ -181,21 +200,31 @@ func (begunResponse) isOf(*gin.Context) bool { return true }
 type unguardedRequest struct {
 	known knownSessions
 
-	mu     sync.Mutex             // of the response's header
-	isVain map[string]func() bool // whether cookies of this name are
+	mu  sync.Mutex            // of the response's header
+	set map[string]ownCookies // by their name
 }
 
-// correct takes cookies back that are in vain by now, and keeps all others out of caches.
+// ownCookies are lines that were set, and whether they are in vain by now.
+type ownCookies struct {
+	lines  []string
+	isVain func() bool
+}
+
+// correct takes cookies back that are in vain by now, and keeps all others out of caches. Lines that
+// somebody else has set, for a newer session, stay.
 func (u *unguardedRequest) correct(header http.Header) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for name, isVain := range u.isVain {
-		if isVain() {
-			anystore.ReplaceCookies(header, name, nil)
+	for _, cookies := range u.set {
+		if cookies.isVain() {
+			header["Set-Cookie"] = slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return slices.Contains(cookies.lines, line) })
+			if len(header["Set-Cookie"]) == 0 {
+				delete(header, "Set-Cookie")
+			}
 		}
 		forbidStoring(header)
 	}
-	u.isVain = nil // whoever sets cookies from now on says so again
+	u.set = nil // whoever sets cookies from now on says so again
 }
 
 // openResponse is a response without a guard, whose header is changed at once. Once it has cookies
@@ -234,10 +263,10 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 			return
 		}
 		forbidStoring(header)
-		if r.shared.isVain == nil {
-			r.shared.isVain = map[string]func() bool{}
+		if r.shared.set == nil {
+			r.shared.set = map[string]ownCookies{}
 		}
-		r.shared.isVain[name] = isVain
+		r.shared.set[name] = ownCookies{anystore.CookiesNamed(header["Set-Cookie"], name), isVain}
 		if corrected, ok := r.c.Writer.(*openWriter); !ok || corrected.shared != r.shared {
 			writer := &openWriter{sendingWriter{ResponseWriter: r.c.Writer}, r.shared}
 			writer.observer = writer
@@ -246,7 +275,6 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 	})
 }
 
-// isOf goes by the keys, which Gin forgets before it uses c again.
 func (r *openResponse) isOf(c *gin.Context) bool {
 	kept, ok := c.Get(unguardedKey{})
 	return ok && kept == any(r.shared)

@@ -3,10 +3,8 @@ package logtogin_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,103 +58,6 @@ func TestGuardsBehindEachOtherSendOneVersionOfASession(t *testing.T) {
 		now.advance(4 * time.Hour)
 		if response, err := restarted.fetch(http.MethodGet, "/token", response.Cookies(), nil); err != nil || response.StatusCode != http.StatusOK {
 			t.Errorf("%s, after a restart: got %+v, %v, want 200", path, response, err)
-		}
-	}
-}
-
-// A handler makes requests of its own with the context of the request that it handles. They have
-// other credentials, or none.
-func TestARequestWithTheContextOfAnotherOneIsNobodyYet(t *testing.T) {
-	t.Parallel()
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		logto.AddUser(bob())
-		app := start(nil)
-		app.router.GET("/unguarded", func(c *gin.Context) {
-			if app.auth.IsAuthenticated(c) {
-				claims, _ := app.auth.Claims(c)
-				c.String(http.StatusOK, "by the method: "+claims.Username)
-				return
-			}
-			c.String(http.StatusOK, "by the method: nobody, and "+identityOf(c))
-		})
-		var of string // whose cookies the inner request has
-		app.router.GET("/outer", app.auth.Guard(), func(c *gin.Context) {
-			for _, path := range []string{"/", "/profile", "/unguarded"} {
-				r := httptest.NewRequestWithContext(c.Request.Context(), http.MethodGet, path, nil)
-				r.Header.Set("Cookie", of)
-				w := httptest.NewRecorder()
-				app.router.ServeHTTP(w, r)
-				fmt.Fprintln(c.Writer, path, w.Code, w.Body)
-			}
-		})
-		bobs := newBrowser(t)
-		bobs.signIn(app.url+"/profile", bob())
-		b := newBrowser(t)
-		b.signIn(app.url+"/profile", alice())
-		for _, test := range []struct{ cookies, want string }{{"", "nobody"}, {header(bobs.ours(app)...), "bob"}} {
-			of = test.cookies
-			body := b.get(app.url + "/outer").body
-			if strings.Contains(body, "alice") || (test.want == "bob") != strings.Contains(body, "/ 200 signed in as bob") || (test.want == "nobody") != strings.Contains(body, "/profile 401") {
-				t.Errorf("with the cookies of %s: got %s", test.want, body)
-			}
-		}
-	})
-}
-
-// A handler lets Gin begin anew with another route of the router, behind the back of the guard.
-func TestGinBeginsAnewBelowAGuard(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = time.Hour })
-	app := newApplication(t, logto, change)
-	app.router.GET("/plain", func(c *gin.Context) { c.String(http.StatusOK, identityOf(c)) })
-	rewrite := func(path string) gin.HandlerFunc {
-		return func(c *gin.Context) {
-			c.Request.URL.Path = path
-			app.router.HandleContext(c)
-		}
-	}
-	app.router.GET("/rewrite", app.auth.Guard(), rewrite("/plain"))
-	app.router.GET("/guarded", app.auth.Guard(), rewrite("/profile"))
-	app.router.GET("/enter", app.auth.Optional(), rewrite("/sign-in"))
-	app.router.GET("/leave", app.auth.Guard(), rewrite("/sign-out"))
-	for path, want := range map[string]string{"/rewrite": "alice", "/guarded": `"username":"alice"`} {
-		b := newBrowser(t)
-		b.signIn(app.url+"/profile", logtotest.DefaultUser())
-		now.advance(30 * time.Minute)
-		if page := b.get(app.url + path); !strings.Contains(page.body, want) || page.header.Get("Cache-Control") != "private, no-store" || !strings.Contains(page.header.Get("Vary"), "Cookie") {
-			t.Errorf("%s: got %q %v, want %s", path, page.body, page.header, want)
-		}
-	}
-	b := newBrowser(t)
-	if page := b.signIn(app.url+"/enter", logtotest.DefaultUser()); page.status != http.StatusOK || !b.isSignedIn(app) {
-		t.Errorf("/enter: got %d %s, want a session", page.status, page.body)
-	}
-	b.get(app.url + "/leave")
-	if len(b.ours(app)) > 0 {
-		t.Errorf("/leave: the browser still has %v", b.ours(app))
-	}
-}
-
-// A middleware outside the guard answers for the handler, once it knows what that has found.
-func TestAMiddlewareOutsideAGuardMayStillAnswer(t *testing.T) {
-	t.Parallel()
-	app := newApplication(t, logtotest.NewServer(t), nil)
-	app.router.GET("/step-up", func(c *gin.Context) {
-		c.Next()
-		if c.Errors.Last() != nil {
-			app.auth.SignIn(c, logtogin.SignInOptions{MaxAge: time.Minute})
-		}
-	}, app.auth.Guard(), func(c *gin.Context) { _ = c.Error(errors.New("too old")) })
-	app.router.GET("/leave", gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, _ any) {
-		app.auth.SignOut(c, logtogin.SignOutOptions{})
-	}), app.auth.Guard(), func(*gin.Context) { panic("the handler fails") })
-	b := newBrowser(t)
-	b.signIn(app.url+"/profile", logtotest.DefaultUser())
-	for _, path := range []string{"/step-up", "/leave"} {
-		response, err := app.fetch(http.MethodGet, path, b.ours(app), http.Header{"Accept": {"text/html"}})
-		if err != nil || response.StatusCode != http.StatusFound || len(response.Cookies()) == 0 {
-			t.Errorf("%s: got %+v, %v, want a redirect with a cookie", path, response, err)
 		}
 	}
 }
@@ -387,57 +288,6 @@ func TestACopyOutlivesTheRequest(t *testing.T) {
 	})
 }
 
-// A sign-out whose response comes late deletes no cookie of a sign-in that has happened since.
-func TestALateSignOutLeavesANewSessionAlone(t *testing.T) {
-	t.Parallel()
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		app := start(nil)
-		var held gates
-		app.router.GET("/leave", app.auth.Optional(), func(c *gin.Context) {
-			address, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{})
-			if err != nil {
-				t.Error(err)
-			}
-			held.pass(c)
-			c.Redirect(http.StatusFound, address)
-		})
-		revoking := newGate()
-		logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if r.Header.Get("X-Test") == "" {
-				select {
-				case <-revoking.entered:
-				default:
-					revoking.wait()
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
-		close(revoking.open)
-		for _, path := range []string{"/leave"} {
-			b := newBrowser(t)
-			b.signIn(app.url+"/profile", alice())
-			cookies, gate := b.ours(app), held.add(path)
-			done := make(chan *http.Response)
-			go func() {
-				response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
-				if err != nil {
-					t.Error(err)
-				}
-				done <- response
-			}()
-			<-gate.entered
-			b.signIn(app.url+"/sign-in", alice()) // with the old cookie, which is worth nothing
-			close(gate.open)
-			if response := <-done; response != nil && len(response.Cookies()) > 0 {
-				t.Errorf("%s: got the cookies %q, want none", path, response.Header.Values("Set-Cookie"))
-			}
-			if !b.isSignedIn(app) {
-				t.Errorf("%s: signed out", path)
-			}
-		}
-	})
-}
-
 // blockingStore holds whoever reads until the test lets it go on.
 type blockingStore struct {
 	ginsessions.Store
@@ -517,57 +367,6 @@ func TestAHookThatAnswersLeavesNoCookieOfTheAttempt(t *testing.T) {
 			t.Errorf("%s: the browser still has %v", name, left)
 		}
 	}
-}
-
-// A handler makes requests to its own router, for a batch, with the cookies and the context of the
-// request that it handles.
-func TestARequestWithinAHandlerLeavesTheOuterResponseAlone(t *testing.T) {
-	t.Parallel()
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 24 * time.Hour })
-		app := start(change)
-		app.router.GET("/unguarded", func(c *gin.Context) {
-			claims, err := app.auth.Claims(c)
-			if err != nil {
-				c.String(http.StatusUnauthorized, "nobody")
-				return
-			}
-			c.String(http.StatusOK, claims.Username)
-		})
-		batch := func(c *gin.Context) {
-			within := httptest.NewRequestWithContext(c.Request.Context(), http.MethodGet, "/unguarded", nil)
-			within.Header["Cookie"] = c.Request.Header["Cookie"]
-			w := httptest.NewRecorder()
-			app.router.ServeHTTP(w, within)
-			if err := app.auth.ClearAccessTokens(c); err != nil && !errors.Is(err, logtogin.ErrNotSignedIn) {
-				t.Errorf("after the request within: %v", err)
-			}
-			if _, err := app.auth.SignInURL(c, logtogin.SignInOptions{}); err != nil {
-				t.Errorf("after the request within: %v", err)
-			}
-			c.String(http.StatusOK, w.Body.String())
-		}
-		app.router.GET("/guarded", app.auth.Guard(), batch)
-		app.router.GET("/optional", app.auth.Optional(), batch)
-		for _, path := range []string{"/guarded", "/optional"} {
-			b := newBrowser(t)
-			b.signIn(app.url+"/profile", alice())
-			now.advance(4 * time.Hour)
-			response, err := app.fetch(http.MethodGet, path, b.ours(app), nil)
-			if err != nil || response.StatusCode != http.StatusOK {
-				t.Fatalf("%s: got %+v, %v", path, response, err)
-			}
-			if body, _ := io.ReadAll(response.Body); string(body) != "alice" {
-				t.Errorf("%s: the request within is of %q, want alice", path, body)
-			}
-			if want := map[bool]int{true: 1, false: 2}[app.inStore()]; len(response.Cookies()) != want {
-				t.Errorf("%s: got the cookies %q, want %d", path, response.Header.Values("Set-Cookie"), want)
-			}
-		}
-		if response, err := app.fetch(http.MethodGet, "/optional", nil, nil); err != nil || len(response.Cookies()) != 1 {
-			t.Errorf("a visitor: got %+v, %v, want the cookie of the attempt", response, err)
-		}
-	})
 }
 
 // With Engine.ContextWithFallback a *gin.Context answers for the keys of its request, too.
@@ -705,65 +504,6 @@ func TestOptionalKeepsWhatAUserSeesOutOfCaches(t *testing.T) {
 	}
 }
 
-// secondAuth is another Auth of the application, with the same sessions.
-func secondAuth(t *testing.T, app *application, logto *logtotest.Server, change func(*logtogin.Config)) *logtogin.Auth {
-	t.Helper()
-	cfg := logto.Config(app.url)
-	change(&cfg)
-	cfg.Cookies.Name = "other"
-	second, err := logtogin.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = second.Close() })
-	return second
-}
-
-// A cookie that a middleware before the guard has set is taken back, too, in whatever way it got
-// there.
-func TestACookieFromBeforeAGuardIsTakenBack(t *testing.T) {
-	t.Parallel()
-	logto := logtotest.NewServer(t)
-	now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 10 * time.Minute })
-	app := newApplication(t, logto, change)
-	second := secondAuth(t, app, logto, change)
-	ask := func(c *gin.Context) { app.auth.IsAuthenticated(c) }
-	var held gates
-	inner := gin.New()
-	inner.GET("/inner/page", app.auth.Guard(), held.pass)
-	app.router.GET("/last", app.auth.Guard(), held.pass)
-	app.router.GET("/other", ask, second.Optional(), held.pass)
-	app.router.GET("/both", ask, second.Optional(), app.auth.Guard(), held.pass)
-	app.router.GET("/anew", ask, func(c *gin.Context) {
-		c.Request.URL.Path = "/last"
-		app.router.HandleContext(c)
-	})
-	app.router.GET("/inner/page", ask, gin.WrapH(inner))
-	inner.GET("/wrapped/page", ask, held.pass)
-	app.router.GET("/wrapped/page", app.auth.Guard(), func(c *gin.Context) { c.Writer = &givenUp{ResponseWriter: c.Writer} }, gin.WrapH(inner))
-	for _, path := range []string{"/other", "/both", "/anew", "/inner/page", "/wrapped/page"} {
-		now.advance(time.Minute)
-		b := newBrowser(t)
-		b.signIn(app.url+"/profile", logtotest.DefaultUser())
-		cookies, gate := b.ours(app), held.add(path)
-		now.advance(2 * time.Minute)
-		done := make(chan *http.Response)
-		go func() {
-			response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
-			if err != nil {
-				t.Error(err)
-			}
-			done <- response
-		}()
-		<-gate.entered
-		b.get(app.url + "/sign-out")
-		close(gate.open)
-		if response := <-done; response == nil || len(response.Cookies()) > 0 || response.Header.Get("Cache-Control") != "private, no-store" {
-			t.Errorf("%s: got %+v, want a private page without cookies", path, response)
-		}
-	}
-}
-
 // Goroutines of one handler may ask several Auth, also without a guard.
 func TestGoroutinesMayAskSeveralAuth(t *testing.T) {
 	t.Parallel()
@@ -796,64 +536,4 @@ func TestGoroutinesMayAskSeveralAuth(t *testing.T) {
 	if !b.isSignedIn(app) {
 		t.Error("signed out")
 	}
-}
-
-// Of two sign-outs and a sign-in, the first sign-out is answered last.
-func TestASignOutThatIsAnsweredLastDeletesNoNewerCookie(t *testing.T) {
-	t.Parallel()
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		var held gates
-		now, change := withClock(logto, func(cfg *logtogin.Config) {
-			cfg.IdleTimeout = 10 * time.Minute
-			cfg.OnSignedOut = func(c *gin.Context, _ *logtogin.Claims) {
-				if c.FullPath() == "/sign-out" {
-					held.pass(c)
-				}
-			}
-		})
-		app := start(change)
-		app.router.GET("/leave", app.auth.Optional(), func(c *gin.Context) {
-			address, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{})
-			if err != nil {
-				t.Error(err)
-			}
-			if c.GetHeader("X-Held") == "by the handler" {
-				held.pass(c)
-			}
-			c.String(http.StatusOK, address)
-		})
-		for name, test := range map[string]struct {
-			path, held string
-			before     func(b *browser)                         // the sign-out
-			meanwhile  func(b *browser, cookies []*http.Cookie) // before the user signs in again
-		}{
-			"of two":             {"/leave", "by the handler", func(*browser) {}, func(b *browser, _ []*http.Cookie) { b.get(app.url + "/sign-out") }},
-			"of an idle session": {"/leave", "by the handler", func(*browser) { now.advance(11 * time.Minute) }, func(*browser, []*http.Cookie) {}},
-			"in OnSignedOut":     {"/sign-out", "", func(*browser) {}, func(*browser, []*http.Cookie) {}},
-		} {
-			now.advance(time.Minute)
-			b := newBrowser(t)
-			b.signIn(app.url+"/profile", alice())
-			cookies, gate := b.ours(app), held.add(name)
-			test.before(b)
-			done := make(chan *http.Response)
-			go func() {
-				response, err := app.fetch(http.MethodGet, test.path, cookies, http.Header{"X-Gate": {name}, "X-Held": {test.held}, "Accept": {"text/html"}})
-				if err != nil {
-					t.Error(err)
-				}
-				done <- response
-			}()
-			<-gate.entered
-			test.meanwhile(b, cookies)
-			b.signIn(app.url+"/sign-in", alice())
-			close(gate.open)
-			if response := <-done; response == nil || len(response.Cookies()) > 0 {
-				t.Errorf("%s: got %+v, want no cookies", name, response)
-			}
-			if !b.isSignedIn(app) {
-				t.Errorf("%s: signed out", name)
-			}
-		}
-	})
 }

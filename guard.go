@@ -31,11 +31,11 @@ import (
 // about them and cannot be. A claim that is missing from the ID token is looked for in user
 // info, once between two refreshes of the session.
 //
-// Every guarded response may not be stored by caches. CORS preflight requests pass, without
-// claims: a handler that also serves OPTIONS, by router.Any, must expect them. So do requests
-// on the routes of RegisterRoutes itself, so that a whole router can be guarded. Guard panics
-// if Config.BaseURL is empty, without which there are no sessions, and if Config.Scopes lack
-// what a requirement needs.
+// Every guarded response may not be stored by caches. Only requests to the routes of
+// RegisterRoutes pass without a session, so that a whole router can be guarded; a callback route
+// of the application's own must lie outside. A CORS preflight request has no session and is
+// answered 401, so a CORS middleware belongs before the guard. Guard panics if Config.BaseURL is
+// empty, without which there are no sessions, and if Config.Scopes lack what a requirement needs.
 func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
 	requirements = slices.Clone(requirements)
@@ -43,7 +43,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		a.mustBeAbleToTell(one)
 	}
 	return func(c *gin.Context) {
-		if _, isOwn := a.own[ownRoute{c.Request.Method, c.FullPath()}]; isOwn || web.IsPreflight(c.Request) {
+		if isOwnRoute(c) {
 			c.Next()
 			return
 		}
@@ -56,9 +56,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		ctx := c.Request.Context()
 		record, err := a.revalidated(ctx, &p.exchange)
-		if !p.response.isOf(c) {
-			return
-		}
+		p.endIfLate(c)
 		if err != nil {
 			a.refuseVisitor(c, err, requirements)
 			return
@@ -66,9 +64,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		claims, err := record.claims()
 		if err == nil && len(requirements) > 0 {
 			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
-			if !p.response.isOf(c) {
-				return
-			}
+			p.endIfLate(c)
 		}
 		if err != nil {
 			a.refuseSubject(c, err)
@@ -95,15 +91,26 @@ func (s *subject) meets(requirements []ClaimsRequirement) error {
 // refuseVisitor refuses a request without a session. A visitor of a page with MaxAge starts
 // the sign-in that it needs, and not one that would have to be followed by another.
 func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsRequirement) {
+	if uri := a.settings.SignInDefaults.RedirectURI; uri != "" && c.Query("state") != "" {
+		if callback, problem := a.redirectURI(uri); problem == nil && a.isCallbackOf(c.Request, callback) {
+			a.Refuse(c, errGuardedCallback)
+			return
+		}
+	}
 	for _, one := range requirements {
 		if age, ok := one.(ageRequirement); ok && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
-			a.SignIn(c, SignInOptions{MaxAge: time.Duration(age), ReturnTo: c.Request.URL.RequestURI()})
+			if a.isWanted(c) {
+				a.SignIn(c, SignInOptions{MaxAge: time.Duration(age), ReturnTo: c.Request.URL.RequestURI()})
+			}
 			return
 		}
 	}
 	c.Set(notHandled{}, true)
 	a.Refuse(c, err)
 }
+
+// errGuardedCallback is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
+var errGuardedCallback = fmt.Errorf("%w: the callback route in SignInDefaults.RedirectURI lies behind a guard, so that no sign-in can be finished; add the route before the guard, or to a group without one", ErrInvalidOptions)
 
 // notHandled is the key under which a request knows that a guard has refused it, so that
 // nothing was done about what it has brought.
@@ -118,8 +125,10 @@ func (a *Auth) refuseSubject(c *gin.Context, err error) {
 		return
 	}
 	if web.IsNavigation(c.Request) {
-		// "login" alone would yield no refresh token.
-		a.SignIn(c, SignInOptions{MaxAge: tooOld.age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+		if a.isWanted(c) {
+			// "login" alone would yield no refresh token.
+			a.SignIn(c, SignInOptions{MaxAge: tooOld.age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+		}
 		return
 	}
 	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(tooOld.age.Seconds())))
@@ -159,9 +168,7 @@ func (a *Auth) Optional() gin.HandlerFunc {
 				who.claims, _ = record.claims()
 			}
 		}
-		if !p.response.isOf(c) {
-			return
-		}
+		p.endIfLate(c)
 		p.response.dependOnSession(who.claims != nil)
 		p.admit(c, who)
 		c.Next()

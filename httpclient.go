@@ -122,7 +122,7 @@ func (t *bearerTransport) token(ctx context.Context, need need) (accessToken, er
 		newest = t.auth.store.memory.newestHere(t.session)
 	}
 	found, ok := newest.accessToken(t.target)
-	if err != nil && !(ok && t.auth.canGoOnWith(found, err)) {
+	if err != nil && (!ok || !t.auth.canGoOnWith(newest, found, err)) {
 		return accessToken{}, err
 	}
 	return found, nil

@@ -63,6 +63,7 @@ type Auth struct {
 	refresher   *refresher
 	verified    *recent.Cache[*verifiedToken]
 	lookups     *cache.Cache[string, *lookup]
+	offers      *cache.Cache[string, offer] // by the ID of the user
 	shared      *boundedState
 	revocations *revocations
 
@@ -99,6 +100,7 @@ func New(cfg Config) (*Auth, error) {
 		refresher: newRefresher(s.Now),
 		verified:  recent.New[*verifiedToken](maxVerified),
 		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
+		offers:    cache.New[string, offer](maxOffers, s.Now),
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 		shared:    newBoundedState(s),

@@ -130,6 +130,8 @@ func adviceFor(err error) string {
 		return "The header Authorization is malformed."
 	case errors.As(err, &bearer) && bearer.status == http.StatusUnauthorized:
 		return "The access token is not valid."
+	case errors.Is(err, errFutile):
+		return "You have just signed in, and that was not enough for this page. Please tell the operator of this application."
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
 		return "The service is temporarily unavailable. Please try again in a moment."
 	case errors.As(err, &refusal):

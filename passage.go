@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -18,8 +19,8 @@ type guardPassage struct {
 	context.Context // that the request had before
 	exchange        exchange
 	isAdmitted      bool
-	identity        identity     // set before the request gets this context, and never again
-	handler         *gin.Context // to be compared only: Gin uses it again
+	identity        identity // set before the request gets this context, and never again
+	handler         uintptr  // of the *gin.Context, to be compared: it must not be kept
 
 	// response belongs to the outermost guard: nested guards collect in one place.
 	response *guardedResponse
@@ -54,11 +55,13 @@ func passageOf(ctx context.Context) *guardPassage {
 // makes for another one, with the context of its own, has other credentials: it is nobody's yet.
 func passageOfGin(c *gin.Context) *guardPassage {
 	passage := passageOf(c.Request.Context())
-	if passage == nil {
+	value, _ := c.Get(passageKey{})
+	kept, _ := value.(*guardPassage)
+	switch {
+	case kept != nil && (kept == passage || (passage == nil && isSameHeader(c.Request.Header, kept.exchange.request.Header))):
+		return kept // whatever the handler has done to its request since
+	case passage == nil:
 		return nil
-	}
-	if kept, ok := c.Get(passageKey{}); ok && kept == passage {
-		return passage // whatever the handler has done to its request since
 	}
 	before, now := passage.exchange.request.Header, c.Request.Header
 	if !slices.Equal(before["Cookie"], now["Cookie"]) || !slices.Equal(before["Authorization"], now["Authorization"]) {
@@ -67,7 +70,6 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	return passage
 }
 
-// isOf goes by the keys, which Gin forgets before it uses c again.
 func (r *guardedResponse) isOf(c *gin.Context) bool {
 	kept, ok := c.Get(passageKey{})
 	return ok && kept.(*guardPassage).response == r
@@ -78,11 +80,23 @@ func (p *guardPassage) leadsFrom(c *gin.Context) bool {
 	switch {
 	case p.response.isOf(c):
 		return true
-	case c == p.handler: // after Engine.HandleContext, with which Gin has forgotten the writer and its keys
+	case p.handler == pointerOf(c): // after Engine.HandleContext, with which Gin has forgotten the writer and its keys
 		return false
 	}
 	// The *gin.Context of an inner engine, below gin.WrapH, or of a request that the handler has made.
-	return reflect.ValueOf(c.Writer.Header()).Pointer() == reflect.ValueOf(p.response.sent).Pointer()
+	return isSameHeader(writerOf(c).Header(), p.response.sent)
+}
+
+func pointerOf(c *gin.Context) uintptr { return reflect.ValueOf(c).Pointer() }
+
+// writerOf is the writer of c, which a goroutine that asks without a guard may be replacing.
+func writerOf(c *gin.Context) gin.ResponseWriter {
+	if kept, ok := c.Get(unguardedKey{}); ok {
+		shared := kept.(*unguardedRequest)
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+	}
+	return c.Writer
 }
 
 // identityOf returns what the last guard has found, or nil if there was none; and the *gin.Context
@@ -110,28 +124,43 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 // enter begins the passage through a guard whose response depends on this request header.
 // leave must be deferred.
 func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
-	p := &guardPassage{Context: c.Request.Context(), handler: c}
+	p := &guardPassage{Context: c.Request.Context(), handler: pointerOf(c)}
 	outer := passageOfGin(c)
 	if outer != nil && outer.leadsFrom(c) && !outer.response.hasBegun() {
 		p.response = outer.response
 	} else {
+		if outer != nil && outer.handler == p.handler { // Engine.HandleContext has begun anew
+			outer.response.finish(c.Writer.Header(), c.Writer.Written())
+		}
 		p.response = &p.own
 		p.own.original, p.own.writer = c.Request, sendingWriter{ResponseWriter: c.Writer, observer: &p.own}
 		p.own.sent = c.Writer.Header()
 		c.Writer = &p.own.writer
 	}
 	p.response.dependOn(dependsOn)
+	p.known.cookies = c.Request.Header["Cookie"]
 	p.exchange = exchange{request: c.Request, route: c.FullPath(), response: p.response, known: &p.known}
 	// What is known already need not be read again.
 	if kept, ok := c.Get(unguardedKey{}); ok {
 		p.own.before = kept.(*unguardedRequest)
-		p.exchange.known = &p.own.before.known
+		if p.own.before.known.areOf(c.Request) {
+			p.exchange.known = &p.own.before.known
+		}
 	}
-	if outer != nil {
+	if outer != nil && outer.exchange.known.areOf(c.Request) {
 		p.exchange.known = outer.exchange.known
 	}
 	c.Set(passageKey{}, p)
 	return p
+}
+
+// endIfLate ends the goroutine of a guard that comes too late. If the guard returned, Gin would go on
+// with the next handler of the request that it handles with c by now, whose own guard may still be
+// checking.
+func (p *guardPassage) endIfLate(c *gin.Context) {
+	if p.exchange.isLate(c) {
+		runtime.Goexit()
+	}
 }
 
 // admit makes somebody the one whom the handlers after the guard see.
@@ -154,7 +183,7 @@ func (p *guardPassage) admit(c *gin.Context, who identity) {
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {
-	if !p.isAdmitted && p.response.isOf(c) {
+	if !p.isAdmitted && !p.exchange.isLate(c) {
 		c.Abort() // if a requirement panics, and a Recovery outside does not
 	}
 	if p.response != &p.own {
@@ -312,10 +341,8 @@ func (r *guardedResponse) finish(header http.Header, isSent bool) {
 		r.before.correct(header)
 	}
 	for name, isVain := range r.isVain {
-		if isVain() {
-			anystore.TakeBack(header, name)
-		} else {
-			anystore.ReplaceCookies(header, name, anystore.CookiesNamed(r.header["Set-Cookie"], name))
+		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
+			anystore.ReplaceCookies(header, name, lines)
 		}
 		anystore.ReplaceCookies(r.header, name, nil)
 	}
@@ -372,29 +399,26 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 		return nil, ErrNoRequest
 	}
 	passage := passageOfGin(c)
-	if passage == nil {
-		// Of a guard that is still checking.
-		kept, _ := c.Get(passageKey{})
-		if passage, _ = kept.(*guardPassage); passage != nil && passage.exchange.request != c.Request {
-			passage = nil
-		}
-	}
 	switch {
 	case passage == nil:
 		return unguardedExchange(c), nil
-	case isCopy(c):
+	case isCopy(writerOf(c)):
 		return passage.exchange.with(c, begunResponse{}), nil
 	case !passage.response.isLeft() && passage.leadsFrom(c):
-		if c != passage.handler {
+		if pointerOf(c) != passage.handler {
 			c.Set(passageKey{}, passage) // of an inner engine, for response.isOf
 		}
 		return &passage.exchange, nil
-	case c != passage.handler: // a request that the handler has made
-		return unguardedExchange(c), nil
 	}
-	// A middleware outside the guard, which answers, or Engine.HandleContext has begun anew.
-	passage.response.finish(c.Writer.Header(), c.Writer.Written())
-	return passage.exchange.with(c, &openResponse{c, unguardedRequestOf(c)}), nil
+	// A middleware outside the guard, which answers, or Engine.HandleContext has begun anew, or it is
+	// a request that the handler has made, with a writer of its own.
+	shared := unguardedRequestOf(c)
+	if !passage.response.isLeft() && pointerOf(c) == passage.handler {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		passage.response.finish(c.Writer.Header(), c.Writer.Written())
+	}
+	return passage.exchange.with(c, &openResponse{c, shared}), nil
 }
 
 // unguardedKey is where Gin keeps what a request without a guard knows.
@@ -403,9 +427,7 @@ type unguardedKey struct{}
 func unguardedExchange(c *gin.Context) *exchange {
 	shared := unguardedRequestOf(c)
 	x := exchange{known: &shared.known}
-	shared.mu.Lock() // another goroutine may be replacing the writer
-	defer shared.mu.Unlock()
-	if isCopy(c) {
+	if isCopy(writerOf(c)) {
 		return x.with(c, begunResponse{})
 	}
 	return x.with(c, &openResponse{c, shared})
@@ -424,13 +446,13 @@ func unguardedRequestOf(c *gin.Context) *unguardedRequest {
 	if kept, ok := c.Get(unguardedKey{}); ok {
 		return kept.(*unguardedRequest)
 	}
-	created := &unguardedRequest{}
+	created := &unguardedRequest{known: knownSessions{cookies: c.Request.Header["Cookie"]}}
 	c.Set(unguardedKey{}, created)
 	return created
 }
 
-// isCopy reports whether this is what c.Copy() returns: its writer has lost what it writes to.
-func isCopy(c *gin.Context) bool {
-	writer, ok := c.Writer.(interface{ Unwrap() http.ResponseWriter })
-	return ok && writer.Unwrap() == nil
+// isCopy reports whether this is the writer of what c.Copy() returns: it has lost what it writes to.
+func isCopy(writer gin.ResponseWriter) bool {
+	wrapper, ok := writer.(interface{ Unwrap() http.ResponseWriter })
+	return ok && wrapper.Unwrap() == nil
 }

@@ -40,8 +40,10 @@ type refresher struct {
 	flights   map[string]*flight // by session ID
 	isClosing bool
 
-	failures *cache.Cache[string, failure]
-	denials  *cache.Cache[denialKey, denial]
+	failures     *cache.Cache[string, failure]
+	denials      *cache.Cache[denialKey, denial]
+	unacceptable *cache.Cache[string, unacceptable] // by session ID
+	warning      unacceptableWarning                // with mu
 }
 
 // flight is a refresh that is under way. session and err may be read once done is
@@ -57,9 +59,10 @@ func newRefresher(now func() time.Time) *refresher {
 	owner, cancel := context.WithCancel(context.Background())
 	return &refresher{
 		owner: owner, cancel: cancel,
-		flights:  map[string]*flight{},
-		failures: cache.New[string, failure](maxFailures, now),
-		denials:  cache.New[denialKey, denial](maxFailures, now),
+		flights:      map[string]*flight{},
+		failures:     cache.New[string, failure](maxFailures, now),
+		denials:      cache.New[denialKey, denial](maxFailures, now),
+		unacceptable: cache.New[string, unacceptable](maxFailures, now),
 	}
 }
 
@@ -322,17 +325,13 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	got, err := a.provider.Refresh(ctx, record.refreshToken, target.resource, target.organization)
 	var next *session
 	if err == nil {
-		if next, err = a.nextVersion(ctx, record, got, target, asked); err != nil && !errors.Is(err, fault.AnotherUser) {
-			next = record.withRefreshToken(got.RefreshToken)
-		}
+		next, err = a.nextVersion(ctx, record, got, target, asked)
+	}
+	if err != nil && got != nil && !errors.Is(err, fault.AnotherUser) {
+		next = record.withRefreshToken(got.RefreshToken)
 	}
 	ended(err)
-	a.noteOutcome(ctx, record.id, err)
-	var refused *ProviderError
-	if errors.As(err, &refused) && !isOperators(refused) && !isRefused(err, target) {
-		a.deny(record, target, err)
-	}
-	return next, err
+	return next, a.noteOutcome(ctx, record, target, err)
 }
 
 // withRefreshToken is the next version of a session if the refresh token is another one, or
@@ -419,8 +418,15 @@ func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session)
 	if err := a.store.removeRecord(ctx, r, record.entry); err != nil {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 	}
-	return errRefused
+	return &refusedSession{record}
 }
 
-// errRefused is the ErrNotSignedIn of a session that Logto does not renew.
-var errRefused = fmt.Errorf("%w: Logto does not renew the session", ErrNotSignedIn)
+// refusedSession is the ErrNotSignedIn of a session that Logto does not renew.
+type refusedSession struct{ session *session }
+
+func (*refusedSession) Error() string {
+	return ErrNotSignedIn.Error() + ": Logto does not renew the session"
+}
+
+// Unwrap makes it an ErrNotSignedIn.
+func (*refusedSession) Unwrap() error { return ErrNotSignedIn }

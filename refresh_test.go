@@ -382,8 +382,8 @@ func TestRefusedRefreshes(t *testing.T) {
 		"the user may not use the app":      {oauth(400, "access_denied"), "", 401, "not signed in", false, false},
 		"the user may not use the resource": {oauth(400, "access_denied"), "?resource=" + ordersAPI, 400, "access_denied", true, false},
 		"the user is not a member":          {nil, "?organization=other", 403, "access_denied", true, false},
-		"the client secret is wrong":        {oauth(401, "invalid_client"), "", 500, "invalid_client", true, true},
-		"the client secret has expired":     {refuse(400, `{"error":"invalid_request","error_description":"client secret has expired"}`), "", 500, "client secret has expired", true, true},
+		"the client secret is wrong":        {oauth(401, "invalid_client"), "", 503, "invalid_client", true, true},
+		"the client secret has expired":     {refuse(400, `{"error":"invalid_request","error_description":"client secret has expired"}`), "", 503, "client secret has expired", true, true},
 		"the quota is used up":              {refuse(429, `{"code":"auth.exceed_token_limit","message":"no"}`), "", 503, "unavailable", true, true},
 		"Logto is overloaded":               {refuse(429, `{"error":"slow_down"}`), "", 503, "unavailable", true, true},
 		"Logto fails":                       {refuse(500, `{"message":"no"}`), "", 503, "unavailable", true, true},
@@ -529,18 +529,18 @@ func TestRefreshedIDTokens(t *testing.T) {
 	}{
 		"oidcc-client-test-refresh-token":                {func(*logtotest.JWT) {}, 200, true},
 		"without a nonce":                                {func(token *logtotest.JWT) { delete(token.Claims, "nonce") }, 200, true},
-		"oidcc-client-test-refresh-token-invalid-issuer": {func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" }, 400, true},
+		"oidcc-client-test-refresh-token-invalid-issuer": {func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" }, 503, true},
 		"oidcc-client-test-refresh-token-invalid-sub":    {func(token *logtotest.JWT) { token.Claims["sub"] = "somebody" }, 401, false},
-		"for another application":                        {func(token *logtotest.JWT) { token.Claims["aud"] = "another" }, 400, true},
+		"for another application":                        {func(token *logtotest.JWT) { token.Claims["aud"] = "another" }, 503, true},
 		"for one application more": {func(token *logtotest.JWT) {
 			aud := token.Claims["aud"]
 			token.Claims["aud"] = []any{aud, "another"}
 			token.Claims["azp"] = aud
-		}, 400, true},
-		"with another nonce":       {func(token *logtotest.JWT) { token.Claims["nonce"] = "another" }, 400, true},
-		"expired":                  {func(token *logtotest.JWT) { token.Claims["exp"] = 1 }, 400, true},
-		"not signed":               {func(token *logtotest.JWT) { token.Header["alg"] = "none" }, 400, true},
-		"for another access token": {func(token *logtotest.JWT) { token.Claims["at_hash"] = "AAAA" }, 400, true},
+		}, 503, true},
+		"with another nonce":       {func(token *logtotest.JWT) { token.Claims["nonce"] = "another" }, 503, true},
+		"expired":                  {func(token *logtotest.JWT) { token.Claims["exp"] = 1 }, 503, true},
+		"not signed":               {func(token *logtotest.JWT) { token.Header["alg"] = "none" }, 503, true},
+		"for another access token": {func(token *logtotest.JWT) { token.Claims["at_hash"] = "AAAA" }, 503, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -556,6 +556,7 @@ func TestRefreshedIDTokens(t *testing.T) {
 				t.Errorf("%d %s", shown.status, shown.body)
 			}
 			logto.Behave()
+			now.advance(time.Minute) // Logto is not asked again before
 			if signedInWith(t, app, before...) != test.goesOn {
 				t.Errorf("the session goes on: %v", !test.goesOn)
 			}

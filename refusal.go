@@ -3,8 +3,10 @@ package logtogin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -25,12 +27,19 @@ const retryAfter = 5
 // to show a page, and all other errors are answered under their StatusCode, by
 // Config.OnError, a page or a problem document. It aborts the request.
 //
+// A session that comes from a sign-in which such a refusal has led to is not sent through another
+// one for ten minutes: that is an ErrInsufficientRights, 403, so that no browser goes in circles.
+// The usual cause is an application that gets no refresh tokens and asks for tokens of an API.
+//
 //	token, err := auth.AccessToken(c)
 //	if err != nil {
 //		auth.Refuse(c, err)
 //		return
 //	}
 func (a *Auth) Refuse(c *gin.Context, err error) {
+	if StatusCode(err) == http.StatusUnauthorized && a.isFutile(c, err) {
+		err = fmt.Errorf("%w: %w", errFutile, err)
+	}
 	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		if web.IsNavigation(c.Request) {
 			redirect(c, a.signInPath(a.wantedPage(c.Request)))
@@ -41,6 +50,51 @@ func (a *Auth) Refuse(c *gin.Context, err error) {
 		}
 	}
 	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
+}
+
+// errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
+var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help", ErrInsufficientRights)
+
+// offer is a sign-in that was offered to the user of a session because of a refusal.
+type offer struct {
+	sessionID string
+	at        time.Time
+}
+
+const (
+	// offerMemory is how long a second sign-in is not offered.
+	offerMemory = 10 * time.Minute
+	// maxOffers bounds the users of whom offers are remembered.
+	maxOffers = 16 << 10
+)
+
+// isFutile reports whether the session that is refused comes from a sign-in that was offered
+// because of a refusal. If not, one is going to be offered.
+func (a *Auth) isFutile(c *gin.Context, err error) bool {
+	record := a.refusedBy(c, err)
+	if record == nil {
+		return false
+	}
+	last, ok := a.offers.Get(record.subject)
+	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Truncate(time.Millisecond)) {
+		return true
+	}
+	now := a.settings.Now()
+	a.offers.Put(strings.Clone(record.subject), offer{strings.Clone(record.id), now}, now.Add(offerMemory)) // nothing else of the record
+	return false
+}
+
+// refusedBy is the session that an error is about, or nil.
+func (a *Auth) refusedBy(c *gin.Context, err error) *session {
+	var refused *refusedSession
+	if errors.As(err, &refused) {
+		return refused.session
+	}
+	if _, x, missing := a.exchangeOf(c); missing == nil {
+		known, _ := x.known.get(a)
+		return known.session
+	}
+	return nil
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -99,20 +153,21 @@ type answering struct {
 type answeringKey struct{ a *Auth }
 
 func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answering) bool {
-	if _, isNested := c.Get(answeringKey{a}); isNested {
+	if _, isNested := a.answering(c); isNested {
 		return false
 	}
-	c.Set(answeringKey{a}, how)
+	request := c.Request
+	c.Request = request.WithContext(context.WithValue(request.Context(), answeringKey{a}, how))
 	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
-	isLate := func() bool { // Gin forgets the keys before it uses c for another request
-		_, isKept := c.Get(answeringKey{a})
-		return !isKept
-	}
+	isLate := func() bool { return !isSameHeader(c.Request.Header, request.Header) }
 	defer func() {
-		if !isLate() {
-			c.Writer = writer.ResponseWriter
-			c.Delete(answeringKey{a})
+		if isLate() {
+			return
 		}
+		if c.Writer = writer.ResponseWriter; request.MultipartForm == nil {
+			request.MultipartForm = c.Request.MultipartForm
+		}
+		c.Request = request
 	}()
 	c.Writer = writer
 	c.Status(status)
@@ -149,6 +204,8 @@ func (w *errorWriter) WriteHeader(status int) {
 func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
+	case errors.Is(err, errFutile):
+		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
 	case status >= http.StatusInternalServerError && ctx.Err() == nil:
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err)
 	default:
@@ -193,8 +250,7 @@ func (a *Auth) SignInPath(c *gin.Context) string {
 }
 
 func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
-	value, _ := c.Get(answeringKey{a})
-	how, ok = value.(answering)
+	how, ok = c.Request.Context().Value(answeringKey{a}).(answering)
 	return how, ok
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // What guards ask for beyond a session or a token.
@@ -22,10 +24,16 @@ type TokenRequirement interface {
 	metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error)
 }
 
-// Scope requires permissions, all of them (RFC 6749, section 3.3).
+// Scope requires permissions, all of them (RFC 6749, section 3.3). It panics without a name, and
+// for one with characters that a scope cannot have.
 func Scope(permissions ...string) TokenRequirement {
-	if len(permissions) == 0 || slices.ContainsFunc(permissions, func(name string) bool { return name == "" || strings.ContainsAny(name, " \t\r\n") }) {
-		panic("logtogin: Scope needs the names of permissions, each as an argument of its own")
+	if len(permissions) == 0 {
+		panic("logtogin: Scope needs the names of permissions")
+	}
+	for _, name := range permissions {
+		if !logto.IsScope(name) {
+			panic(fmt.Sprintf("logtogin: Scope cannot require %q: RFC 6749, section 3.3, allows printable ASCII without space, quotation mark and backslash; give each permission as an argument of its own", name))
+		}
 	}
 	return scopeRequirement(slices.Clone(permissions))
 }

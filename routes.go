@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -54,7 +55,7 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 			continue
 		}
 		for _, method := range route.methods {
-			if err := addRoute(router, method, route.path, route.handler); err != nil {
+			if err := addRoute(router, method, route.path, ownHandler(route.handler).serve); err != nil {
 				return err
 			}
 			a.own[ownRoute{method, a.mount + route.path}] = struct{}{}
@@ -132,13 +133,16 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 }
 
 func (a *Auth) serveCallback(c *gin.Context) {
+	if !a.isWanted(c) {
+		return
+	}
 	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
 		return // there is no request to answer
 	}
 	result, returnTo, err := a.finishSignIn(ctx, c, x)
 	switch {
-	case !x.response.isOf(c): // a time limit has answered
+	case x.isLate(c): // a time limit has answered
 	case err != nil:
 		a.showError(c, err, returnTo)
 	default:
@@ -207,6 +211,23 @@ func (a *Auth) mayReturnTo(target string) bool {
 
 // ownRoute is one that RegisterRoutes has added.
 type ownRoute struct{ method, path string }
+
+// ownHandler is what RegisterRoutes gives to the router.
+type ownHandler gin.HandlerFunc
+
+func (h ownHandler) serve(c *gin.Context) { h(c) }
+
+// isOwnRoute reports whether the handler that is going to run is one of this package. Method and
+// path do not tell: another engine may have anything there. Go cannot compare functions, so the
+// code is compared, which all routes of any Auth share.
+func isOwnRoute(c *gin.Context) bool {
+	handler := c.Handler()
+	return handler != nil && codeOf(handler) == ownCode
+}
+
+var ownCode = codeOf(ownHandler(nil).serve)
+
+func codeOf(handler gin.HandlerFunc) uintptr { return reflect.ValueOf(handler).Pointer() }
 
 // external is the path as browsers see it, or that of the default page.
 func (a *Auth) external(returnTo string) string {

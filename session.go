@@ -100,8 +100,8 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 		x.response.dependOnSession(known.err == nil)
 		return known.session, known.err
 	}
-	// Whoever reads needs the store twice at most, to read and to write.
-	if err := x.known.beginReading(ctx, 2*a.settings.StoreTimeout); err != nil {
+	// Whoever reads may also write, and needs the store three times for that.
+	if err := x.known.beginReading(ctx, 4*a.settings.StoreTimeout); err != nil {
 		return nil, unreadable(err)
 	}
 	defer x.known.endReading()
@@ -144,7 +144,7 @@ func (a *Auth) kept(ctx context.Context, x *exchange) (found knownSession, ok bo
 // session goes on, for as long as Config.MaxStale says.
 func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 	record, err := a.current(ctx, x)
-	if err != nil || !a.isStale(record) {
+	if err != nil || !a.mustBeConfirmed(record) {
 		return record, err
 	}
 	patience := revalidationPatience
@@ -153,16 +153,31 @@ func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswerYet)
 	defer cancel()
-	newest, err := a.refreshFor(waiting, x, record, need{tokenTarget{}, func(s *session) bool { return !a.isStale(s) }})
+	newest, err := a.refreshFor(waiting, x, record, need{tokenTarget{}, func(s *session) bool { return !a.mustBeConfirmed(s) }})
 	switch {
 	case err == nil:
 		return newest, nil
-	case newest == nil, errors.Is(err, ErrStoreUnavailable), a.isTooStale(newest):
+	case newest == nil, errors.Is(err, ErrStoreUnavailable):
 		return nil, err
 	case ctx.Err() != nil: // that the client has hung up is no outage of Logto
 		return nil, err
+	case a.isUnacceptable(record.id), a.isTooStale(newest):
+		return nil, unavailable(err)
 	}
 	return newest, nil
+}
+
+// unavailable makes an ErrProviderUnavailable of what keeps a session from being confirmed.
+func unavailable(err error) error {
+	if errors.Is(err, ErrProviderUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
+}
+
+// mustBeConfirmed reports whether a request has to ask Logto about the session before it goes on.
+func (a *Auth) mustBeConfirmed(record *session) bool {
+	return a.isStale(record) || a.isUnacceptable(record.id)
 }
 
 // revalidationPatience is how long a request waits to learn that its session is as
@@ -201,7 +216,7 @@ func (a *Auth) hasChanged(record *session) bool {
 }
 
 func (a *Auth) isTooStale(record *session) bool {
-	return a.settings.MaxStale > 0 && !a.settings.Now().Before(a.staleAt(record).Add(a.settings.MaxStale))
+	return !a.settings.Now().Before(a.staleAt(record).Add(a.settings.MaxStale))
 }
 
 // refreshFor refreshes the session of a request, which goes on with the newest

@@ -22,6 +22,7 @@ const (
 	minIdleTimeout         = 10 * time.Second
 	minRevalidation        = 10 * time.Second
 	defaultStoreTimeout    = 3 * time.Second
+	defaultMaxStale        = 24 * time.Hour
 	maxStoreTimeout        = time.Minute
 	defaultClockSkew       = 60 * time.Second
 	maxClockSkew           = 5 * time.Minute
@@ -155,9 +156,8 @@ func (s *settings) checkScopes() error {
 		s.scopes = append(s.scopes, reservedScopes...)
 	}
 	for _, scope := range s.Scopes {
-		// RFC 6749, section 3.3. It allows a comma, which in practice is
-		// somebody's idea of a separator.
-		if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' || r == ',' }) {
+		// RFC 6749 allows a comma, which in practice is somebody's idea of a separator.
+		if !logto.IsScope(scope) || strings.Contains(scope, ",") {
 			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own, in LOGTO_SCOPES separated by spaces", scope)}
 		}
 		if !slices.Contains(s.scopes, scope) {
@@ -302,6 +302,9 @@ func (s *settings) checkTimes() error {
 	}
 	if s.RevalidateAfter > 0 && s.RevalidateAfter < minRevalidation {
 		return &ConfigError{"RevalidateAfter", fmt.Sprintf("is %v; give %v or more, 0 for the life of the ID token, or a negative value for never", s.RevalidateAfter, minRevalidation)}
+	}
+	if s.MaxStale == 0 {
+		s.MaxStale = defaultMaxStale
 	}
 	if s.MaxStale < 0 {
 		return &ConfigError{"MaxStale", fmt.Sprintf("is %v; give 0 or more", s.MaxStale)}

@@ -233,7 +233,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	}
 	address, err := a.startSignIn(ctx, x, opts)
 	switch {
-	case !x.response.isOf(c): // a time limit has answered
+	case x.isLate(c): // a time limit has answered
 	case err != nil:
 		a.showError(c, err, opts.ReturnTo)
 	default:

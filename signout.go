@@ -52,7 +52,7 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	}
 	address, err := a.endSession(ctx, c, x, opts)
 	switch {
-	case !x.response.isOf(c): // a time limit has answered
+	case x.isLate(c): // a time limit has answered
 	case err != nil:
 		a.showError(c, err, "")
 	default:

@@ -397,6 +397,9 @@ func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() 
 		if found, _ := st.openSession(entry); found != nil {
 			id = found.id
 		}
+		if id == "" { // of no session that can be told from others
+			continue
+		}
 		ids = append(ids, id)
 		st.overwritten.Put(id, number, until)
 	}

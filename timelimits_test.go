@@ -317,8 +317,11 @@ func TestWhatComesLateLeavesTheNextRequestAlone(t *testing.T) {
 				}
 				second := newGate()
 				var seen []string
-				app.router.GET("/other", func(c *gin.Context) {
-					second.wait()
+				// The handlers before the last one stand for a guard that is still checking.
+				app.router.GET("/other", func(*gin.Context) { second.wait() }, func(c *gin.Context) { c.Set("checked", true) }, func(c *gin.Context) {
+					if strings.HasPrefix(name, "a guard") && !c.GetBool("checked") {
+						t.Error("the last handler of the other request runs before the one before it")
+					}
 					seen = []string{identityOf(c), identityOf(c.Request.Context()), identityByKeys(c)}
 					c.String(http.StatusOK, "the answer to the other request")
 				})

@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/gin-contrib/cors"
 	"github.com/gin-contrib/sessions"
 	"github.com/gin-contrib/sessions/memstore"
 	"github.com/gin-contrib/sessions/redis"
@@ -42,6 +45,53 @@ var _ = withStore // it wants a Redis at the usual port
 func limitConnections(db *sql.DB) {
 	db.SetMaxOpenConns(20)
 	db.SetMaxIdleConns(20)
+}
+
+func addCORS(router *gin.Engine, auth *logtogin.Auth) {
+	router.Use(cors.New(cors.Config{
+		AllowOrigins: []string{"https://www.example.com"},
+		AllowMethods: []string{"GET", "POST"},
+		AllowHeaders: []string{"Authorization", "Content-Type"},
+		MaxAge:       time.Hour,
+	}))
+	router.GET("/orders", auth.Bearer("https://orders.example.com/"), func(c *gin.Context) {
+		c.JSON(http.StatusOK, gin.H{"orders": []string{}})
+	})
+}
+
+// A browser asks whether it may, and then does.
+func TestACORSMiddlewareStandsBeforeTheGuard(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	logto := logtotest.NewServer(t)
+	auth, err := logtogin.New(logtogin.Config{Endpoint: logto.Endpoint()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.Close()
+	router := gin.New()
+	addCORS(router, auth)
+	ask := func(method string, header http.Header) *httptest.ResponseRecorder {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(method, "/orders", nil)
+		r.Header = header
+		router.ServeHTTP(w, r)
+		return w
+	}
+	const origin = "https://www.example.com"
+	preflight := ask(http.MethodOptions, http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {"authorization"}})
+	if preflight.Code != http.StatusNoContent || preflight.Header().Get("Access-Control-Allow-Origin") != origin || !strings.Contains(strings.ToLower(preflight.Header().Get("Access-Control-Allow-Headers")), "authorization") {
+		t.Errorf("the preflight: got %d %v, want leave", preflight.Code, preflight.Header())
+	}
+	token := logto.AccessToken(logtotest.DefaultUser(), "https://orders.example.com/")
+	if w := ask(http.MethodGet, http.Header{"Origin": {origin}, "Authorization": {"Bearer " + token}}); w.Code != http.StatusOK || w.Header().Get("Access-Control-Allow-Origin") != origin {
+		t.Errorf("with a token: got %d %v, want 200", w.Code, w.Header())
+	}
+	for what, header := range map[string]http.Header{"without a token": {"Origin": {origin}}, "from another origin": {"Origin": {"https://evil.example"}, "Access-Control-Request-Method": {"GET"}}} {
+		for _, method := range []string{http.MethodGet, http.MethodOptions} {
+			if w := ask(method, header.Clone()); w.Code < 300 && method == http.MethodGet || strings.Contains(w.Body.String(), "orders") {
+				t.Errorf("%s %s: got %d %s", method, what, w.Code, w.Body)
+			}
+		}
+	}
 }
 
 var _ = limitConnections // what it is worth is tested with the stores

@@ -20,6 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 	gzipwriter "github.com/gin-contrib/gzip"
+	"github.com/gin-contrib/timeout"
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
@@ -265,6 +266,34 @@ func TestAReverseProxyWorksBelowAGuard(t *testing.T) {
 		t.Errorf("got %q, %v, want the second line", line, err)
 	}
 	isGuarded(t, response)
+}
+
+// A time limit that is kept sends what the guard says.
+func TestATimeLimitThatIsKeptWorksBeforeAndBehindAGuard(t *testing.T) {
+	t.Parallel()
+	limit := timeout.New(timeout.WithTimeout(time.Hour))
+	for name, app := range map[string]*application{"before": start(t, limit), "behind": start(t)} {
+		handlers := []gin.HandlerFunc{app.auth.Guard()}
+		if name == "behind" {
+			handlers = append(handlers, limit)
+		}
+		for path, handler := range map[string]gin.HandlerFunc{
+			"/text": func(c *gin.Context) { c.String(http.StatusOK, text) },
+			"/public": func(c *gin.Context) {
+				c.Header("Cache-Control", "public, max-age=3600")
+				c.String(http.StatusOK, text)
+			},
+			"/none": func(c *gin.Context) { c.Status(http.StatusNoContent) },
+			"/404":  func(c *gin.Context) { http.NotFound(c.Writer, c.Request) },
+		} {
+			app.router.GET(path, append(slices.Clone(handlers), handler)...)
+			response, body := app.ask(t, path, nil)
+			isGuarded(t, response)
+			if want := map[string]string{"/text": text, "/public": text, "/404": "404 page not found\n"}[path]; body != want {
+				t.Errorf("%s, %s: got %d %q, want %q", name, path, response.StatusCode, body, want)
+			}
+		}
+	}
 }
 
 // The answer of a time limit belongs to nobody, and the session goes on.

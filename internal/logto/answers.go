@@ -43,17 +43,19 @@ const (
 	maxTokenMargin = 30 * time.Second
 )
 
-// readTokens reads the answer to a request that was made at this time, and that has ended.
+// readTokens reads the answer to a request that was made at this time, and that has ended. With a
+// fault.InvalidToken the refresh token is still of use: Logto has replaced the one before it.
 // The arithmetic of x/oauth2 takes a token without expires_in for eternal.
 func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*Tokens, error) {
 	ended(err)
 	if err != nil {
 		return nil, err
 	}
+	got := &Tokens{RefreshToken: token.RefreshToken}
 	if !strings.EqualFold(token.TokenType, "Bearer") {
-		return nil, fault.InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
+		return got, fault.InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
 	}
-	got := &Tokens{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
+	got.AccessToken = token.AccessToken
 	got.IDToken, _ = token.Extra("id_token").(string)
 	got.Scope, _ = token.Extra("scope").(string)
 	life := lifeOf(token)
@@ -183,12 +185,15 @@ func (p *Provider) answerTo(what string, err error) error {
 }
 
 // tokenEndpointError is answerTo for errors of x/oauth2. Their text may hold the whole body.
-func (p *Provider) tokenEndpointError(err error) error {
+func (p *Provider) tokenEndpointError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
+		if ctx.Err() != nil { // also of a body that does not end, which the text of the error hides
+			return unavailable("the token endpoint", ctx.Err())
+		}
 		return unavailable("the token endpoint", describe(err))
 	}
 	answer := &answerError{}

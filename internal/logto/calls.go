@@ -41,7 +41,7 @@ func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI str
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
 	asked, ended := p.settings.Now(), p.settings.Observe(ctx, "token")
 	token, err := p.oauth2Config(m, redirectURI).Exchange(ctx, code, oauth2.VerifierOption(verifier))
-	return readTokens(token, p.tokenEndpointError(err), asked, ended)
+	return readTokens(token, p.tokenEndpointError(ctx, err), asked, ended)
 }
 
 // Refresh asks for new tokens (RFC 6749, section 6), with the resource (RFC 8707)
@@ -66,7 +66,7 @@ func (p *Provider) Refresh(ctx context.Context, refreshToken, resource, organiza
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, p.client)
 	asked, ended := p.settings.Now(), p.settings.Observe(ctx, "refresh")
 	token, err := config.Token(ctx)
-	return readTokens(token, p.tokenEndpointError(err), asked, ended)
+	return readTokens(token, p.tokenEndpointError(ctx, err), asked, ended)
 }
 
 // authStyle is how the client authenticates. Left to find out, x/oauth2 would send
@@ -95,6 +95,16 @@ type AuthorizationRequest struct {
 	Scopes      []string
 	Resources   []string   // API resources (RFC 8707)
 	Params      url.Values // all others, with one value each
+}
+
+// IsScope reports whether a name can be one of a list of scopes (RFC 6749, section 3.3).
+func IsScope(name string) bool {
+	for i := range len(name) {
+		if b := name[i]; b <= ' ' || b > '~' || b == '"' || b == '\\' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // NewVerifier returns a random PKCE verifier (RFC 7636, section 4.1).

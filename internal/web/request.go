@@ -11,7 +11,7 @@ import (
 // IsNavigation reports whether a browser is about to show the answer as a page, so that a
 // redirect makes sense: a GET or HEAD that accepts HTML and is no subresource.
 func IsNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if (r.Method != http.MethodGet && r.Method != http.MethodHead) || isOfScript(r.Header) {
 		return false
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
@@ -54,24 +54,24 @@ func isZeroQuality(params string) bool {
 // IsPrefetch reports whether a browser loads a page before the user asks for it. Prerenders count.
 func IsPrefetch(header http.Header) bool {
 	return strings.Contains(header.Get("Sec-Purpose"), "prefetch") ||
-		header.Get("Purpose") == "prefetch" || header.Get("X-Moz") == "prefetch"
+		header.Get("Purpose") == "prefetch" || header.Get("X-Purpose") == "preview" || header.Get("X-Moz") == "prefetch"
 }
 
 // IsSubresource reports whether a browser loads something for a page that is already there: an
 // image, a script, an object, or what a script fetches.
 func IsSubresource(header http.Header) bool {
 	mode, destination := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
-	return (mode != "" && mode != "navigate") || destination == "object" || destination == "embed"
+	return (mode != "" && mode != "navigate") || destination == "object" || destination == "embed" || isOfScript(header)
+}
+
+// isOfScript reports whether an XMLHttpRequest says what it is; browsers without Fetch Metadata say
+// nothing else. An Android WebView sends the name of its application in this header, with pages, too.
+func isOfScript(header http.Header) bool {
+	return strings.EqualFold(header.Get("X-Requested-With"), "XMLHttpRequest")
 }
 
 // IsHTMX reports whether htmx made the request, which navigates by headers of its own.
 func IsHTMX(header http.Header) bool { return header.Get("HX-Request") == "true" }
-
-// IsPreflight reports whether a browser asks, before a cross-origin request, whether it may
-// make it (the Fetch standard, "CORS-preflight request"). Such a request has no credentials.
-func IsPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
-}
 
 // ComesFromAnotherOrigin reports whether the browser says that a page of another origin led here.
 func ComesFromAnotherOrigin(header http.Header) bool {
@@ -82,10 +82,24 @@ func ComesFromAnotherOrigin(header http.Header) bool {
 // IsCrossOrigin reports whether an untrusted origin makes a request that can change state. A
 // WebSocket handshake is a GET but counts as a POST.
 func IsCrossOrigin(r *http.Request, trusted *http.CrossOriginProtection) bool {
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if opensWebSocket(r.Header) {
 		unsafe := *r
 		unsafe.Method = http.MethodPost
 		r = &unsafe
 	}
 	return trusted.Check(r) != nil
+}
+
+// opensWebSocket reports whether one of the protocols that the request asks for is WebSocket
+// (RFC 9110, section 7.8).
+func opensWebSocket(header http.Header) bool {
+	for _, line := range header.Values("Upgrade") {
+		for protocol := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
+			if strings.EqualFold(name, "websocket") {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -106,25 +106,6 @@ func TestPrefetchesEmbeddingsAndHTMXAreKnownByTheirHeaders(t *testing.T) {
 	}
 }
 
-func TestOnlyAPreflightIsAPreflight(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		r    *http.Request
-		want bool
-	}{
-		"a preflight":          {request("OPTIONS", "Origin", "https://a.example", "Access-Control-Request-Method", "PUT"), true},
-		"without an origin":    {request("OPTIONS", "Access-Control-Request-Method", "PUT"), false},
-		"without a method":     {request("OPTIONS", "Origin", "https://a.example"), false},
-		"of another method":    {request("GET", "Origin", "https://a.example", "Access-Control-Request-Method", "PUT"), false},
-		"an ordinary OPTIONS":  {request("OPTIONS"), false},
-		"method in lower case": {request("options", "Origin", "https://a.example", "Access-Control-Request-Method", "PUT"), false},
-	} {
-		if got := IsPreflight(test.r); got != test.want {
-			t.Errorf("%s: got %t, want %t", name, got, test.want)
-		}
-	}
-}
-
 func TestUnsafeRequestsAndWebSocketsOfOtherOriginsAreCrossOrigin(t *testing.T) {
 	t.Parallel()
 	trusted := http.NewCrossOriginProtection()
@@ -147,6 +128,8 @@ func TestUnsafeRequestsAndWebSocketsOfOtherOriginsAreCrossOrigin(t *testing.T) {
 		"a WebSocket in an old browser":     {request("GET", "Upgrade", "WebSocket", "Origin", "https://evil.example"), true},
 		"a WebSocket of our own":            {request("GET", "Upgrade", "websocket", "Sec-Fetch-Site", "same-origin"), false},
 		"a WebSocket of a friend":           {request("GET", "Upgrade", "websocket", "Origin", "https://friend.example"), false},
+		"a WebSocket among others":          {request("GET", "Upgrade", "h2c, websocket", "Origin", "https://evil.example"), true},
+		"a WebSocket with a version":        {request("GET", "Upgrade", "WebSocket/13", "Origin", "https://evil.example"), true},
 		"an upgrade to something else":      {request("GET", "Upgrade", "h2c", "Sec-Fetch-Site", "cross-site"), false},
 		"a WebSocket of a page without one": {request("GET", "Upgrade", "websocket", "Origin", "null"), true},
 	} {
