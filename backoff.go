@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -67,7 +68,7 @@ func (a *Auth) deny(record *session, target tokenTarget, reason error) {
 
 // denied returns why a session does not get a token, as far as Logto need not be asked.
 func (a *Auth) denied(record *session, target tokenTarget) error {
-	if all, _ := a.refresher.denials.Get(denialKey{id: record.id, target: anyTarget}); all.count >= maxDenials {
+	if all, _ := a.refresher.denials.Get(denialKey{id: record.id, target: anyTarget}); all.count >= maxDenials && target != (tokenTarget{}) {
 		return all.reason
 	}
 	if a.hasChanged(record) {
@@ -86,22 +87,24 @@ const unacceptablePause = time.Minute
 // do; but the session goes on, because it is not the user's fault.
 type unacceptable struct {
 	err   error
+	since time.Time
 	until time.Time // Logto is not asked again
 }
 
 func (a *Auth) noteUnacceptable(ctx context.Context, record *session, err error) {
 	now := a.settings.Now()
-	a.refresher.unacceptable.Put(record.id, unacceptable{err, now.Add(unacceptablePause)}, record.expires)
-	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
+	a.refresher.unacceptable.Put(record.id, unacceptable{err, now, now.Add(unacceptablePause)}, record.expires)
+	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed; its requests are answered 503 until Logto's answer is acceptable", "error", err, "sub", record.subject)
 	if a.refresher.isOneOfMany(now) {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the ID tokens of many sessions are not acceptable; compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; Diagnose helps", "error", err)
 	}
 }
 
-// isUnacceptable reports whether the last word of Logto on the session must not be accepted.
-func (a *Auth) isUnacceptable(id string) bool {
-	_, ok := a.refresher.unacceptable.Get(id)
-	return ok
+// isUnacceptable reports whether the last word of Logto on the session must not be accepted, as far as
+// this instance knows. Another one may have got a better answer since.
+func (a *Auth) isUnacceptable(record *session) bool {
+	last, ok := a.refresher.unacceptable.Get(record.id)
+	return ok && !record.confirmedAt.After(last.since)
 }
 
 // unacceptableWarning counts unacceptable answers, so that the operator hears of many once.
@@ -145,22 +148,25 @@ func (a *Auth) hasFailed(id string) bool {
 
 // noteOutcome says what a refresh has come to, and remembers it: Logto has confirmed the session,
 // has refused the session or only this token, has sent something unacceptable, or there is an
-// outage, which mistakes of the operator count as. It tells the operator of what is the operator's
-// to mend.
+// outage. Mistakes of the operator count as one, and so does a refusal that says nothing about the
+// session. The operator is told of what only the operator can correct.
 func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTarget, err error) error {
 	var refused *ProviderError
 	isRefusal := errors.As(err, &refused)
+	isAboutToken := isRefusal && !isOperators(refused) && target != (tokenTarget{})
 	switch {
-	case isRefusal && !isOperators(refused), err == nil:
-		a.refresher.failures.Delete(record.id)
-		a.refresher.failures.Delete(everyone)
-		if err == nil {
-			a.refresher.unacceptable.Delete(record.id)
-		} else if !isRefused(err, target) {
-			a.deny(record, target, err)
-		}
+	case err == nil:
+		a.refresher.unacceptable.Delete(record.id)
+		a.endBackingOff(record.id)
+		return nil
+	case isRefused(err, target):
+		a.endBackingOff(record.id)
 		return err
-	case isRefused(err, target), a.refresher.owner.Err() != nil:
+	case isAboutToken:
+		a.endBackingOff(record.id)
+		a.deny(record, target, err)
+		return err
+	case a.refresher.owner.Err() != nil:
 		return err
 	case errors.Is(err, ErrInvalidToken):
 		err = fmt.Errorf("%w: Logto's answer is not acceptable: %w", ErrProviderUnavailable, err)
@@ -171,12 +177,22 @@ func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTar
 	if isRefusal {
 		err = fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
 	}
-	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed", "error", err)
+	level := slog.LevelError
+	if a.hasFailed(record.id) { // the operator knows
+		level = slog.LevelDebug
+	}
+	a.settings.Logger.Log(ctx, level, "logtogin: a session could not be refreshed; it goes on for Config.MaxStale at most", "error", err, "sub", record.subject)
 	a.backOff(record.id, err)
 	if isOthersToo {
 		a.backOff(everyone, err)
 	}
 	return err
+}
+
+// endBackingOff says that Logto has answered.
+func (a *Auth) endBackingOff(id string) {
+	a.refresher.failures.Delete(id)
+	a.refresher.failures.Delete(everyone)
 }
 
 func (a *Auth) backOff(whose string, err error) {

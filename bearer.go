@@ -151,7 +151,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		p.response.dependOnSession(true)
 		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
-		p.endIfLate(c)
+		a.endIfLate(c, p)
 		if err == nil {
 			err = checkAudience(c, claims)
 		}
@@ -163,13 +163,14 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		}
 		if err == nil {
 			err = guard.check(c, claims)
-			p.endIfLate(c)
+			a.endIfLate(c, p)
 		}
 		if err != nil {
 			subject := ""
 			if claims != nil {
 				subject = claims.Subject
 			}
+			p.deny(c)
 			a.refuseBearer(c, subject, err)
 			return
 		}
@@ -335,8 +336,8 @@ func (a *Auth) refuseBearer(c *gin.Context, subject string, err error) {
 	a.answerError(c, &bearerError{err, status, subject}, "", false)
 }
 
-// SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization
-// go through the guard for bearer tokens, all others through the one for sessions.
+// SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization of the
+// scheme Bearer go through the guard for bearer tokens, all others through the one for sessions.
 //
 //	router.GET("/orders", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), orders)
 //
@@ -348,9 +349,12 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 	return func(c *gin.Context) {
 		varyBy(c.Writer.Header(), "Authorization")
 		c.Set(bearerWelcome{}, true)
-		if len(c.Request.Header["Authorization"]) > 0 {
-			bearer(c)
-			return
+		for _, line := range c.Request.Header["Authorization"] {
+			// Of another scheme is what a proxy in front asks for.
+			if scheme, _, _ := strings.Cut(line, " "); strings.EqualFold(scheme, "Bearer") {
+				bearer(c)
+				return
+			}
 		}
 		session(c)
 	}

@@ -39,8 +39,8 @@ type SignInResult struct {
 // It follows OpenID Connect Core, sections 3.1.2.7 and 3.1.3, with all checks of the ID token
 // in 3.1.3.7, RFC 7636 (PKCE) and RFC 9207 (the issuer of the callback).
 //
-// A callback that a browser loads in advance (Sec-Purpose: prefetch) spends nothing and is an
-// ErrInvalidCallback with the status 503.
+// A callback that a browser loads in advance (Sec-Purpose: prefetch) or embeds into a page spends
+// nothing and is an ErrInvalidCallback, with the status 503 in the first case.
 // A callback that comes again within two minutes, by a double click, a reload
 // or a prefetching proxy, gets the outcome of the first one; the code is
 // redeemed once, because Logto revokes everything a code has yielded when it
@@ -78,8 +78,11 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 		return nil, "", ErrResponseStarted
 	}
 	x.response.dependOnSession(true)
-	if web.IsPrefetch(x.request.Header) {
-		return nil, "", errPrefetched // the user has not asked for it yet
+	switch {
+	case web.IsPrefetch(x.request.Header):
+		return nil, "", errPrefetched
+	case web.IsEmbedded(x.request.Header):
+		return nil, "", fmt.Errorf("%w: a page has loaded it as if it were an image or an object", ErrInvalidCallback)
 	}
 	answer, err := parseCallback(x.request.URL.RawQuery)
 	if err != nil {

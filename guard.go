@@ -1,10 +1,13 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -31,9 +34,10 @@ import (
 // about them and cannot be. A claim that is missing from the ID token is looked for in user
 // info, once between two refreshes of the session.
 //
-// Every guarded response may not be stored by caches. Only requests to the routes of
-// RegisterRoutes pass without a session, so that a whole router can be guarded; a callback route
-// of the application's own must lie outside. A CORS preflight request has no session and is
+// No cache may store a guarded response. Only requests to the routes of RegisterRoutes and to
+// WebhookHandler pass without a session, so that a whole router can be guarded. Outside must lie a
+// callback route of the application's own, the page of Config.AfterSignOut, and what machines and
+// visitors ask for, such as a readiness check. A CORS preflight request has no session and is
 // answered 401, so a CORS middleware belongs before the guard. Guard panics if Config.BaseURL is
 // empty, without which there are no sessions, and if Config.Scopes lack what a requirement needs.
 func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
@@ -51,23 +55,29 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		defer p.leave(c)
 		p.response.dependOnSession(true)
 		if web.IsCrossOrigin(c.Request, a.origins) {
+			p.deny(c)
 			a.Refuse(c, ErrCrossOrigin)
 			return
 		}
 		ctx := c.Request.Context()
 		record, err := a.revalidated(ctx, &p.exchange)
-		p.endIfLate(c)
+		a.endIfLate(c, p)
 		if err != nil {
+			p.deny(c)
 			a.refuseVisitor(c, err, requirements)
 			return
 		}
 		claims, err := record.claims()
 		if err == nil && len(requirements) > 0 {
 			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
-			p.endIfLate(c)
+			a.endIfLate(c, p)
+			if last, ok := a.refresher.unacceptable.Get(record.id); ok && err == nil { // a requirement has asked for a token
+				err = last.err
+			}
 		}
 		if err != nil {
-			a.refuseSubject(c, err)
+			p.deny(c)
+			a.refuseSubject(c, err, requirements)
 			return
 		}
 		p.admit(c, identity{claims: claims})
@@ -91,26 +101,44 @@ func (s *subject) meets(requirements []ClaimsRequirement) error {
 // refuseVisitor refuses a request without a session. A visitor of a page with MaxAge starts
 // the sign-in that it needs, and not one that would have to be followed by another.
 func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsRequirement) {
-	if uri := a.settings.SignInDefaults.RedirectURI; uri != "" && c.Query("state") != "" {
-		if callback, problem := a.redirectURI(uri); problem == nil && a.isCallbackOf(c.Request, callback) {
-			a.Refuse(c, errGuardedCallback)
-			return
-		}
+	if a.isOwnCallback(c.Request) {
+		a.Refuse(c, errGuardedCallback)
+		return
 	}
-	for _, one := range requirements {
-		if age, ok := one.(ageRequirement); ok && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
-			if a.isWanted(c) {
-				a.SignIn(c, SignInOptions{MaxAge: time.Duration(age), ReturnTo: c.Request.URL.RequestURI()})
-			}
-			return
+	if age := smallestAge(requirements); age > 0 && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
+		if a.isWanted(c) {
+			a.SignIn(c, SignInOptions{MaxAge: age, ReturnTo: c.Request.URL.RequestURI()})
 		}
+		return
 	}
 	c.Set(notHandled{}, true)
 	a.Refuse(c, err)
 }
 
+// isOwnCallback reports whether this is a callback, at the route of the application's own that
+// SignInDefaults.RedirectURI names.
+func (a *Auth) isOwnCallback(r *http.Request) bool {
+	given := a.settings.SignInDefaults.RedirectURI
+	uri, err := a.redirectURI(given)
+	if given == "" || err != nil || !strings.HasPrefix(uri, a.settings.BaseURL+"/") || !a.isCallbackOf(r, uri) {
+		return false
+	}
+	answer, err := parseCallback(r.URL.RawQuery)
+	return err == nil && answer.state != "" && (answer.code != "" || answer.errorCode != "")
+}
+
 // errGuardedCallback is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
 var errGuardedCallback = fmt.Errorf("%w: the callback route in SignInDefaults.RedirectURI lies behind a guard, so that no sign-in can be finished; add the route before the guard, or to a group without one", ErrInvalidOptions)
+
+// smallestAge is the age that satisfies all requirements of MaxAge, or 0 without one.
+func smallestAge(requirements []ClaimsRequirement) (smallest time.Duration) {
+	for _, one := range requirements {
+		if age, ok := one.(ageRequirement); ok && (smallest == 0 || time.Duration(age) < smallest) {
+			smallest = time.Duration(age)
+		}
+	}
+	return smallest
+}
 
 // notHandled is the key under which a request knows that a guard has refused it, so that
 // nothing was done about what it has brought.
@@ -118,7 +146,7 @@ type notHandled struct{}
 
 // refuseSubject sends a user who has to authenticate again through a sign-in, and refuses
 // all others.
-func (a *Auth) refuseSubject(c *gin.Context, err error) {
+func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsRequirement) {
 	var tooOld *ageError
 	if !errors.As(err, &tooOld) {
 		a.Refuse(c, err)
@@ -127,7 +155,8 @@ func (a *Auth) refuseSubject(c *gin.Context, err error) {
 	if web.IsNavigation(c.Request) {
 		if a.isWanted(c) {
 			// "login" alone would yield no refresh token.
-			a.SignIn(c, SignInOptions{MaxAge: tooOld.age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+			age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
+			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
 		}
 		return
 	}
@@ -164,11 +193,15 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		defer p.leave(c)
 		var who identity // what a guard of another Auth has left is not this one's
 		if !web.IsCrossOrigin(c.Request, a.origins) {
-			if record, err := a.orVisitor(c.Request.Context(), &p.exchange, a.revalidated); err == nil {
-				who.claims, _ = record.claims()
+			record, err := a.orVisitor(c.Request.Context(), &p.exchange, a.revalidated)
+			if err == nil {
+				who.claims, err = record.claims()
+			}
+			if err != nil { // which Claims is to return
+				p.exchange.known.set(knownSession{auth: a, err: err})
 			}
 		}
-		p.endIfLate(c)
+		a.endIfLate(c, p)
 		p.response.dependOnSession(who.claims != nil)
 		p.admit(c, who)
 		c.Next()

@@ -76,7 +76,6 @@ type Auth struct {
 	// routes are the registered routes, "" for those left out; set by
 	// RegisterRoutes, with the path of the router group before them.
 	routes     Paths
-	own        map[ownRoute]struct{}
 	mount      string
 	registered bool
 
@@ -104,7 +103,6 @@ func New(cfg Config) (*Auth, error) {
 		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
 		spent:     cache.New[string, struct{}](maxSpent, s.Now),
 		shared:    newBoundedState(s),
-		own:       map[ownRoute]struct{}{},
 
 		diagnosing: make(chan struct{}, 1),
 	}

@@ -485,7 +485,7 @@ func TestARequestWithinAHandlerLeavesTheOuterResponseAlone(t *testing.T) {
 	})
 }
 
-// secondAuth is another Auth of the application, with the same sessions.
+// secondAuth is another Auth of the application, with sessions of its own.
 func secondAuth(t *testing.T, app *application, logto *logtotest.Server, change func(*logtogin.Config)) *logtogin.Auth {
 	t.Helper()
 	cfg := logto.Config(app.url)

@@ -65,7 +65,7 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 		}
 	}
 	switch {
-	case errors.Is(err, ErrInsufficientRights): // another sign-in would end here again
+	case errors.Is(err, ErrInsufficientRights), errors.Is(err, ErrInvalidOptions): // another sign-in would end here again
 		if a.settings.base != nil {
 			page.Start = a.external("")
 		}
@@ -102,7 +102,7 @@ func writePage(c *gin.Context, status int, name string, data any) {
 }
 
 func titleFor(status int, err error) string {
-	if errors.Is(err, ErrInsufficientAuthentication) {
+	if errors.Is(err, ErrInsufficientAuthentication) && !errors.Is(err, errFutile) {
 		return "Sign in again"
 	}
 	switch status {

@@ -58,8 +58,10 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	value, _ := c.Get(passageKey{})
 	kept, _ := value.(*guardPassage)
 	switch {
-	case kept != nil && (kept == passage || (passage == nil && isSameHeader(c.Request.Header, kept.exchange.request.Header))):
+	case kept != nil && kept == passage:
 		return kept // whatever the handler has done to its request since
+	case kept != nil && (passage == nil || !kept.isAdmitted) && isSameHeader(c.Request.Header, kept.exchange.request.Header):
+		return kept // of a guard that is still checking, or has refused; or the handler has replaced the context
 	case passage == nil:
 		return nil
 	}
@@ -151,14 +153,19 @@ func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
 		p.exchange.known = outer.exchange.known
 	}
 	c.Set(passageKey{}, p)
+	if outer != nil { // what it has found no longer counts
+		c.Delete(ClaimsKey)
+		c.Delete(AccessTokenClaimsKey)
+	}
 	return p
 }
 
 // endIfLate ends the goroutine of a guard that comes too late. If the guard returned, Gin would go on
 // with the next handler of the request that it handles with c by now, whose own guard may still be
 // checking.
-func (p *guardPassage) endIfLate(c *gin.Context) {
+func (a *Auth) endIfLate(c *gin.Context, p *guardPassage) {
 	if p.exchange.isLate(c) {
+		a.settings.Logger.Warn("logtogin: a guard comes too late, because something in front has given up waiting for it, or a requirement has replaced the request; its goroutine ends", "route", p.exchange.route)
 		runtime.Goexit()
 	}
 }
@@ -180,6 +187,9 @@ func (p *guardPassage) admit(c *gin.Context, who identity) {
 	c.Request = c.Request.WithContext(p)
 	p.response.announce(c.Writer.Header())
 }
+
+// deny makes nobody the one whom hooks see: what an outer guard has found does not count here.
+func (p *guardPassage) deny(c *gin.Context) { c.Request = c.Request.WithContext(p) }
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {

@@ -27,8 +27,8 @@ const retryAfter = 5
 // to show a page, and all other errors are answered under their StatusCode, by
 // Config.OnError, a page or a problem document. It aborts the request.
 //
-// A session that comes from a sign-in which such a refusal has led to is not sent through another
-// one for ten minutes: that is an ErrInsufficientRights, 403, so that no browser goes in circles.
+// A session that comes from a sign-in which such a refusal has led to within the last minute is not
+// sent through another one: that is an ErrInsufficientRights, 403, so that no browser goes in circles.
 // The usual cause is an application that gets no refresh tokens and asks for tokens of an API.
 //
 //	token, err := auth.AccessToken(c)
@@ -37,23 +37,27 @@ const retryAfter = 5
 //		return
 //	}
 func (a *Auth) Refuse(c *gin.Context, err error) {
-	if StatusCode(err) == http.StatusUnauthorized && a.isFutile(c, err) {
-		err = fmt.Errorf("%w: %w", errFutile, err)
-	}
-	if StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
-		if web.IsNavigation(c.Request) {
+	if leads := web.IsNavigation(c.Request) || web.IsHTMX(c.Request.Header); leads && StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
+		switch {
+		case c.FullPath() == a.routes.SignIn:
+			err = errGuardedSignIn
+		case a.isFutile(c, err):
+			err = fmt.Errorf("%w: %w", errFutile, err)
+		case web.IsNavigation(c.Request):
 			redirect(c, a.signInPath(a.wantedPage(c.Request)))
 			return
-		}
-		if web.IsHTMX(c.Request.Header) {
+		default:
 			c.Header("HX-Redirect", a.signInPath(a.wantedPage(c.Request)))
 		}
 	}
 	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
 }
 
+// errGuardedSignIn is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
+var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard that does not know it, because the router has given it another handler; let RegisterRoutes add its routes to a router without that guard", ErrInvalidOptions)
+
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
-var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help", ErrInsufficientRights)
+var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help; if a token is missing, ask for PromptConsent and offline_access", ErrInsufficientRights)
 
 // offer is a sign-in that was offered to the user of a session because of a refusal.
 type offer struct {
@@ -62,8 +66,9 @@ type offer struct {
 }
 
 const (
-	// offerMemory is how long a second sign-in is not offered.
-	offerMemory = 10 * time.Minute
+	// offerMemory is how long a second sign-in is not offered: a browser that goes in circles
+	// comes back at once.
+	offerMemory = time.Minute
 	// maxOffers bounds the users of whom offers are remembered.
 	maxOffers = 16 << 10
 )
@@ -76,7 +81,7 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 		return false
 	}
 	last, ok := a.offers.Get(record.subject)
-	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Truncate(time.Millisecond)) {
+	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Add(-a.settings.ClockSkew)) {
 		return true
 	}
 	now := a.settings.Now()
@@ -90,16 +95,17 @@ func (a *Auth) refusedBy(c *gin.Context, err error) *session {
 	if errors.As(err, &refused) {
 		return refused.session
 	}
-	if _, x, missing := a.exchangeOf(c); missing == nil {
-		known, _ := x.known.get(a)
-		return known.session
+	ctx, x, missing := a.exchangeOf(c)
+	if missing != nil {
+		return nil
 	}
-	return nil
+	record, _ := a.current(ctx, x)
+	return record
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
-// They are for people; only a client that asks for something else in so many
-// words gets a problem document.
+// They are for people; only a client that explicitly asks for something else
+// gets a problem document.
 func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 	accept := c.GetHeader("Accept")
 	a.answerError(c, err, returnTo, web.AcceptsHTML(c.Request.Header) || accept == "" || accept == "*/*")
@@ -153,15 +159,15 @@ type answering struct {
 type answeringKey struct{ a *Auth }
 
 func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answering) bool {
-	if _, isNested := a.answering(c); isNested {
+	_, x, missing := a.exchangeOf(c)
+	if _, isNested := a.answering(c); isNested || missing != nil {
 		return false
 	}
 	request := c.Request
 	c.Request = request.WithContext(context.WithValue(request.Context(), answeringKey{a}, how))
 	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
-	isLate := func() bool { return !isSameHeader(c.Request.Header, request.Header) }
 	defer func() {
-		if isLate() {
+		if x.isLate(c) {
 			return
 		}
 		if c.Writer = writer.ResponseWriter; request.MultipartForm == nil {
@@ -172,7 +178,7 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	c.Writer = writer
 	c.Status(status)
 	a.settings.OnError(c, err)
-	if isLate() {
+	if x.isLate(c) {
 		return true
 	}
 	if writer.isRedirect && !writer.Written() { // of a request whose redirect has no body
@@ -206,7 +212,7 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
 	case errors.Is(err, errFutile):
 		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
-	case status >= http.StatusInternalServerError && ctx.Err() == nil:
+	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err)
 	default:
 		subject := ""
@@ -218,6 +224,13 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 		}
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
 	}
+}
+
+// isOfLogto reports whether it is Logto that has sent a token which must not be accepted, and not a
+// client: it is the operator who has to find out why.
+func isOfLogto(err error) bool {
+	var bearer *bearerError
+	return errors.Is(err, ErrInvalidToken) && !errors.As(err, &bearer) && !errors.Is(err, ErrInsufficientRights)
 }
 
 // logErrorOf is logError for a handler.

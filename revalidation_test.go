@@ -85,6 +85,11 @@ var answersToARefresh = map[string]struct {
 	"a secret that has expired":       {oauthError(400, "invalid_request"), outage},
 	"a scope that is not enabled":     {oauthError(400, "invalid_scope"), outage},
 	"keys that cannot be had":         {withoutKeys, outage},
+	"a code that says nothing of it":  {oauthError(400, "login_required"), outage},
+	"a code that nobody knows":        {oauthError(400, "something_new"), outage},
+	"404 of a gateway":                {answerOf(404, nil, `{"status":404,"error":"Not Found"}`), outage},
+	"403 of a gateway":                {answerOf(403, nil, `{"error":"Forbidden"}`), outage},
+	"200 with invalid_grant":          {answerOf(200, nil, `{"error":"invalid_grant"}`), outage},
 	"temporarily_unavailable":         {oauthError(400, "temporarily_unavailable"), outage},
 	"a refresh token that is no good": {oauthError(400, "invalid_grant"), refused},
 	"no access to the application":    {oauthError(400, "access_denied"), refused},
@@ -155,7 +160,11 @@ func (app *application) asks() map[string]string {
 	}
 	app.router.GET("/asks/guard", app.auth.Guard(), func(c *gin.Context) { answer(c, nil) })
 	app.router.GET("/asks/optional", app.auth.Optional(), func(c *gin.Context) {
-		if _, ok := logtogin.ClaimsFrom(c); !ok {
+		_, ok := logtogin.ClaimsFrom(c)
+		if _, err := app.auth.Claims(c); ok != (err == nil) || ok != app.auth.IsAuthenticated(c) {
+			app.t.Errorf("behind Optional, ClaimsFrom says %t and Claims %v", ok, err)
+		}
+		if !ok {
 			answer(c, logtogin.ErrNotSignedIn)
 			return
 		}
@@ -266,7 +275,7 @@ func askAll(t *testing.T, app *application, ways map[string]string, cookies map[
 
 // isAboutTheAPI says that a refusal is one of the token alone.
 func isAboutTheAPI(what, way string) bool {
-	return way == "AccessToken for an API" && strings.HasPrefix(what, "no access")
+	return way == "AccessToken for an API" && (strings.HasPrefix(what, "no access") || strings.HasPrefix(what, "a code that"))
 }
 
 // answerTo is the status of the first request after Logto has said so.
@@ -454,4 +463,105 @@ func TestAnUnacceptableAnswerIsAnErrProviderUnavailable(t *testing.T) {
 	b := signInAndExpire(app, now)
 	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" })
 	b.get(app.url + "/errors")
+}
+
+// Organizations that refuse a user say nothing about the session.
+func TestManyRefusedOrganizationsEndNoSession(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		logto := withRights(t)
+		now, change := withClock(logto)
+		app := start(func(cfg *logtogin.Config) {
+			change(cfg)
+			cfg.Endpoint, cfg.AppID, cfg.AppSecret, cfg.Scopes = logto.Endpoint(), logto.AppID(), logto.AppSecret(), rightsScopes
+		})
+		app.guarded("/in/:org", logtogin.OrganizationAccess(logtogin.FromParam("org")))
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		now.advance(59*time.Minute + 58*time.Second)
+		for i := range 20 {
+			if page := b.get(fmt.Sprintf("%s/in/organization-%d", app.url, i)); page.status != http.StatusForbidden {
+				t.Errorf("organization %d: got %d, want 403", i, page.status)
+			}
+		}
+		now.advance(3 * time.Second) // the session has to be confirmed
+		logto.ResetCalls()
+		if page := b.get(app.url + "/profile"); page.status != http.StatusOK || logto.Calls().Token != 1 {
+			t.Errorf("got %d after %d calls, want the page after one", page.status, logto.Calls().Token)
+		}
+	})
+}
+
+// Webhooks tell that something has changed, and not that Logto could be asked.
+func TestWebhooksDoNotPutMaxStaleOff(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.router.POST("/webhook", app.auth.WebhookHandler("key"))
+	logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key", Events: []string{"User.Data.Updated"}})
+	b := signInAndExpire(app, now)
+	oauthError(401, "invalid_client")(logto)
+	for _, want := range []int{http.StatusOK, http.StatusOK, http.StatusServiceUnavailable} {
+		if page := b.get(app.url + "/profile"); page.status != want {
+			t.Errorf("got %d, want %d", page.status, want)
+		}
+		changed := alice()
+		changed.Name = now.Now().String()
+		logto.AddUser(changed)
+		now.advance(13 * time.Hour)
+	}
+}
+
+// What another instance has learnt since counts for more than a doubt of this one.
+func TestADoubtEndsWithABetterAnswerOfAnotherInstance(t *testing.T) {
+	t.Parallel()
+	state := newCommonState()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs, func(cfg *logtogin.Config) { cfg.SharedState = state })
+	app := newApplication(t, logto, change)
+	other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+	b := signInAndExpire(app, now)
+	cookies := b.ours(app)
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" })
+	if page := send(t, http.MethodGet, app.url+"/profile", cookies, nil); page.status != http.StatusServiceUnavailable {
+		t.Fatalf("got %d, want 503", page.status)
+	}
+	logto.Behave()
+	now.advance(time.Second)
+	for _, address := range []string{other.url, app.url} {
+		if page := send(t, http.MethodGet, address+"/profile", cookies, nil); page.status != http.StatusOK {
+			t.Errorf("%s: got %d %s, want 200", address, page.status, page.body)
+		}
+	}
+}
+
+// A requirement that is met by something else lets nobody through whose session is in doubt since.
+func TestAChoiceOfRequirementsKeepsADoubt(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes = rightsScopes })
+	app.guarded("/either", logtogin.AnyOf(logtogin.OrganizationAccess(logtogin.OrganizationID("acme")), logtogin.Role("admin")))
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" })
+	for range 2 {
+		if page := b.get(app.url + "/either"); page.status != http.StatusServiceUnavailable {
+			t.Errorf("got %d, want 503", page.status)
+		}
+	}
+	_ = now
+}
+
+// That every sign-in fails is not the visitors' doing.
+func TestAnUnacceptableSignInIsAnErrorInTheLog(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	logto.ChangeIDToken(func(token *logtotest.JWT) { moved(24 * time.Hour)(token.Claims) })
+	newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser())
+	if got := app.log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "iat is") {
+		t.Errorf("the log says %s, want an error", got)
+	}
 }

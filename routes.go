@@ -58,7 +58,6 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 			if err := addRoute(router, method, route.path, ownHandler(route.handler).serve); err != nil {
 				return err
 			}
-			a.own[ownRoute{method, a.mount + route.path}] = struct{}{}
 		}
 		*route.own = a.mount + route.path
 	}
@@ -201,18 +200,15 @@ func (a *Auth) mayReturnTo(target string) bool {
 	if uri := a.settings.SignInDefaults.RedirectURI; isCallbackPath(uri) && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
 		return false // a callback route of the application's own
 	}
-	for route := range a.own {
-		if strings.EqualFold(strings.TrimRight(route.path, "/"), path) {
+	for _, route := range []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {
+		if route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path) {
 			return false
 		}
 	}
 	return true
 }
 
-// ownRoute is one that RegisterRoutes has added.
-type ownRoute struct{ method, path string }
-
-// ownHandler is what RegisterRoutes gives to the router.
+// ownHandler is a handler that guards let requests pass to: it checks by itself what it is sent.
 type ownHandler gin.HandlerFunc
 
 func (h ownHandler) serve(c *gin.Context) { h(c) }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
-
-	"github.com/logtogin/logtogin/internal/anystore"
 )
 
 // The session of a request, which is read once, and what it tells without a
@@ -161,7 +158,7 @@ func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 		return nil, err
 	case ctx.Err() != nil: // that the client has hung up is no outage of Logto
 		return nil, err
-	case a.isUnacceptable(record.id), a.isTooStale(newest):
+	case a.isUnacceptable(record), a.isTooStale(newest):
 		return nil, unavailable(err)
 	}
 	return newest, nil
@@ -177,7 +174,7 @@ func unavailable(err error) error {
 
 // mustBeConfirmed reports whether a request has to ask Logto about the session before it goes on.
 func (a *Auth) mustBeConfirmed(record *session) bool {
-	return a.isStale(record) || a.isUnacceptable(record.id)
+	return a.isStale(record) || a.isUnacceptable(record)
 }
 
 // revalidationPatience is how long a request waits to learn that its session is as
@@ -199,7 +196,7 @@ func (a *Auth) staleAt(record *session) time.Time {
 	if a.settings.RevalidateAfter < 0 {
 		at = record.expires // never
 	}
-	if changed := a.revocations.changedAt(record.subject); changed.After(record.confirmedAt) {
+	if changed := a.revocations.changedAt(record.subject); changed.After(record.confirmedAt) && changed.Before(at) {
 		at = changed
 	}
 	return at
@@ -263,10 +260,7 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) 
 // forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
 // session that has ended is worthless, and the browser may have another session by now.
 func (a *Auth) forget(x *exchange, record *session) {
-	if !x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn}) {
-		return
-	}
-	x.response.change(func(header http.Header) { anystore.TakeBack(header, a.store.sessionName) })
+	x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn})
 }
 
 // removeRevoked removes sessions that were revoked while the browser was away from the store,

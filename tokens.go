@@ -125,14 +125,14 @@ func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session, ta
 func (a *Auth) needOf(target tokenTarget) need {
 	return need{target, func(record *session) bool {
 		found, ok := record.accessToken(target)
-		return ok && a.settings.Now().Before(found.renewAt) && !a.hasChanged(record) && !a.isUnacceptable(record.id)
+		return ok && a.settings.Now().Before(found.renewAt) && !a.hasChanged(record) && !a.isUnacceptable(record)
 	}}
 }
 
 // canGoOnWith reports whether a token will do that there could be no other for.
 func (a *Auth) canGoOnWith(record *session, found accessToken, err error) bool {
 	isOurs := errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrTokenExpired)
-	return isOurs && !a.isUnacceptable(record.id) && a.settings.Now().Before(found.expires)
+	return isOurs && !a.isUnacceptable(record) && a.settings.Now().Before(found.expires)
 }
 
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
@@ -223,7 +223,7 @@ func (a *Auth) needOfAnother(refused accessToken) need {
 	target := refused.target()
 	return need{target, func(record *session) bool {
 		found, ok := record.accessToken(target)
-		return ok && found.token != refused.token && a.settings.Now().Before(found.expires) && !a.isUnacceptable(record.id)
+		return ok && found.token != refused.token && a.settings.Now().Before(found.expires) && !a.isUnacceptable(record)
 	}}
 }
 

@@ -2,13 +2,16 @@ package logtogin_test
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -227,6 +230,7 @@ func TestNothingBeginsBeforeTheUserAsks(t *testing.T) {
 		"a prefetch of Firefox": {http.Header{"X-Moz": {"prefetch"}}, http.StatusServiceUnavailable},
 		"a preview of Safari":   {http.Header{"X-Purpose": {"preview"}}, http.StatusServiceUnavailable},
 		"an object":             {http.Header{"Sec-Fetch-Dest": {"object"}, "Sec-Fetch-Mode": {"navigate"}}, http.StatusNoContent},
+		"an image":              {http.Header{"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Mode": {"no-cors"}}, http.StatusNoContent},
 		"an embed":              {http.Header{"Sec-Fetch-Dest": {"embed"}, "Sec-Fetch-Mode": {"navigate"}}, http.StatusNoContent},
 	}
 	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
@@ -250,6 +254,12 @@ func TestNothingBeginsBeforeTheUserAsks(t *testing.T) {
 			for _, who := range []string{"a visitor", "a user who signed in long ago"} {
 				for range 6 {
 					response, err := app.fetch(http.MethodGet, "/danger", b.ours(app), load.header)
+					if what == "an image" { // is no navigation, and told so
+						if err != nil || response.StatusCode != http.StatusUnauthorized || len(response.Cookies()) > 0 {
+							t.Errorf("%s of %s: got %+v, %v, want 401 without cookies", what, who, response, err)
+						}
+						continue
+					}
 					if err != nil || response.StatusCode != load.status || len(response.Cookies()) > 0 || response.Header.Get("Cache-Control") == "" {
 						t.Errorf("%s of %s: got %+v, %v, want %d without cookies", what, who, response, err, load.status)
 					}
@@ -257,15 +267,16 @@ func TestNothingBeginsBeforeTheUserAsks(t *testing.T) {
 				b.signIn(app.url+"/profile", alice()) // without max_age, which never suffices
 			}
 			for name, at := range map[string]*application{"the callback route": app, "a callback of the application's own": own} {
-				if at == own && load.status != http.StatusServiceUnavailable {
-					continue
+				want := load.status
+				if at == own && load.status == http.StatusNoContent {
+					want = http.StatusBadRequest // there is no answer that stands for nothing
 				}
 				b := newBrowser(t)
 				callback := b.signInUntilCallback(at, alice())
 				logto.ResetCalls()
 				response, err := at.fetch(http.MethodGet, callback.RequestURI(), b.cookies(at.url), load.header)
-				if err != nil || response.StatusCode != load.status || len(response.Cookies()) > 0 || logto.Calls().Token > 0 {
-					t.Errorf("%s of %s: got %+v, %v and %d calls, want %d and none", what, name, response, err, logto.Calls().Token, load.status)
+				if err != nil || response.StatusCode != want || len(response.Cookies()) > 0 || logto.Calls().Token > 0 {
+					t.Errorf("%s of %s: got %+v, %v and %d calls, want %d and none", what, name, response, err, logto.Calls().Token, want)
 				}
 				if page := b.get(callback.String()); page.status >= 400 || !b.isSignedIn(at) {
 					t.Errorf("%s after %s: got %d %s, want a session", name, what, page.status, page.body)
@@ -297,9 +308,10 @@ func TestARefusalThatASignInDoesNotCureGoesInNoCircles(t *testing.T) {
 		t.Run(cause, func(t *testing.T) {
 			t.Parallel()
 			bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-				app := start(func(cfg *logtogin.Config) {
+				now, change := withClock(logto, func(cfg *logtogin.Config) {
 					cfg.OmitReservedScopes, cfg.Scopes = true, []string{"openid"}
 				})
+				app := start(change)
 				handler := func(c *gin.Context) {
 					if err := ask(app.auth, c); err != nil {
 						app.auth.Refuse(c, err)
@@ -309,9 +321,12 @@ func TestARefusalThatASignInDoesNotCureGoesInNoCircles(t *testing.T) {
 				}
 				app.router.GET("/guarded", app.auth.Guard(), handler)
 				app.router.GET("/unguarded", handler)
-				for _, path := range []string{"/guarded", "/unguarded"} {
+				app.router.GET("/unasked", func(c *gin.Context) { app.auth.Refuse(c, logtogin.ErrNotSignedIn) })
+				for _, path := range []string{"/guarded", "/unguarded", "/unasked"} {
 					b := newBrowser(t)
 					b.signIn(app.url+"/profile", alice())
+					now.advance(time.Hour) // after what was remembered of another one
+					b.signIn(app.url+"/sign-in", alice())
 					logto.ResetCalls()
 					page := b.get(app.url + path)
 					if page.status != http.StatusForbidden || !strings.Contains(page.body, "You have just signed in") || strings.Contains(page.body, "/sign-in") {
@@ -356,5 +371,94 @@ func TestAScriptIsToldAndNotRedirected(t *testing.T) {
 				t.Errorf("%s at the sign-in route: got %+v, %v, want 204 and no attempt", test.name, response, err)
 			}
 		}
+	}
+}
+
+// A proxy in front may ask for credentials of its own, which say nothing to the application.
+func TestCredentialsOfAnotherSchemeAreNoToken(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.GET("/both", app.auth.SessionOrBearer(app.auth.Guard(), app.auth.Bearer(ordersAPI)), func(c *gin.Context) { c.String(http.StatusOK, identityOf(c)) })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for authorization, want := range map[string]string{"Basic c3RhZ2luZzpzZWNyZXQ=": "200 alice", "": "200 alice", "Bearer abc": "401", "bearer a.b.c": "401"} {
+		response, err := app.fetch(http.MethodGet, "/both", b.ours(app), http.Header{"Authorization": {authorization}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		if got := fmt.Sprint(response.StatusCode, " ", string(body)); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: got %s, want %s", authorization, got, want)
+		}
+	}
+}
+
+// Logto delivers to a route that a guard over the whole router cannot know.
+func TestAWebhookPassesAGuard(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	group := app.router.Group("/", app.auth.Guard())
+	group.POST("/webhook", app.auth.WebhookHandler("key"))
+	logto.AddWebhook(logtotest.Webhook{URL: app.url + "/webhook", SigningKey: "key", Events: []string{"User.SuspensionStatus.Updated"}})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	logto.SuspendUser(aliceID, true)
+	if b.isSignedIn(app) {
+		t.Errorf("a suspended user is signed in: %+v", logto.Deliveries())
+	}
+	if page := send(t, http.MethodPost, app.url+"/webhook", nil, nil); page.status != http.StatusUnauthorized {
+		t.Errorf("without a signature: got %d, want 401", page.status)
+	}
+}
+
+// A hook of a guard that refuses sees nobody, whoever an outer guard has let through.
+func TestAGuardThatRefusesHidesWhatOuterGuardsHaveFound(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	cfg := logto.Config(app.url)
+	cfg.Cookies.Name = "other"
+	cfg.OnError = func(c *gin.Context, _ error) {
+		seen = append(seen, identityOf(c), identityOf(c.Request.Context()), identityByKeys(c))
+	}
+	second, err := logtogin.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = second.Close() })
+	requirement := logtogin.MatchClaims("nobody", func(c *gin.Context, _ *logtogin.Claims) bool {
+		seen = append(seen, identityOf(c), identityByKeys(c))
+		return false
+	})
+	app.router.GET("/session", app.auth.Guard(), second.Guard(), func(*gin.Context) {})
+	app.router.GET("/token", app.auth.Guard(), second.Bearer(ordersAPI), func(*gin.Context) {})
+	app.router.GET("/requirement", app.auth.Guard(), app.auth.Guard(requirement), func(*gin.Context) {})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	for _, path := range []string{"/session", "/token", "/requirement"} {
+		response, err := app.fetch(http.MethodGet, path, b.ours(app), http.Header{"Accept": nil})
+		if err != nil || response.StatusCode < 400 {
+			t.Errorf("%s: got %+v, %v, want a refusal", path, response, err)
+		}
+	}
+	if len(seen) != 8 || slices.ContainsFunc(seen, func(who string) bool { return who != "nobody" }) {
+		t.Errorf("the hooks see %q, want nobody", seen)
+	}
+}
+
+// A visitor of a page with two ages is sent through the sign-in that satisfies both.
+func TestTheSmallestAgeIsAskedFor(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.guarded("/pay", logtogin.MaxAge(time.Hour), logtogin.MaxAge(5*time.Minute), logtogin.MaxAge(time.Minute*30))
+	b := newBrowser(t)
+	for _, who := range []string{"a visitor", "a user"} {
+		response, err := app.fetch(http.MethodGet, "/pay", b.ours(app), http.Header{"Accept": {"text/html"}})
+		if err != nil || !strings.Contains(response.Header.Get("Location"), "max_age=300") {
+			t.Errorf("%s: got %v, %v, want max_age=300", who, response.Header, err)
+		}
+		b.signIn(app.url+"/profile", logtotest.DefaultUser())
 	}
 }

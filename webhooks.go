@@ -65,7 +65,7 @@ type WebhookEvent struct {
 // The answer is 200; 401 for a wrong signature; 400 for a body that is none of Logto's; 503
 // if the other instances cannot be told, with which OnWebhook is not called; 500 if
 // OnWebhook returns an error. Logto does not send an event again after any of them. A
-// middleware against cross-site requests must let the route through.
+// middleware against cross-site requests must let the route through; guards do.
 //
 // WebhookHandler panics without a key, or if one is empty, with which anybody could sign.
 func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
@@ -73,7 +73,7 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 		panic("logtogin: WebhookHandler needs the signing key that the Logto Console shows for the webhook")
 	}
 	signingKeys = slices.Clone(signingKeys)
-	return func(c *gin.Context) {
+	return ownHandler(func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
 		event, err := readWebhook(c.Request, signingKeys)
 		if err == nil {
@@ -94,7 +94,7 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 		}
 		a.logErrorOf(c, status, err)
 		c.AbortWithStatus(status)
-	}
+	}).serve
 }
 
 var errWebhookSignature = fault.InvalidTokenf("the webhook is not signed by one of the keys")

@@ -338,16 +338,6 @@ func CookiesNamed(lines []string, name string) (named []string) {
 	return named
 }
 
-// TakeBack takes those Set-Cookie lines back that give the browser a session of this name.
-// Those that delete one stay.
-func TakeBack(header http.Header, name string) {
-	deletions := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool {
-		cookieName, _, _ := strings.Cut(line, "=")
-		return !cookiestore.IsPiece(cookieName, name) || !strings.Contains(line, "; Max-Age=0")
-	})
-	ReplaceCookies(header, name, deletions)
-}
-
 // cookiesIn makes the header of a request that comes with the cookies that
 // were just set.
 func cookiesIn(lines []string) string {

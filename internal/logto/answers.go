@@ -172,12 +172,12 @@ func (p *Provider) answerTo(what string, err error) error {
 		return nil
 	}
 	var answer *answerError
-	if errors.As(err, &answer) && answer.status >= 400 && answer.status < 500 && answer.status != http.StatusTooManyRequests {
+	if errors.As(err, &answer) {
 		var body struct {
 			Code        string `json:"error"`
 			Description string `json:"error_description"`
 		}
-		if json.Unmarshal(answer.body, &body) == nil && body.Code != "" {
+		if json.Unmarshal(answer.body, &body) == nil && isRefusal(answer.status, body.Code) {
 			return p.refusal(body.Code, body.Description, answer.status)
 		}
 	}
@@ -201,11 +201,17 @@ func (p *Provider) tokenEndpointError(ctx context.Context, err error) error {
 		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response)
 	}
 	switch {
-	case refused.ErrorCode == "", answer.status >= 500, answer.status == http.StatusTooManyRequests,
-		refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
+	case !isRefusal(answer.status, refused.ErrorCode), refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
 		return unavailable("the token endpoint", answer)
 	}
 	return p.refusal(refused.ErrorCode, refused.ErrorDescription, answer.status)
+}
+
+// isRefusal reports whether an answer with this error code is one of an OAuth endpoint (RFC 6749,
+// section 5.2), and not of a gateway in front of it.
+func isRefusal(status int, code string) bool {
+	isOAuth := code != "" && strings.IndexFunc(code, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) < 0
+	return isOAuth && (status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden)
 }
 
 // retryAfterHeader reads the header Retry-After in seconds (RFC 9110, section 10.2.3),

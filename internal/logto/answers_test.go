@@ -196,7 +196,12 @@ var answerCases = map[string]answerCase{
 	"invalid_grant":                  {refusalBody(400, "invalid_grant"), "invalid_grant", 0},
 	"invalid_client":                 {refusalBody(401, "invalid_client"), "invalid_client", 0},
 	"access_denied":                  {refusalBody(403, "access_denied"), "access_denied", 0},
-	"a code that is not known":       {refusalBody(422, "other"), "other", 0},
+	"a code that is not known":       {refusalBody(400, "other"), "other", 0},
+	"422 with a code":                {refusalBody(422, "invalid_grant"), "", 0},
+	"404 of a gateway":               {refusalBody(404, "Not Found"), "", 0},
+	"401 of a gateway":               {refusalBody(401, "Unauthorized"), "", 0},
+	"403 of a gateway":               {refusalBody(403, "Forbidden"), "", 0},
+	"408 of a gateway":               {refusalBody(408, "timeout"), "", 0},
 	"an outage with a code":          {refusalBody(500, "server_error"), "", 0},
 	"a refusal with the status 503":  {refusalBody(503, "invalid_grant"), "", 0},
 	"too many requests with a code":  {refusalBody(429, "invalid_grant"), "", 0},
@@ -218,7 +223,7 @@ var answerCases = map[string]answerCase{
 func TestAnswersOfTheTokenEndpointAreRefusalsOrOutages(t *testing.T) {
 	t.Parallel()
 	cases := map[string]answerCase{
-		"a refusal with the status 200":   {refusalBody(200, "invalid_grant"), "invalid_grant", 0},
+		"a refusal with the status 200":   {refusalBody(200, "invalid_grant"), "", 0},
 		"a refusal in a form":             {otherBody(400, "application/x-www-form-urlencoded", "", "error=invalid_grant&error_description=described&more=*"), "invalid_grant", 0},
 		"a form that cannot be read":      {otherBody(400, "application/x-www-form-urlencoded", "", "error=%zz&more=*"), "", 0},
 		"an outage that calls itself one": {refusalBody(400, "server_error"), "", 0},

@@ -60,8 +60,15 @@ func IsPrefetch(header http.Header) bool {
 // IsSubresource reports whether a browser loads something for a page that is already there: an
 // image, a script, an object, or what a script fetches.
 func IsSubresource(header http.Header) bool {
-	mode, destination := header.Get("Sec-Fetch-Mode"), header.Get("Sec-Fetch-Dest")
-	return (mode != "" && mode != "navigate") || destination == "object" || destination == "embed" || isOfScript(header)
+	mode := header.Get("Sec-Fetch-Mode")
+	return (mode != "" && mode != "navigate") || IsEmbedded(header) || isOfScript(header)
+}
+
+// IsEmbedded reports whether a browser loads something that a page names, such as an image or an
+// object, without a script of the page that could read it.
+func IsEmbedded(header http.Header) bool {
+	destination := header.Get("Sec-Fetch-Dest")
+	return header.Get("Sec-Fetch-Mode") == "no-cors" || destination == "object" || destination == "embed"
 }
 
 // isOfScript reports whether an XMLHttpRequest says what it is; browsers without Fetch Metadata say
