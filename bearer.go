@@ -146,9 +146,8 @@ func scopesOf(one Requirement) (scopes []string) {
 
 func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		p := a.enter(c, "Authorization")
+		p := a.enter(c, "Authorization", true)
 		defer p.leave(c)
-		p.response.dependOnSession(true)
 		p.exchange.isByToken = true
 		claims, err := a.bearerToken(c.Request)
 		a.endIfLate(c, p)

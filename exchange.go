@@ -49,7 +49,7 @@ type response interface {
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
 // waiting for the handler has handed c back.
 func (x *exchange) isLate(c *gin.Context) bool {
-	return !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
+	return c.Request != x.request && !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
 }
 
 // isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets
@@ -83,38 +83,43 @@ type knownSession struct {
 	isNew bool
 }
 
-// beginReading waits until nobody else reads a session of the request. endReading must follow.
-// The error is the context's.
-func (k *knownSessions) beginReading(ctx context.Context, patience time.Duration) error {
-	read := k.beginOrWait()
+// getOrRead is get. If nothing is known, ok is false: the caller reads the session, and endReading
+// must follow. If somebody else is reading, it waits for that. The error is the context's.
+func (k *knownSessions) getOrRead(ctx context.Context, a *Auth, patience time.Duration) (found knownSession, ok bool, err error) {
+	found, ok, read := k.getOrWait(a)
 	if read == nil {
-		return nil
+		return found, ok, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for read != nil {
 		select {
 		case <-read:
-			read = k.beginOrWait()
+			found, ok, read = k.getOrWait(a)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return knownSession{}, false, context.Cause(ctx)
 		}
 	}
-	return nil
+	return found, ok, nil
 }
 
-// beginOrWait returns nil if nobody else reads, and otherwise what is closed afterwards.
-func (k *knownSessions) beginOrWait() <-chan struct{} {
+// getOrWait also returns what is closed when somebody who is reading has done so.
+func (k *knownSessions) getOrWait(a *Auth) (found knownSession, ok bool, read <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for _, known := range k.list {
+		if known.auth == a {
+			return known, true, nil
+		}
+	}
 	if !k.isReading {
 		k.isReading = true
-		return nil
+		return knownSession{}, false, nil
 	}
 	if k.read == nil {
 		k.read = make(chan struct{})
 	}
-	return k.read
+	return knownSession{}, false, k.read
 }
 
 func (k *knownSessions) endReading() {
@@ -304,6 +309,9 @@ func forbidStoring(header http.Header) {
 func dropCacheRules(header http.Header) {
 	const suffix = "cache-control"
 	for name := range header {
+		if name == "Cache-Control" { // is set anyway
+			continue
+		}
 		start := len(name) - len(suffix)
 		if (start >= 0 && strings.EqualFold(name[start:], suffix)) || strings.EqualFold(name, "Surrogate-Control") {
 			delete(header, name)

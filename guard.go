@@ -51,9 +51,8 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 			c.Next()
 			return
 		}
-		p := a.enter(c, "Cookie")
+		p := a.enter(c, "Cookie", true)
 		defer p.leave(c)
-		p.response.dependOnSession(true)
 		if web.IsCrossOrigin(c.Request, a.origins) {
 			p.deny(c)
 			a.Refuse(c, ErrCrossOrigin)
@@ -189,7 +188,7 @@ func (a *Auth) mustBeAbleToTell(one Requirement) {
 func (a *Auth) Optional() gin.HandlerFunc {
 	a.mustHaveSessions("Optional")
 	return func(c *gin.Context) {
-		p := a.enter(c, "Cookie")
+		p := a.enter(c, "Cookie", false)
 		defer p.leave(c)
 		var who identity // what a guard of another Auth has left is not this one's
 		if !web.IsCrossOrigin(c.Request, a.origins) {

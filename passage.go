@@ -123,13 +123,15 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 	return nil, c
 }
 
-// enter begins the passage through a guard whose response depends on this request header.
-// leave must be deferred.
-func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
+// enter begins the passage through a guard whose response depends on this request header, and is
+// nobody else's if that is known beforehand. leave must be deferred.
+func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPassage {
 	p := &guardPassage{Context: c.Request.Context(), handler: pointerOf(c)}
 	outer := passageOfGin(c)
 	if outer != nil && outer.leadsFrom(c) && !outer.response.hasBegun() {
 		p.response = outer.response
+		p.response.dependOn(dependsOn)
+		p.response.dependOnSession(isPrivate)
 	} else {
 		if outer != nil && outer.handler == p.handler { // Engine.HandleContext has begun anew
 			outer.response.finish(c.Writer.Header(), c.Writer.Written())
@@ -137,9 +139,9 @@ func (a *Auth) enter(c *gin.Context, dependsOn string) *guardPassage {
 		p.response = &p.own
 		p.own.original, p.own.writer = c.Request, sendingWriter{ResponseWriter: c.Writer, observer: &p.own}
 		p.own.sent = c.Writer.Header()
+		p.own.dependsOn[0], p.own.isPrivate = dependsOn, isPrivate
 		c.Writer = &p.own.writer
 	}
-	p.response.dependOn(dependsOn)
 	p.known.cookies = c.Request.Header["Cookie"]
 	p.exchange = exchange{request: c.Request, route: c.FullPath(), response: p.response, known: &p.known}
 	// What is known already need not be read again.
@@ -204,9 +206,11 @@ func (p *guardPassage) leave(c *gin.Context) {
 	if c.Writer == gin.ResponseWriter(&p.own.writer) {
 		c.Writer = p.own.writer.ResponseWriter
 	}
-	if last := passageOf(c.Request.Context()); last != nil && last.response == p.response && p.own.original.MultipartForm == nil {
+	if form := c.Request.MultipartForm; form != nil && p.own.original.MultipartForm == nil {
 		// The server removes the temporary files of the request that it has made, not of a copy.
-		p.own.original.MultipartForm = c.Request.MultipartForm
+		if last := passageOf(c.Request.Context()); last != nil && last.response == p.response {
+			p.own.original.MultipartForm = form
+		}
 	}
 }
 
@@ -309,8 +313,7 @@ func (r *guardedResponse) announce(header http.Header) {
 }
 
 func (r *guardedResponse) forbid(header http.Header) {
-	if r.isPrivate {
-		dropCacheRules(header)
+	if set := header["Cache-Control"]; r.isPrivate && (len(set) != 1 || set[0] != privateNoStore) {
 		r.lines[0] = privateNoStore
 		header["Cache-Control"] = r.lines[0:1:1]
 	}
@@ -324,7 +327,9 @@ func (r *guardedResponse) forbid(header http.Header) {
 		return
 	}
 	for _, name := range names {
-		varyBy(header, name)
+		if lines := header["Vary"]; !slices.Contains(lines, name) {
+			varyBy(header, name)
+		}
 	}
 }
 
@@ -361,6 +366,9 @@ func (r *guardedResponse) finish(header http.Header, isSent bool) {
 			lines = append(slices.Clip(header[name]), lines...)
 		}
 		header[name] = lines
+	}
+	if r.isPrivate {
+		dropCacheRules(header)
 	}
 	r.forbid(header)
 }

@@ -45,7 +45,7 @@ func (a *Auth) IsAuthenticated(ctx context.Context) bool {
 // orVisitor gets the session for a caller that takes an error for a visitor, so that
 // nobody else tells the operator of it.
 func (a *Auth) orVisitor(ctx context.Context, x *exchange, get func(context.Context, *exchange) (*session, error)) (*session, error) {
-	_, isKnown := a.kept(ctx, x)
+	_, isKnown := x.known.get(a)
 	record, err := get(ctx, x)
 	if err != nil && !isKnown {
 		a.logError(ctx, x, StatusCode(err), err)
@@ -93,18 +93,17 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
 	}
-	if known, ok := a.kept(ctx, x); ok {
+	// Whoever reads may also write, and needs the store three times for that.
+	known, ok, err := x.known.getOrRead(ctx, a, 4*a.settings.StoreTimeout)
+	switch {
+	case err != nil:
+		return nil, unreadable(err)
+	case ok:
+		known = a.asOfNow(ctx, x, known)
 		x.response.dependOnSession(known.err == nil)
 		return known.session, known.err
 	}
-	// Whoever reads may also write, and needs the store three times for that.
-	if err := x.known.beginReading(ctx, 4*a.settings.StoreTimeout); err != nil {
-		return nil, unreadable(err)
-	}
 	defer x.known.endReading()
-	if known, ok := a.kept(ctx, x); ok { // by another goroutine
-		return known.session, known.err
-	}
 	record, revoked, err := a.store.loadSession(ctx, x.request)
 	a.removeRevoked(ctx, x, revoked)
 	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
@@ -121,19 +120,19 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	return record, err
 }
 
-// kept returns what the request knows already of its session. While a handler runs for long,
-// the session can end.
-func (a *Auth) kept(ctx context.Context, x *exchange) (found knownSession, ok bool) {
-	found, ok = x.known.get(a)
-	if ok && found.err == nil {
-		switch isOver, err := a.store.isOverNow(ctx, x.request, found.session); {
-		case err != nil:
-			return knownSession{auth: a, err: err}, true
-		case isOver:
-			return knownSession{auth: a, err: ErrNotSignedIn}, true
-		}
+// asOfNow is what the request knows of its session, as of now: while a handler runs for long, the
+// session can end.
+func (a *Auth) asOfNow(ctx context.Context, x *exchange, known knownSession) knownSession {
+	if known.err != nil {
+		return known
 	}
-	return found, ok
+	switch isOver, err := a.store.isOverNow(ctx, x.request, known.session); {
+	case err != nil:
+		return knownSession{auth: a, err: err}
+	case isOver:
+		return knownSession{auth: a, err: ErrNotSignedIn}
+	}
+	return known
 }
 
 // revalidated is current for requests that must know of changes at Logto: a session

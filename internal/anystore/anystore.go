@@ -135,15 +135,17 @@ func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) 
 func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		different := make([]string, 0, candidates)
-		for _, cookie := range r.CookiesNamed(name) {
-			if len(different) == candidates {
-				return
+		if s.cookies != nil {
+			different = cookiestore.AppendValues(different, r.Header, name, candidates)
+		} else {
+			for _, cookie := range r.CookiesNamed(name) {
+				if len(different) < candidates && !slices.Contains(different, cookie.Value) {
+					different = append(different, cookie.Value)
+				}
 			}
-			if slices.Contains(different, cookie.Value) {
-				continue
-			}
-			different = append(different, cookie.Value)
-			entry, err := s.entry(ctx, r, cookie)
+		}
+		for _, value := range different {
+			entry, err := s.entry(ctx, r, name, value)
 			if !yield(entry, err) || err != nil {
 				return
 			}
@@ -152,12 +154,12 @@ func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq
 }
 
 // entry is what the store has for one cookie.
-func (s *Store) entry(ctx context.Context, r *http.Request, cookie *http.Cookie) (*Entry, error) {
+func (s *Store) entry(ctx context.Context, r *http.Request, name, value string) (*Entry, error) {
 	if s.cookies == nil {
-		return s.load(ctx, r, cookie.Name, cookie.Name+"="+cookie.Value)
+		return s.load(ctx, r, name, name+"="+value)
 	}
-	value, _ := s.cookies.Value(r, cookie.Name, cookie.Value)
-	return &Entry{Value: value, name: cookie.Name, cookie: asItIs}, nil
+	value, _ = s.cookies.Value(r, name, value)
+	return &Entry{Value: value, name: name, cookie: asItIs}, nil
 }
 
 func (s *Store) load(ctx context.Context, r *http.Request, name, header string) (*Entry, error) {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -139,6 +140,31 @@ func (s *Store) cut(name, value string) ([]string, error) {
 	}
 	pieces[0] = strconv.Itoa(count) + "." + pieces[0]
 	return pieces, nil
+}
+
+// AppendValues appends the values of the cookies of that name in the header of a request, each
+// different one once, until there are so many. It takes the header apart as net/http does, but does not
+// look at each byte of a value: only what was sealed here is going to be opened, and looking would take
+// longer than the rest of a guarded page.
+func AppendValues(values []string, header http.Header, name string, most int) []string {
+	for _, line := range header["Cookie"] {
+		for line != "" && len(values) < most {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			found, value, _ := strings.Cut(pair, "=")
+			if strings.Trim(found, " \t") != name {
+				continue
+			}
+			value = strings.TrimRight(value, " \t")
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			if !slices.Contains(values, value) {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
 }
 
 // assemble puts the value together to which the given first piece belongs.

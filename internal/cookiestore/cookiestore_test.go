@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,4 +229,28 @@ func FuzzNew(f *testing.F) {
 			t.Error(fmt.Errorf("%q: %w", cookies, err))
 		}
 	})
+}
+
+// Browsers and proxies write the header in the ways that net/http reads.
+func TestValuesAreReadAsNetHTTPReadsThem(t *testing.T) {
+	t.Parallel()
+	for _, lines := range [][]string{
+		{"a=1"}, {"a=1; b=2"}, {"b=2;a=1"}, {"b=2;  a=1 ;c=3"}, {`a="x"`}, {`a=""`}, {"a =1"}, {"\ta=1\t"}, {"a"}, {"a="}, {"a=="}, {"a=b=c"}, {"A=1"}, {"aa=1"}, {"a_1=2; a=1"},
+		{";;a=1;"}, {"a=1", "a=2"}, {"a=1; a=1; a=2", "a=2; a=3"}, {""}, {" "}, {"="}, {"=1"}, nil,
+	} {
+		r := &http.Request{Header: http.Header{"Cookie": lines}}
+		var want []string
+		for _, cookie := range r.CookiesNamed("a") {
+			if !slices.Contains(want, cookie.Value) {
+				want = append(want, cookie.Value)
+			}
+		}
+		if got := cookiestore.AppendValues(nil, r.Header, "a", 8); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", lines, got, want)
+		}
+	}
+	many := http.Header{"Cookie": {"a=1; a=2; a=3", "a=4"}}
+	if got := cookiestore.AppendValues(nil, many, "a", 2); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("of four at most two: got %q", got)
+	}
 }
