@@ -45,7 +45,7 @@ const maxAuthorization = logto.MaxToken + len("Bearer ")
 // error="invalid_token", with one that does not suffice with 403 and
 // error="insufficient_scope", malformed ones with 400, each with the header
 // WWW-Authenticate (RFC 6750, section 3) and a problem document (RFC 9457); and with 503 if
-// Logto's keys could never be had. Config.OnError can draw these answers. A CORS preflight
+// Logto's keys have never been fetched. Config.OnError can draw these answers. A CORS preflight
 // request has no token and is answered 401, so a CORS middleware belongs before the guard.
 //
 // The requirements and the audience are the application's: Bearer panics if the audience is

@@ -270,7 +270,7 @@ func addOwnCallback(router *gin.Engine, auth *logtogin.Auth) {
 	router.GET("/welcome", func(c *gin.Context) {
 		result, err := auth.HandleCallback(c)
 		if err != nil {
-			c.String(http.StatusBadRequest, "Sign-in did not work. Please try again.")
+			auth.Refuse(c, err) // logs it, and answers with a page
 			return
 		}
 		c.Redirect(http.StatusFound, result.ReturnTo)
@@ -287,7 +287,7 @@ func TestTheReadmesOwnCallback(t *testing.T) {
 	if page := b.signIn(app.url+"/profile", logtotest.DefaultUser()); page.url.Path != "/profile" || page.status != http.StatusOK {
 		t.Errorf("%s: %d %s", page.url, page.status, page.body)
 	}
-	if page := newBrowser(t).get(app.url + "/welcome?state=x"); page.status != http.StatusBadRequest || !strings.HasPrefix(page.body, "Sign-in did not work.") {
+	if page := newBrowser(t).get(app.url + "/welcome?state=x"); page.status != http.StatusBadRequest || !strings.Contains(page.body, "<h1>Sign-in did not work</h1>") {
 		t.Errorf("%d %s", page.status, page.body)
 	}
 }

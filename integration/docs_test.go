@@ -49,10 +49,11 @@ func limitConnections(db *sql.DB) {
 
 func addCORS(router *gin.Engine, auth *logtogin.Auth) {
 	router.Use(cors.New(cors.Config{
-		AllowOrigins: []string{"https://www.example.com"},
-		AllowMethods: []string{"GET", "POST"},
-		AllowHeaders: []string{"Authorization", "Content-Type"},
-		MaxAge:       time.Hour,
+		AllowOrigins:  []string{"https://www.example.com"},
+		AllowMethods:  []string{"GET", "POST"},
+		AllowHeaders:  []string{"Authorization", "Content-Type"},
+		ExposeHeaders: []string{"WWW-Authenticate", "Retry-After"},
+		MaxAge:        time.Hour,
 	}))
 	router.GET("/orders", auth.Bearer("https://orders.example.com/"), func(c *gin.Context) {
 		c.JSON(http.StatusOK, gin.H{"orders": []string{}})
