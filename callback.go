@@ -67,24 +67,11 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (result *SignInResult, returnTo string, err error) {
 	isFinished := false
 	defer func() {
-		if err != nil && !isFinished {
+		if err != nil && !isFinished && !errors.Is(err, errPrefetched) {
 			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err})
 		}
 	}()
-	if err := a.settings.checkSignInReady(); err != nil {
-		return nil, "", err
-	}
-	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
-		return nil, "", ErrResponseStarted
-	}
-	x.response.dependOnSession(true)
-	switch {
-	case web.IsPrefetch(x.request.Header):
-		return nil, "", errPrefetched
-	case web.IsEmbedded(x.request.Header):
-		return nil, "", fmt.Errorf("%w: a page has loaded it as if it were an image or an object", ErrInvalidCallback)
-	}
-	answer, err := parseCallback(x.request.URL.RawQuery)
+	answer, err := a.readCallback(x)
 	if err != nil {
 		return nil, "", err
 	}
@@ -128,6 +115,24 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 		return nil, returnTo, late // a reload gets it
 	}
 	return result, returnTo, err
+}
+
+// readCallback returns what the request says, if it may be finished.
+func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
+	if err := a.settings.checkSignInReady(); err != nil {
+		return nil, err
+	}
+	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
+		return nil, ErrResponseStarted
+	}
+	x.response.dependOnSession(true)
+	switch {
+	case web.IsPrefetch(x.request.Header):
+		return nil, errPrefetched
+	case web.IsEmbedded(x.request.Header):
+		return nil, fmt.Errorf("%w: a page has loaded it as if it were an image or an object", ErrInvalidCallback)
+	}
+	return parseCallback(x.request.URL.RawQuery)
 }
 
 // callbackAnswer are the parameters of the authorization response (RFC 6749,
