@@ -100,12 +100,17 @@ func (a *Auth) noteUnacceptable(ctx context.Context, record *session, err error)
 	}
 }
 
-// isUnacceptable reports whether the last word of Logto on the session must not be accepted, as far as
-// this instance knows. Another one may have got a better answer since.
-func (a *Auth) isUnacceptable(record *session) bool {
+// doubtAbout returns why the last word of Logto on the session must not be accepted, as far as this
+// instance knows, or nil. Another instance may have got a better answer since.
+func (a *Auth) doubtAbout(record *session) error {
 	last, ok := a.refresher.unacceptable.Get(record.id)
-	return ok && !record.confirmedAt.After(last.since)
+	if !ok || record.confirmedAt.After(last.since) {
+		return nil
+	}
+	return last.err
 }
+
+func (a *Auth) isUnacceptable(record *session) bool { return a.doubtAbout(record) != nil }
 
 // unacceptableWarning counts unacceptable answers, so that the operator hears of many once.
 type unacceptableWarning struct {
@@ -127,11 +132,11 @@ func (f *refresher) isOneOfMany(now time.Time) bool {
 }
 
 // backingOff returns the last failure as long as Logto is left alone because of it.
-func (a *Auth) backingOff(id string) error {
-	if last, ok := a.refresher.unacceptable.Get(id); ok && a.settings.Now().Before(last.until) {
+func (a *Auth) backingOff(record *session) error {
+	if last, ok := a.refresher.unacceptable.Get(record.id); ok && a.isUnacceptable(record) && a.settings.Now().Before(last.until) {
 		return last.err
 	}
-	for _, whose := range []string{id, everyone} {
+	for _, whose := range []string{record.id, everyone} {
 		if last, ok := a.refresher.failures.Get(whose); ok && a.settings.Now().Before(last.until) {
 			return last.err
 		}

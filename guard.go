@@ -70,8 +70,8 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		if err == nil && len(requirements) > 0 {
 			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
 			a.endIfLate(c, p)
-			if last, ok := a.refresher.unacceptable.Get(record.id); ok && err == nil { // a requirement has asked for a token
-				err = last.err
+			if err == nil { // a requirement may have asked for a token
+				err = a.doubtAbout(record)
 			}
 		}
 		if err != nil {
@@ -151,15 +151,15 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 		a.Refuse(c, err)
 		return
 	}
+	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
 	if web.IsNavigation(c.Request) {
 		if a.isWanted(c) {
 			// "login" alone would yield no refresh token.
-			age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
 			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
 		}
 		return
 	}
-	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(tooOld.age.Seconds())))
+	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(age.Seconds())))
 	c.Set(notHandled{}, true)
 	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
 }

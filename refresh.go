@@ -313,7 +313,7 @@ func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
 // a version has the refresh token of an answer of which nothing else can be used: Logto has
 // replaced the one before it.
 func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTarget) (*session, error) {
-	if err := a.backingOff(record.id); err != nil {
+	if err := a.backingOff(record); err != nil {
 		return nil, err
 	}
 	if err := a.denied(record, target); err != nil {

@@ -521,6 +521,8 @@ func TestADoubtEndsWithABetterAnswerOfAnotherInstance(t *testing.T) {
 	now, change := withClock(logto, forAPIs, func(cfg *logtogin.Config) { cfg.SharedState = state })
 	app := newApplication(t, logto, change)
 	other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+	app.guarded("/required", logtogin.MatchClaims("anybody", func(*gin.Context, *logtogin.Claims) bool { return true }))
+	app.asks()
 	b := signInAndExpire(app, now)
 	cookies := b.ours(app)
 	logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["iss"] = "https://evil.example/oidc" })
@@ -529,8 +531,8 @@ func TestADoubtEndsWithABetterAnswerOfAnotherInstance(t *testing.T) {
 	}
 	logto.Behave()
 	now.advance(time.Second)
-	for _, address := range []string{other.url, app.url} {
-		if page := send(t, http.MethodGet, address+"/profile", cookies, nil); page.status != http.StatusOK {
+	for _, address := range []string{other.url + "/profile", app.url + "/profile", app.url + "/required", app.url + "/asks/api"} {
+		if page := send(t, http.MethodGet, address, cookies, nil); page.status != http.StatusOK {
 			t.Errorf("%s: got %d %s, want 200", address, page.status, page.body)
 		}
 	}
