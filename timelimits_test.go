@@ -56,9 +56,9 @@ var timeLimits = map[string]func(app *application, expired <-chan struct{}){
 				<-expired
 				shared.mu.Lock()
 				defer shared.mu.Unlock()
-				shared.ResponseWriter.WriteHeader(http.StatusGatewayTimeout)
+				shared.WriteHeader(http.StatusGatewayTimeout)
 				shared.ResponseWriter.WriteHeaderNow()
-				shared.ResponseWriter.Flush()
+				shared.Flush()
 			}()
 			c.Next()
 			<-answered

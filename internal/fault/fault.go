@@ -1,6 +1,8 @@
 // Package fault holds errors that several packages of this module return. The root package
 // exports the general ones and documents what each means to an application. Package fault
 // imports nothing of this module, so that every package can import it.
+//
+//nolint:staticcheck // ST1012, see below
 package fault
 
 import (
