@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
@@ -158,7 +159,7 @@ func (a *Auth) hasFailed(id string) bool {
 func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTarget, err error) error {
 	var refused *ProviderError
 	isRefusal := errors.As(err, &refused)
-	isAboutToken := isRefusal && !isOperators(refused) && target != (tokenTarget{})
+	isAboutToken := target != (tokenTarget{}) && ((isRefusal && !isOperators(refused)) || errors.Is(err, fault.OtherTokenType))
 	switch {
 	case err == nil:
 		a.refresher.unacceptable.Delete(record.id)

@@ -171,8 +171,9 @@ type Config struct {
 	// usual answer follows. WantsPage tells whether people or a program will read it,
 	// and Auth.SignInPath where to try again. Status and headers are set before; an
 	// answer under a status below 300 keeps the status of the error, so that no refusal
-	// looks like success. What fails while it runs does not come here again. A page
-	// navigation that a guard sends to the sign-in route does not come here.
+	// looks like success, except by Engine.HandleContext, whose page has to set it. What
+	// fails while it runs does not come here again. A page navigation that a guard sends
+	// to the sign-in route does not come here.
 	OnError func(c *gin.Context, err error)
 
 	// OnEvent is told of what happens, for metrics, traces and audits; package telemetry

@@ -47,9 +47,10 @@ type response interface {
 }
 
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
-// waiting for the handler has handed c back.
+// waiting for the handler has handed c back. The server has ended the context of the request then.
 func (x *exchange) isLate(c *gin.Context) bool {
-	return c.Request != x.request && !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
+	return x.request.Context().Err() != nil && // c is looked at only then
+		c.Request != x.request && !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
 }
 
 // isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets

@@ -70,8 +70,8 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		if err == nil && len(requirements) > 0 {
 			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
 			a.endIfLate(c, p)
-			if err == nil { // a requirement may have asked for a token
-				err = a.doubtAbout(record)
+			if err == nil { // the session may have ended meanwhile, or a requirement may have raised a doubt
+				err = a.stillGood(ctx, &p.exchange)
 			}
 		}
 		if err != nil {
@@ -82,6 +82,15 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		p.admit(c, identity{claims: claims})
 		c.Next()
 	}
+}
+
+// stillGood returns why the session of a request is not good enough any more, without a call to Logto.
+func (a *Auth) stillGood(ctx context.Context, x *exchange) error {
+	record, err := a.current(ctx, x)
+	if err != nil {
+		return err
+	}
+	return a.doubtAbout(record)
 }
 
 // meets returns the error for the first requirement that is not met.

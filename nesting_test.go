@@ -39,6 +39,10 @@ func TestARequirementThatAnswersLetsNobodyThrough(t *testing.T) {
 	b.signIn(app.url+"/profile", alice())
 	secret := func(c *gin.Context) { c.String(http.StatusOK, "secret") }
 	for name, answer := range map[string]func(*gin.Context){
+		"by a page, with a clone": func(c *gin.Context) {
+			c.Request = c.Request.Clone(c.Request.Context())
+			anew("/upgrade")(c)
+		},
 		"by a page of the router": anew("/upgrade"), "by a page without an answer": anew("/silent"), "by forgetting the keys": func(c *gin.Context) { c.Keys = nil },
 	} {
 		app.router.GET("/session/"+slug(name), app.auth.Guard(logtogin.MatchClaims("premium", func(c *gin.Context, _ *logtogin.Claims) bool {
@@ -82,6 +86,7 @@ func TestAfterBearerThereIsNoSessionAnywhere(t *testing.T) {
 	for path, handlers := range map[string][]gin.HandlerFunc{
 		"/plain": {bearer, ask}, "/inner": {bearer, gin.WrapH(inner)}, "/limited": {bearer, gin.WrapH(http.TimeoutHandler(inner, time.Hour, ""))},
 		"/context": {bearer, func(c *gin.Context) { c.Request = c.Request.WithContext(context.WithoutCancel(t.Context())) }, ask},
+		"/clone":   {bearer, func(c *gin.Context) { c.Request = c.Request.Clone(context.WithoutCancel(t.Context())) }, ask},
 	} {
 		app.router.GET(path, handlers...)
 		inner.GET(path, ask)
@@ -89,7 +94,7 @@ func TestAfterBearerThereIsNoSessionAnywhere(t *testing.T) {
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", alice())
 	token := bearerHeader(logto.AccessToken(logtotest.User{ID: "carol"}, ordersAPI))
-	for _, path := range []string{"/plain", "/inner", "/limited", "/context"} {
+	for _, path := range []string{"/plain", "/inner", "/limited", "/context", "/clone"} {
 		response, err := app.fetch(http.MethodGet, path, b.ours(app), token)
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
@@ -18,9 +19,9 @@ import (
 type guardPassage struct {
 	context.Context // that the request had before
 	exchange        exchange
-	isAdmitted      bool
-	identity        identity // set before the request gets this context, and never again
-	handler         uintptr  // of the *gin.Context, to be compared: it must not be kept
+	identity        identity
+	admitted        atomic.Pointer[identity] // of the field before, once that is set
+	handler         uintptr                  // of the *gin.Context, to be compared: it must not be kept
 
 	// response belongs to the outermost guard: nested guards collect in one place.
 	response *guardedResponse
@@ -54,15 +55,11 @@ func passageOf(ctx context.Context) *guardPassage {
 // passageOfGin is the passage of the request that Gin handles, or nil. A request that a handler
 // makes for another one, with the context of its own, has other credentials: it is nobody's yet.
 func passageOfGin(c *gin.Context) *guardPassage {
+	if kept, ok := c.Get(passageKey{}); ok {
+		return kept.(*guardPassage) // whatever the handler has done to its request since
+	}
 	passage := passageOf(c.Request.Context())
-	value, _ := c.Get(passageKey{})
-	kept, _ := value.(*guardPassage)
-	switch {
-	case kept != nil && kept == passage:
-		return kept // whatever the handler has done to its request since
-	case kept != nil && (passage == nil || !kept.isAdmitted) && isSameHeader(c.Request.Header, kept.exchange.request.Header):
-		return kept // of a guard that is still checking, or has refused; or the handler has replaced the context
-	case passage == nil:
+	if passage == nil {
 		return nil
 	}
 	before, now := passage.exchange.request.Header, c.Request.Header
@@ -101,6 +98,14 @@ func writerOf(c *gin.Context) gin.ResponseWriter {
 	return c.Writer
 }
 
+// who is nobody as long as the guard is checking.
+func (p *guardPassage) who() *identity {
+	if admitted := p.admitted.Load(); admitted != nil {
+		return admitted
+	}
+	return &identity{}
+}
+
 // identityOf returns what the last guard has found, or nil if there was none; and the *gin.Context
 // that the context belongs to, if it is one or derived from one.
 func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
@@ -110,7 +115,7 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 	}
 	if c == nil {
 		if passage := passageOf(ctx); passage != nil {
-			return &passage.identity, nil
+			return passage.who(), nil
 		}
 		return nil, nil
 	}
@@ -118,7 +123,7 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 		return nil, c
 	}
 	if passage := passageOfGin(c); passage != nil {
-		return &passage.identity, c
+		return passage.who(), c
 	}
 	return nil, c
 }
@@ -174,7 +179,8 @@ func (a *Auth) endIfLate(c *gin.Context, p *guardPassage) {
 
 // admit makes somebody the one whom the handlers after the guard see.
 func (p *guardPassage) admit(c *gin.Context, who identity) {
-	p.identity, p.isAdmitted = who, true
+	p.identity = who
+	p.admitted.Store(&p.identity)
 	if who.claims != nil {
 		c.Set(ClaimsKey, who.claims)
 	} else {
@@ -195,7 +201,7 @@ func (p *guardPassage) deny(c *gin.Context) { c.Request = c.Request.WithContext(
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {
-	if !p.isAdmitted && !p.exchange.isLate(c) {
+	if p.admitted.Load() == nil && !p.exchange.isLate(c) {
 		c.Abort() // if a requirement panics, and a Recovery outside does not
 	}
 	if p.response != &p.own {

@@ -39,7 +39,7 @@ const retryAfter = 5
 func (a *Auth) Refuse(c *gin.Context, err error) {
 	if leads := web.IsNavigation(c.Request) || web.IsHTMX(c.Request.Header); leads && StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		switch {
-		case c.FullPath() == a.routes.SignIn:
+		case c.FullPath() == a.routes.SignIn, c.Request.URL.Path == a.routes.SignIn, c.Request.URL.Path == a.settings.base.Path+a.routes.SignIn:
 			err = errGuardedSignIn
 		case a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
@@ -54,7 +54,7 @@ func (a *Auth) Refuse(c *gin.Context, err error) {
 }
 
 // errGuardedSignIn is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
-var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard that does not know it, because the router has given it another handler; let RegisterRoutes add its routes to a router without that guard", ErrInvalidOptions)
+var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard that does not know it, because it lies on an engine behind another one, or the router has given it another handler; put the guard on the engine with the routes of RegisterRoutes, or on the pages alone", ErrInvalidOptions)
 
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
 var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help; if a token is missing, ask for PromptConsent and offline_access", ErrInsufficientRights)
@@ -80,8 +80,12 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 	if record == nil {
 		return false
 	}
+	var skew time.Duration
+	if a.settings.SharedState != nil { // the callback may have been at another instance
+		skew = a.settings.ClockSkew
+	}
 	last, ok := a.offers.Get(record.subject)
-	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Add(-a.settings.ClockSkew)) {
+	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
 		return true
 	}
 	now := a.settings.Now()

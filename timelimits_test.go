@@ -346,7 +346,9 @@ func TestWhatComesLateLeavesTheNextRequestAlone(t *testing.T) {
 				}
 				first := gateOf()
 				w := httptest.NewRecorder()
-				app.router.ServeHTTP(w, request.WithContext(context.WithValue(request.Context(), testKey{}, first)))
+				// A server ends the context when it has the answer.
+				ctx, ended := context.WithCancel(context.WithValue(request.Context(), testKey{}, first))
+				app.router.ServeHTTP(w, request.WithContext(ctx))
 				isSet := func(cookie *http.Cookie) bool { return cookie.MaxAge >= 0 }
 				if w.Code != http.StatusGatewayTimeout || slices.ContainsFunc(w.Result().Cookies(), isSet) {
 					t.Fatalf("the answer of the time limit: got %d %v, want 504 without cookies", w.Code, w.Header())
@@ -357,6 +359,7 @@ func TestWhatComesLateLeavesTheNextRequestAlone(t *testing.T) {
 					app.router.ServeHTTP(other, httptest.NewRequest(http.MethodGet, "/other", nil))
 				}()
 				<-second.entered
+				ended()
 				close(first.open)
 				<-left
 				close(second.open)

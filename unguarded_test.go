@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -460,5 +461,117 @@ func TestTheSmallestAgeIsAskedFor(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want max_age=300", who, response.Header, err)
 		}
 		b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	}
+}
+
+// Logto refuses the session, or the user signs out, while a guard looks at its requirements.
+func TestASessionThatEndsDuringItsRequirementsPassesNoGuard(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		logto := withRights(t)
+		var held gates
+		var app *application
+		app = start(func(cfg *logtogin.Config) {
+			cfg.Endpoint, cfg.AppID, cfg.AppSecret, cfg.Scopes = logto.Endpoint(), logto.AppID(), logto.AppSecret(), rightsScopes
+		})
+		app.guarded("/either", logtogin.AnyOf(logtogin.OrganizationAccess(logtogin.OrganizationID("acme")), logtogin.Role("admin")))
+		app.guarded("/function", logtogin.MatchClaims("asks", func(c *gin.Context, _ *logtogin.Claims) bool {
+			_, _ = app.auth.AccessToken(c, logtogin.Organization("acme"))
+			return true
+		}))
+		app.guarded("/slow", logtogin.MatchClaims("waits", func(c *gin.Context, _ *logtogin.Claims) bool {
+			held.pass(c)
+			return true
+		}))
+		for _, path := range []string{"/either", "/function", "/slow"} {
+			logto.Behave()
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", alice())
+			if path != "/slow" {
+				oauthError(http.StatusBadRequest, "invalid_grant")(logto)
+				if page := send(t, http.MethodGet, app.url+path, b.ours(app), http.Header{"Accept": nil}); page.status != http.StatusUnauthorized {
+					t.Errorf("%s: got %d %s, want 401", path, page.status, page.body)
+				}
+				continue
+			}
+			gate, cookies, done := held.add(path), b.ours(app), make(chan *http.Response)
+			go func() {
+				response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
+				if err != nil {
+					t.Error(err)
+				}
+				done <- response
+			}()
+			<-gate.entered
+			b.get(app.url + "/sign-out")
+			close(gate.open)
+			if response := <-done; response == nil || response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s: got %+v, want 401", path, response)
+			}
+		}
+	})
+}
+
+// A guard on an engine outside cannot know the routes of an engine within.
+func TestAGuardOutsideTheEngineOfTheRoutesIsAMistakeThatIsNamed(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	inner := app.server.Handler
+	for name, build := range map[string]func(outer *gin.Engine){
+		"a used guard": func(outer *gin.Engine) { outer.Use(app.auth.Guard()); outer.NoRoute(gin.WrapH(inner)) },
+		"a catch-all":  func(outer *gin.Engine) { outer.Any("/*any", app.auth.Guard(), gin.WrapH(inner)) },
+	} {
+		outer := gin.New()
+		build(outer)
+		server := httptest.NewServer(outer)
+		t.Cleanup(server.Close)
+		page := newBrowser(t).get(server.URL + "/profile")
+		if page.status != http.StatusInternalServerError || page.url.Path != "/sign-in" || !strings.Contains(app.log.String(), "lies behind a guard") {
+			t.Errorf("%s: got %d at %s, want 500 at the sign-in route", name, page.status, page.url)
+		}
+	}
+}
+
+// A goroutine that a requirement starts is told to use a copy.
+func TestAGoroutineOfARequirementMayAsk(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	var asking sync.WaitGroup
+	audit := logtogin.MatchClaims("audit", func(c *gin.Context, _ *logtogin.Claims) bool {
+		kept := c.Copy()
+		asking.Go(func() {
+			if claims, err := app.auth.Claims(kept); err != nil || claims.Username != "alice" {
+				t.Errorf("got %+v, %v, want alice", claims, err)
+			}
+			identityOf(kept)
+		})
+		return true
+	})
+	app.router.GET("/one", app.auth.Guard(audit), func(*gin.Context) {})
+	app.router.GET("/two", app.auth.Guard(), app.auth.Guard(audit), func(*gin.Context) {})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for range 10 {
+		b.get(app.url + "/one")
+		b.get(app.url + "/two")
+	}
+	asking.Wait()
+}
+
+// What was offered to one browser says nothing about another one that was signed in before.
+func TestAnOfferToOneBrowserIsNoneToAnother(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, change)
+	app.router.GET("/refused", app.auth.Guard(), func(c *gin.Context) { app.auth.Refuse(c, logtogin.ErrTokenExpired) })
+	first, second := newBrowser(t), newBrowser(t)
+	first.signIn(app.url+"/profile", logtotest.DefaultUser())
+	second.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for name, b := range map[string]*browser{"the first": first, "the second": second} {
+		now.advance(time.Second)
+		if page := send(t, http.MethodGet, app.url+"/refused", b.ours(app), nil); page.status != http.StatusFound {
+			t.Errorf("%s: got %d, want a redirect to the sign-in", name, page.status)
+		}
 	}
 }

@@ -65,7 +65,8 @@ type WebhookEvent struct {
 // The answer is 200; 401 for a wrong signature; 400 for a body that is none of Logto's; 503
 // if the other instances cannot be told, with which OnWebhook is not called; 500 if
 // OnWebhook returns an error. Logto does not send an event again after any of them. A
-// middleware against cross-site requests must let the route through; guards do.
+// middleware against cross-site requests must let the route through; guards do, if the
+// handler is the last one of its route, as it is.
 //
 // WebhookHandler panics without a key, or if one is empty, with which anybody could sign.
 func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {

@@ -26,6 +26,9 @@ var (
 	// user. Nothing of that session can be trusted any more.
 	AnotherUser = InvalidTokenf("sub is another user")
 
+	// OtherTokenType is an InvalidToken: it says nothing about the user.
+	OtherTokenType = InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
+
 	// NotAuthenticatedAgain is an InvalidToken of a sign-in with max_age (OpenID Connect Core,
 	// section 3.1.3.7, rule 13), and an InsufficientRights.
 	NotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", InsufficientRights, InvalidToken)

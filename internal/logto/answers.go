@@ -53,7 +53,7 @@ func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(erro
 	}
 	got := &Tokens{RefreshToken: token.RefreshToken}
 	if !strings.EqualFold(token.TokenType, "Bearer") {
-		return got, fault.InvalidTokenf("the token endpoint issued a token of a type other than Bearer")
+		return got, fault.OtherTokenType
 	}
 	got.AccessToken = token.AccessToken
 	got.IDToken, _ = token.Extra("id_token").(string)
