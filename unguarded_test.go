@@ -470,8 +470,7 @@ func TestASessionThatEndsDuringItsRequirementsPassesNoGuard(t *testing.T) {
 	bothWays(t, func(t *testing.T, _ *logtotest.Server, start func(func(*logtogin.Config)) *application) {
 		logto := withRights(t)
 		var held gates
-		var app *application
-		app = start(func(cfg *logtogin.Config) {
+		app := start(func(cfg *logtogin.Config) {
 			cfg.Endpoint, cfg.AppID, cfg.AppSecret, cfg.Scopes = logto.Endpoint(), logto.AppID(), logto.AppSecret(), rightsScopes
 		})
 		app.guarded("/either", logtogin.AnyOf(logtogin.OrganizationAccess(logtogin.OrganizationID("acme")), logtogin.Role("admin")))
