@@ -230,7 +230,7 @@ func (u *unguardedRequest) correct(header http.Header) {
 		}
 		forbidStoring(header)
 	}
-	u.set = nil // whoever sets cookies from now on says so again
+	u.set = nil // a call that sets cookies from now on says so again
 }
 
 // openResponse is a response without a guard, whose header is changed at once. Once it has cookies
@@ -306,7 +306,7 @@ func forbidStoring(header http.Header) {
 }
 
 // dropCacheRules removes what would overrule Cache-Control: fields for certain caches (RFC 9213),
-// and those that were set past http.Header's methods.
+// and fields that were set past http.Header's methods.
 func dropCacheRules(header http.Header) {
 	const suffix = "cache-control"
 	for name := range header {

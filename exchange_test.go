@@ -288,7 +288,7 @@ func TestACopyOutlivesTheRequest(t *testing.T) {
 	})
 }
 
-// blockingStore holds whoever reads until the test lets it go on.
+// blockingStore holds a call that reads until the test lets it go on.
 type blockingStore struct {
 	ginsessions.Store
 	held atomic.Pointer[gate]

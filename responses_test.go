@@ -248,7 +248,7 @@ func TestALateResponseCarriesNoCookieOfASessionThatHasEnded(t *testing.T) {
 	})
 }
 
-// Whoever gets another user's cookies from a cache is that user. Without a guard, too, a response
+// A browser that gets another user's cookies from a cache is that user's. Without a guard, too, a response
 // with a cookie of the package is nobody else's, whatever the handler says afterwards.
 func TestNoResponseWithACookieIsPublic(t *testing.T) {
 	t.Parallel()

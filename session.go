@@ -77,7 +77,7 @@ func (a *Auth) IDToken(ctx context.Context) (string, error) {
 }
 
 // sessionOf returns the exchange that a caller's context belongs to, and its session. The error is
-// ErrNoRequest, or that of current.
+// ErrNoRequest, or current's.
 func (a *Auth) sessionOf(ctx context.Context) (context.Context, *exchange, *session, error) {
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
 	}
-	// Whoever reads may also write, and needs the store three times for that.
+	// A goroutine that reads may also write, and needs the store three times for that.
 	known, ok, err := x.known.getOrRead(ctx, a, 4*a.settings.StoreTimeout)
 	switch {
 	case err != nil:

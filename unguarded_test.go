@@ -413,7 +413,7 @@ func TestAWebhookPassesAGuard(t *testing.T) {
 	}
 }
 
-// A hook of a guard that refuses sees nobody, whoever an outer guard has let through.
+// A hook of a guard that refuses sees nobody, also if an outer guard has let somebody through.
 func TestAGuardThatRefusesHidesWhatOuterGuardsHaveFound(t *testing.T) {
 	t.Parallel()
 	var seen []string
