@@ -180,9 +180,7 @@ func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTar
 		return err
 	}
 	isOthersToo := !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
-	if isRefusal {
-		err = fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
-	}
+	err = unavailable(err) // also a mistake of the operator
 	level := slog.LevelError
 	if a.hasFailed(record.id) { // the operator knows
 		level = slog.LevelDebug

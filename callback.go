@@ -385,18 +385,6 @@ func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error
 	return hook()
 }
 
-// hookContext is what a hook gets that is called after something has taken its time: the handler's
-// *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
-type hookContext struct{ handlers, copied *gin.Context }
-
-func (h hookContext) of(x *exchange) *gin.Context {
-	if !x.isLate(h.handlers) {
-		return h.handlers
-	}
-	h.copied.Writer = goneWriter{h.copied.Writer}
-	return h.copied
-}
-
 // isCallbackOf reports whether the request arrived where the redirect URI
 // points. Its host is not compared: behind a proxy it is the proxy's.
 func (a *Auth) isCallbackOf(r *http.Request, redirectURI string) bool {

@@ -288,13 +288,13 @@ func ExampleClaimsFrom_netHTTP() {
 			fmt.Fprintf(w, "Hello, %s", claims.Username)
 			return
 		}
-		http.Error(w, "Hello, whoever you are", http.StatusUnauthorized)
+		http.Error(w, "Sign in first", http.StatusUnauthorized)
 	})
 	router.GET("/query", auth.Optional(), gin.WrapH(query))
 	w := httptest.NewRecorder()
 	router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/query", nil))
 	fmt.Println(w.Code, w.Body)
-	// Output: 401 Hello, whoever you are
+	// Output: 401 Sign in first
 }
 
 // "Sign out everywhere".

@@ -53,6 +53,18 @@ func (x *exchange) isLate(c *gin.Context) bool {
 		c.Request != x.request && !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
 }
 
+// hookContext is what a hook gets that is called after something has taken its time: the handler's
+// *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
+type hookContext struct{ handlers, copied *gin.Context }
+
+func (h hookContext) of(x *exchange) *gin.Context {
+	if !x.isLate(h.handlers) {
+		return h.handlers
+	}
+	h.copied.Writer = goneWriter{h.copied.Writer}
+	return h.copied
+}
+
 // isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets
 // another context.
 func isSameHeader(a, b http.Header) bool {

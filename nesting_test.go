@@ -179,20 +179,12 @@ func TestAWorthlessCookieStopsNobodysSignOut(t *testing.T) {
 	b.signIn(app.url+"/profile", logtotest.DefaultUser())
 	good := sessionCookie(t, b, app)
 	worthless := &http.Cookie{Name: good.Name, Value: "worthless"}
-	gate, done := held.add("slow"), make(chan *http.Response)
-	go func() {
-		response, err := app.fetch(http.MethodGet, "/leave", []*http.Cookie{good, worthless}, http.Header{"X-Gate": {"slow"}})
-		if err != nil {
+	response := app.fetchHeld(&held, "slow", "/leave", []*http.Cookie{good, worthless}, nil, func() {
+		if _, err := app.fetch(http.MethodGet, "/leave", []*http.Cookie{worthless}, nil); err != nil {
 			t.Error(err)
 		}
-		done <- response
-	}()
-	<-gate.entered
-	if _, err := app.fetch(http.MethodGet, "/leave", []*http.Cookie{worthless}, nil); err != nil {
-		t.Error(err)
-	}
-	close(gate.open)
-	if response := <-done; response == nil || len(response.Cookies()) != 1 || response.Cookies()[0].MaxAge >= 0 {
+	})
+	if response == nil || len(response.Cookies()) != 1 || response.Cookies()[0].MaxAge >= 0 {
 		t.Errorf("got %+v, want the deletion of the cookie", response)
 	}
 }
@@ -529,20 +521,10 @@ func TestACookieFromBeforeAGuardIsTakenBack(t *testing.T) {
 		now.advance(time.Minute)
 		b := newBrowser(t)
 		b.signIn(app.url+"/profile", logtotest.DefaultUser())
-		cookies, gate := b.ours(app), held.add(path)
+		cookies := b.ours(app)
 		now.advance(2 * time.Minute)
-		done := make(chan *http.Response)
-		go func() {
-			response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
-			if err != nil {
-				t.Error(err)
-			}
-			done <- response
-		}()
-		<-gate.entered
-		b.get(app.url + "/sign-out")
-		close(gate.open)
-		if response := <-done; response == nil || len(response.Cookies()) > 0 || response.Header.Get("Cache-Control") != "private, no-store" {
+		response := app.fetchHeld(&held, path, path, cookies, nil, func() { b.get(app.url + "/sign-out") })
+		if response == nil || len(response.Cookies()) > 0 || response.Header.Get("Cache-Control") != "private, no-store" {
 			t.Errorf("%s: got %+v, want a private page without cookies", path, response)
 		}
 	}

@@ -409,8 +409,8 @@ func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, erro
 	return nil, nil, ErrNoRequest
 }
 
-// derivedContext ends when the caller's context does. Its values are those of the request: what
-// is called with it may outlive the handler, and must not ask a *gin.Context that Gin uses again.
+// derivedContext ends when the caller's context does, and has the values of the request. A call with
+// it may outlive the handler, and must not ask a *gin.Context that Gin uses again.
 type derivedContext struct {
 	context.Context
 	values context.Context

@@ -92,6 +92,26 @@ func bob() logtotest.User {
 	return logtotest.User{ID: "bob", Username: "bob", Password: "bob's password"}
 }
 
+// fetchHeld fetches a page whose handler waits at the gate of this name, does something meanwhile, and
+// returns the response, or nil if there is none.
+func (app *application) fetchHeld(held *gates, name, path string, cookies []*http.Cookie, header http.Header, meanwhile func()) *http.Response {
+	app.t.Helper()
+	gate, done := held.add(name), make(chan *http.Response)
+	all := http.Header{"X-Gate": {name}}
+	maps.Copy(all, header)
+	go func() {
+		response, err := app.fetch(http.MethodGet, path, cookies, all)
+		if err != nil {
+			app.t.Error(err)
+		}
+		done <- response
+	}()
+	<-gate.entered
+	meanwhile()
+	close(gate.open)
+	return <-done
+}
+
 // contextsOf are the contexts that may be handed to a goroutine.
 func contextsOf(t *testing.T, c *gin.Context) map[string]context.Context {
 	derived, cancel := context.WithTimeout(c.Request.Context(), time.Minute)

@@ -140,12 +140,21 @@ func (a *Auth) serveCallback(c *gin.Context) {
 		return // there is no request to answer
 	}
 	result, returnTo, err := a.finishSignIn(ctx, c, x)
+	if err != nil {
+		a.lead(c, x, "", err, returnTo)
+		return
+	}
+	a.lead(c, x, result.ReturnTo, nil, "")
+}
+
+// lead sends the browser on, or shows the error, unless a time limit has answered.
+func (a *Auth) lead(c *gin.Context, x *exchange, address string, err error, returnTo string) {
 	switch {
-	case x.isLate(c): // a time limit has answered
+	case x.isLate(c):
 	case err != nil:
 		a.showError(c, err, returnTo)
 	default:
-		redirect(c, result.ReturnTo)
+		redirect(c, address)
 	}
 }
 

@@ -232,13 +232,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 		return // there is no request to answer
 	}
 	address, err := a.startSignIn(ctx, x, opts)
-	switch {
-	case x.isLate(c): // a time limit has answered
-	case err != nil:
-		a.showError(c, err, opts.ReturnTo)
-	default:
-		redirect(c, address)
-	}
+	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
 // SignInURL starts a sign-in and returns the address at Logto to send the

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -50,16 +51,12 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	if err != nil {
 		return // there is no request to answer
 	}
-	address, err := a.endSession(ctx, c, x, opts)
-	switch {
-	case x.isLate(c): // a time limit has answered
-	case err != nil:
-		a.showError(c, err, "")
-	default:
+	address, err := a.startSignOut(ctx, c, x, opts)
+	if err == nil {
 		// Chromium keeps pages to go back to in spite of "no-store".
-		c.Header("Clear-Site-Data", `"cache"`)
-		redirect(c, address)
+		x.response.change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
+	a.lead(c, x, address, err, "")
 }
 
 // SignOutURL ends the session in this application and returns the address to
@@ -78,10 +75,10 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.endSession(ctx, c, x, opts)
+	return a.startSignOut(ctx, c, x, opts)
 }
 
-func (a *Auth) endSession(ctx context.Context, c *gin.Context, x *exchange, opts SignOutOptions) (string, error) {
+func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}

@@ -290,57 +290,6 @@ func TestSignOutByHTMX(t *testing.T) {
 }
 
 // A sign-out whose response comes late deletes no cookie of a sign-in that has happened since.
-func TestALateSignOutLeavesANewSessionAlone(t *testing.T) {
-	t.Parallel()
-	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
-		app := start(nil)
-		var held gates
-		app.router.GET("/leave", app.auth.Optional(), func(c *gin.Context) {
-			address, err := app.auth.SignOutURL(c, logtogin.SignOutOptions{})
-			if err != nil {
-				t.Error(err)
-			}
-			held.pass(c)
-			c.Redirect(http.StatusFound, address)
-		})
-		revoking := newGate()
-		logto.Intercept(logtotest.Revocation, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if r.Header.Get("X-Test") == "" {
-				select {
-				case <-revoking.entered:
-				default:
-					revoking.wait()
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
-		close(revoking.open)
-		for _, path := range []string{"/leave"} {
-			b := newBrowser(t)
-			b.signIn(app.url+"/profile", alice())
-			cookies, gate := b.ours(app), held.add(path)
-			done := make(chan *http.Response)
-			go func() {
-				response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
-				if err != nil {
-					t.Error(err)
-				}
-				done <- response
-			}()
-			<-gate.entered
-			b.signIn(app.url+"/sign-in", alice()) // with the old cookie, which is worth nothing
-			close(gate.open)
-			if response := <-done; response != nil && len(response.Cookies()) > 0 {
-				t.Errorf("%s: got the cookies %q, want none", path, response.Header.Values("Set-Cookie"))
-			}
-			if !b.isSignedIn(app) {
-				t.Errorf("%s: signed out", path)
-			}
-		}
-	})
-}
-
-// Of two sign-outs and a sign-in, the first sign-out is answered last.
 func TestASignOutThatIsAnsweredLastDeletesNoNewerCookie(t *testing.T) {
 	t.Parallel()
 	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
@@ -371,26 +320,19 @@ func TestASignOutThatIsAnsweredLastDeletesNoNewerCookie(t *testing.T) {
 		}{
 			"of two":             {"/leave", "by the handler", func(*browser) {}, func(b *browser, _ []*http.Cookie) { b.get(app.url + "/sign-out") }},
 			"of an idle session": {"/leave", "by the handler", func(*browser) { now.advance(11 * time.Minute) }, func(*browser, []*http.Cookie) {}},
+			"alone":              {"/leave", "by the handler", func(*browser) {}, func(*browser, []*http.Cookie) {}},
 			"in OnSignedOut":     {"/sign-out", "", func(*browser) {}, func(*browser, []*http.Cookie) {}},
 		} {
 			now.advance(time.Minute)
 			b := newBrowser(t)
 			b.signIn(app.url+"/profile", alice())
-			cookies, gate := b.ours(app), held.add(name)
+			cookies := b.ours(app)
 			test.before(b)
-			done := make(chan *http.Response)
-			go func() {
-				response, err := app.fetch(http.MethodGet, test.path, cookies, http.Header{"X-Gate": {name}, "X-Held": {test.held}, "Accept": {"text/html"}})
-				if err != nil {
-					t.Error(err)
-				}
-				done <- response
-			}()
-			<-gate.entered
-			test.meanwhile(b, cookies)
-			b.signIn(app.url+"/sign-in", alice())
-			close(gate.open)
-			if response := <-done; response == nil || len(response.Cookies()) > 0 {
+			response := app.fetchHeld(&held, name, test.path, cookies, http.Header{"X-Held": {test.held}, "Accept": {"text/html"}}, func() {
+				test.meanwhile(b, cookies)
+				b.signIn(app.url+"/sign-in", alice())
+			})
+			if response == nil || len(response.Cookies()) > 0 {
 				t.Errorf("%s: got %+v, want no cookies", name, response)
 			}
 			if !b.isSignedIn(app) {

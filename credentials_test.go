@@ -493,18 +493,8 @@ func TestASessionThatEndsDuringItsRequirementsPassesNoGuard(t *testing.T) {
 				}
 				continue
 			}
-			gate, cookies, done := held.add(path), b.ours(app), make(chan *http.Response)
-			go func() {
-				response, err := app.fetch(http.MethodGet, path, cookies, http.Header{"X-Gate": {path}})
-				if err != nil {
-					t.Error(err)
-				}
-				done <- response
-			}()
-			<-gate.entered
-			b.get(app.url + "/sign-out")
-			close(gate.open)
-			if response := <-done; response == nil || response.StatusCode != http.StatusUnauthorized {
+			response := app.fetchHeld(&held, path, path, b.ours(app), nil, func() { b.get(app.url + "/sign-out") })
+			if response == nil || response.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%s: got %+v, want 401", path, response)
 			}
 		}
