@@ -301,9 +301,9 @@ func (s *blockingStore) New(r *http.Request, name string) (*gorilla.Session, err
 	return s.Store.New(r, name)
 }
 
-// The session of a request is read once. Who waits for another goroutine that reads it waits no
+// The session of a request is read once. A goroutine that waits for another one to read it waits no
 // longer than its own context lets it.
-func TestWhoeverWaitsForASessionThatIsBeingReadMayGiveUp(t *testing.T) {
+func TestAGoroutineThatWaitsForASessionMayGiveUp(t *testing.T) {
 	t.Parallel()
 	store := &blockingStore{Store: newServerStore()}
 	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.Store, cfg.StoreTimeout = store, time.Minute })
