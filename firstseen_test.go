@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -35,7 +36,7 @@ func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
 		tb.Fatal(err)
 	}
 	now := time.Now()
-	encoded := base64url.EncodeToString
+	encoded := base64.RawURLEncoding.EncodeToString
 	record := &session{
 		startedAt: now, activeAt: now, confirmedAt: now, expires: now.Add(time.Hour), idTokenExpires: now.Add(time.Hour), subject: "0123456789ab",
 		idToken:      encoded([]byte(`{"alg":"ES384","kid":"x","typ":"JWT"}`)) + "." + encoded(claims) + "." + encoded(make([]byte, 96)),

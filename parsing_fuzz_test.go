@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -175,7 +176,7 @@ func FuzzClaims(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		token, err := logto.ReadIDToken("." + base64url.EncodeToString(raw) + ".")
+		token, err := logto.ReadIDToken("." + base64.RawURLEncoding.EncodeToString(raw) + ".")
 		if err != nil {
 			return
 		}

@@ -1,22 +1,17 @@
 package logtogin
 
 import (
-	"encoding/base64"
-	"encoding/binary"
-	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/record"
 )
 
-// The two records that are kept for a browser, and their binary form. It is
-// binary because an ID token is already base64: taken apart, a session is a
-// quarter smaller, and browsers give cookies little room.
+// The two records that are kept for a browser, and their binary form.
 
 // claims are those of the ID token, for the caller alone.
 func (s *session) claims() (*Claims, error) {
@@ -29,9 +24,6 @@ func (s *session) claims() (*Claims, error) {
 	}
 	return newClaims(token), nil
 }
-
-// base64url is the encoding of the parts of a token (RFC 7515, section 2), spare bits zero.
-var base64url = base64.RawURLEncoding.Strict()
 
 // attempt is a sign-in that has been started and not yet finished.
 type attempt struct {
@@ -117,224 +109,89 @@ const (
 	sessionFormat byte = 4
 )
 
-// maxRecordSeconds bounds times and durations: a time.Duration ends after 292
-// years.
-const maxRecordSeconds = 200 * 365 * 24 * 60 * 60
-
-var errRecord = errors.New("logtogin: not a record of this format")
-
 func (a *attempt) encode() []byte {
-	w := recordWriter{attemptFormat}
-	w.string(a.state)
-	w.string(a.nonce)
-	w.string(a.verifier)
-	w.time(a.startedAt)
-	w.string(a.redirectURI)
-	w.string(a.returnTo)
-	w.number(uint64(a.maxAge / time.Second))
-	return w
+	w := record.NewWriter(attemptFormat)
+	w.Text(a.state)
+	w.Text(a.nonce)
+	w.Text(a.verifier)
+	w.Time(a.startedAt)
+	w.Text(a.redirectURI)
+	w.Text(a.returnTo)
+	w.Number(uint64(a.maxAge / time.Second))
+	return w.Bytes()
 }
 
-func decodeAttempt(record []byte) (*attempt, error) {
-	r := newRecordReader(record, attemptFormat)
+func decodeAttempt(encoded []byte) (*attempt, error) {
+	r := record.NewReader(encoded, attemptFormat)
 	a := &attempt{
-		state:       r.string(),
-		nonce:       r.string(),
-		verifier:    r.string(),
-		startedAt:   r.time(),
-		redirectURI: r.string(),
-		returnTo:    r.string(),
-		maxAge:      time.Duration(r.seconds()) * time.Second,
+		state:       r.Text(),
+		nonce:       r.Text(),
+		verifier:    r.Text(),
+		startedAt:   r.Time(),
+		redirectURI: r.Text(),
+		returnTo:    r.Text(),
+		maxAge:      time.Duration(r.Seconds()) * time.Second,
 	}
-	return a, r.end()
+	return a, r.Err()
 }
 
 func (s *session) encode() []byte {
-	w := recordWriter{sessionFormat}
-	w.string(s.id)
-	w.number(s.version)
-	w.number(s.replacements)
-	w.milliseconds(s.startedAt)
-	w.time(s.activeAt)
-	w.time(s.expires)
-	w.time(s.begunAt)
-	w.milliseconds(s.confirmedAt)
-	w.time(s.idTokenExpires)
-	w.time(s.authTime)
-	w.string(s.subject)
-	w.string(s.logtoSessionID)
-	w.token(s.idToken)
-	w.string(s.refreshToken)
-	w.number(uint64(len(s.accessTokens)))
+	w := record.NewWriter(sessionFormat)
+	w.Text(s.id)
+	w.Number(s.version)
+	w.Number(s.replacements)
+	w.Milliseconds(s.startedAt)
+	w.Time(s.activeAt)
+	w.Time(s.expires)
+	w.Time(s.begunAt)
+	w.Milliseconds(s.confirmedAt)
+	w.Time(s.idTokenExpires)
+	w.Time(s.authTime)
+	w.Text(s.subject)
+	w.Text(s.logtoSessionID)
+	w.Token(s.idToken)
+	w.Text(s.refreshToken)
+	w.Number(uint64(len(s.accessTokens)))
 	for _, token := range s.accessTokens {
-		w.string(token.resource)
-		w.string(token.organization)
-		w.token(token.token)
-		w.string(token.scope)
-		w.time(token.expires)
-		w.time(token.renewAt)
+		w.Text(token.resource)
+		w.Text(token.organization)
+		w.Token(token.token)
+		w.Text(token.scope)
+		w.Time(token.expires)
+		w.Time(token.renewAt)
 	}
-	return w
+	return w.Bytes()
 }
 
-func decodeSession(record []byte) (*session, error) {
-	r := newRecordReader(record, sessionFormat)
+func decodeSession(encoded []byte) (*session, error) {
+	r := record.NewReader(encoded, sessionFormat)
 	s := &session{
-		id:             r.string(),
-		version:        r.number(),
-		replacements:   r.number(),
-		startedAt:      r.milliseconds(),
-		activeAt:       r.time(),
-		expires:        r.time(),
-		begunAt:        r.time(),
-		confirmedAt:    r.milliseconds(),
-		idTokenExpires: r.time(),
-		authTime:       r.time(),
-		subject:        r.string(),
-		logtoSessionID: r.string(),
-		idToken:        r.token(),
-		refreshToken:   r.string(),
+		id:             r.Text(),
+		version:        r.Number(),
+		replacements:   r.Number(),
+		startedAt:      r.Milliseconds(),
+		activeAt:       r.Time(),
+		expires:        r.Time(),
+		begunAt:        r.Time(),
+		confirmedAt:    r.Milliseconds(),
+		idTokenExpires: r.Time(),
+		authTime:       r.Time(),
+		subject:        r.Text(),
+		logtoSessionID: r.Text(),
+		idToken:        r.Token(),
+		refreshToken:   r.Text(),
 	}
-	for count := r.number(); count > 0 && !r.failed; count-- {
+	for count := r.Number(); count > 0 && !r.HasFailed(); count-- {
 		s.accessTokens = append(s.accessTokens, accessToken{
-			resource:     r.string(),
-			organization: r.string(),
-			token:        r.token(),
-			scope:        r.string(),
-			expires:      r.time(),
-			renewAt:      r.time(),
+			resource:     r.Text(),
+			organization: r.Text(),
+			token:        r.Token(),
+			scope:        r.Text(),
+			expires:      r.Time(),
+			renewAt:      r.Time(),
 		})
 	}
-	return s, r.end()
-}
-
-type recordWriter []byte
-
-func (w *recordWriter) number(n uint64) { *w = binary.AppendUvarint(*w, n) }
-
-func (w *recordWriter) string(s string) {
-	w.number(uint64(len(s)))
-	*w = append(*w, s...)
-}
-
-// time writes seconds; what is before 1970 becomes 1970.
-func (w *recordWriter) time(t time.Time) { w.number(uint64(max(0, t.Unix()))) }
-
-// milliseconds writes a time that is compared with others of this application.
-func (w *recordWriter) milliseconds(t time.Time) { w.number(uint64(max(0, t.UnixMilli()))) }
-
-const (
-	tokenAsIs    = 0
-	tokenInParts = 1
-)
-
-// token writes a JWT as its three parts without their base64, if that gives it
-// back letter by letter, and any other token as it is.
-func (w *recordWriter) token(token string) {
-	parts := strings.Split(token, ".")
-	if len(parts) == 3 && !strings.ContainsAny(token, "\r\n") {
-		var decoded [3][]byte
-		var err error
-		for i := range parts {
-			if decoded[i], err = base64url.DecodeString(parts[i]); err != nil {
-				break
-			}
-		}
-		if err == nil {
-			w.number(tokenInParts)
-			for _, part := range decoded {
-				w.string(string(part))
-			}
-			return
-		}
-	}
-	w.number(tokenAsIs)
-	w.string(token)
-}
-
-type recordReader struct {
-	rest   string
-	failed bool
-}
-
-func newRecordReader(record []byte, format byte) *recordReader {
-	if len(record) == 0 || record[0] != format {
-		return &recordReader{failed: true}
-	}
-	return &recordReader{rest: string(record[1:])}
-}
-
-func (r *recordReader) number() uint64 {
-	n, size := binary.Uvarint([]byte(r.rest[:min(len(r.rest), binary.MaxVarintLen64)]))
-	if size <= 0 {
-		r.failed, r.rest = true, ""
-		return 0
-	}
-	r.rest = r.rest[size:]
-	return n
-}
-
-func (r *recordReader) string() string {
-	n := r.number()
-	if n > uint64(len(r.rest)) {
-		r.failed, r.rest = true, ""
-		return ""
-	}
-	s := r.rest[:n]
-	r.rest = r.rest[n:]
-	return s
-}
-
-// seconds reads a number that time arithmetic survives.
-func (r *recordReader) seconds() int64 {
-	n := r.number()
-	if n > maxRecordSeconds {
-		r.failed = true
-		return 0
-	}
-	return int64(n)
-}
-
-func (r *recordReader) time() time.Time { return time.Unix(r.seconds(), 0) }
-
-func (r *recordReader) milliseconds() time.Time {
-	n := r.number()
-	if n > maxRecordSeconds*1000 {
-		r.failed = true
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(n))
-}
-
-func (r *recordReader) token() string {
-	switch r.number() {
-	case tokenAsIs:
-		return r.string()
-	case tokenInParts:
-		var parts [3]string
-		size := len("..")
-		for i := range parts {
-			parts[i] = r.string()
-			size += base64url.EncodedLen(len(parts[i]))
-		}
-		token := make([]byte, 0, size)
-		for i, part := range parts {
-			if i > 0 {
-				token = append(token, '.')
-			}
-			token = base64url.AppendEncode(token, []byte(part))
-		}
-		return string(token)
-	}
-	r.failed = true
-	return ""
-}
-
-func (r *recordReader) end() error {
-	if r.failed || len(r.rest) > 0 {
-		return errRecord
-	}
-	return nil
+	return s, r.Err()
 }
 
 const outcomeFormat byte = 1
@@ -342,30 +199,30 @@ const outcomeFormat byte = 1
 // encode keeps of an outcome what another instance needs to answer in the same way. Of
 // one that failed that is only that it is over.
 func (o *outcome) encode() []byte {
-	w := recordWriter{outcomeFormat}
+	w := record.NewWriter(outcomeFormat)
 	if o.err != nil {
-		return w
+		return w.Bytes()
 	}
-	w.string(string(o.session.encode()))
-	w.string(o.returnTo)
+	w.Text(string(o.session.encode()))
+	w.Text(o.returnTo)
 	lines := o.cookies["Set-Cookie"]
-	w.number(uint64(len(lines)))
+	w.Number(uint64(len(lines)))
 	for _, line := range lines {
-		w.string(line)
+		w.Text(line)
 	}
-	return w
+	return w.Bytes()
 }
 
 // decode fills in an outcome that was a session.
-func (o *outcome) decode(record []byte) {
-	r := newRecordReader(record, outcomeFormat)
-	found, err := decodeSession([]byte(r.string()))
-	returnTo := r.string()
+func (o *outcome) decode(encoded []byte) {
+	r := record.NewReader(encoded, outcomeFormat)
+	found, err := decodeSession([]byte(r.Text()))
+	returnTo := r.Text()
 	var cookies []string
-	for count := r.number(); count > 0 && !r.failed; count-- {
-		cookies = append(cookies, r.string())
+	for count := r.Number(); count > 0 && !r.HasFailed(); count-- {
+		cookies = append(cookies, r.Text())
 	}
-	if err == nil && r.end() == nil {
+	if err == nil && r.Err() == nil {
 		o.session, o.returnTo, o.cookies, o.err = found, returnTo, http.Header{"Set-Cookie": cookies}, nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/record"
 	"github.com/logtogin/logtogin/internal/seal"
 )
 
@@ -244,25 +245,25 @@ func (l *revocationLog) read(ctx context.Context, cursor string) (next string, w
 const revocationFormat byte = 1
 
 func (made revocation) encode() []byte {
-	w := recordWriter{revocationFormat}
-	w.number(uint64(made.kind))
-	w.string(made.name)
-	w.string(made.subject)
-	w.milliseconds(made.at)
-	w.time(made.expires)
-	w.string(made.tokenID)
-	return w
+	w := record.NewWriter(revocationFormat)
+	w.Number(uint64(made.kind))
+	w.Text(made.name)
+	w.Text(made.subject)
+	w.Milliseconds(made.at)
+	w.Time(made.expires)
+	w.Text(made.tokenID)
+	return w.Bytes()
 }
 
-func decodeRevocation(record []byte) (revocation, error) {
-	r := newRecordReader(record, revocationFormat)
+func decodeRevocation(encoded []byte) (revocation, error) {
+	r := record.NewReader(encoded, revocationFormat)
 	made := revocation{
-		kind:    revocationKind(r.number()),
-		name:    r.string(),
-		subject: r.string(),
-		at:      r.milliseconds(),
-		expires: r.time(),
-		tokenID: r.string(),
+		kind:    revocationKind(r.Number()),
+		name:    r.Text(),
+		subject: r.Text(),
+		at:      r.Milliseconds(),
+		expires: r.Time(),
+		tokenID: r.Text(),
 	}
-	return made, r.end()
+	return made, r.Err()
 }

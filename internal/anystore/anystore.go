@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 
@@ -51,7 +50,7 @@ var (
 
 // Store keeps strings in another store. It is safe for concurrent use.
 type Store struct {
-	inner ginsessions.Store
+	inner sessions.Store
 	key   string
 	calls *bounded.Calls // nil for a store that never waits
 	// remembers says that the server keeps the values.
@@ -64,13 +63,13 @@ type Store struct {
 // call that inner does not answer in time fails. Its goroutine goes on until
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
-func New(inner ginsessions.Store, key string, timeout time.Duration) *Store {
+func New(inner sessions.Store, key string, timeout time.Duration) *Store {
 	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning), remembers: !isCookieStore(inner)}
 }
 
 // isCookieStore reports whether a store is that of gin-contrib/sessions/cookie, which wraps
 // gorilla's. Its interface is one that every store has.
-func isCookieStore(inner ginsessions.Store) bool {
+func isCookieStore(inner sessions.Store) bool {
 	value := reflect.Indirect(reflect.ValueOf(inner))
 	if value.Kind() != reflect.Struct {
 		return false

@@ -19,7 +19,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 
@@ -35,7 +34,6 @@ type scripted struct {
 	save func(*http.Request, http.ResponseWriter, *sessions.Session) error
 }
 
-func (s *scripted) Options(ginsessions.Options) {}
 func (s *scripted) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return s.New(r, name)
 }
@@ -217,7 +215,7 @@ func TestTooLongValuesNameTheRemedy(t *testing.T) {
 		return &scripted{save: func(*http.Request, http.ResponseWriter, *sessions.Session) error { return errors.New(text) }}
 	}
 	for name, test := range map[string]struct {
-		inner ginsessions.Store
+		inner sessions.Store
 		says  string // "" for a failure of another kind
 	}{
 		"redis":                      {withSetMaxLength{saying("SessionStore: the value to store is too big")}, "SetMaxLength"},

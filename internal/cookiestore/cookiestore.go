@@ -1,4 +1,4 @@
-// Package cookiestore is a gin-contrib sessions.Store that keeps one string
+// Package cookiestore is a sessions.Store, of gorilla as of gin-contrib, that keeps one string
 // per session in cookies, in as many pieces as it needs.
 //
 // Browsers drop a cookie of more than 4096 bytes, so a longer value is cut
@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 
-	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gorilla/sessions"
 )
 
@@ -38,21 +37,15 @@ var ErrTooLong = errors.New("cookiestore: the value is too long")
 // Store keeps a single value per session, a string under one key. It is safe
 // for concurrent use.
 type Store struct {
-	key     string
-	limit   int
-	options *sessions.Options
+	key   string
+	limit int
 }
 
 // New returns a store for values under the given key of at most limit bytes
-// in all cookies together, their names included.
+// in all cookies together, their names included. Longer ones, which another version of the
+// application may have written, are read all the same, up to twice as long.
 func New(key string, limit int) *Store {
-	return &Store{key: key, limit: limit, options: &sessions.Options{Path: "/"}}
-}
-
-// Options sets the cookie attributes of sessions made from now on. It must
-// not be called while requests are served.
-func (s *Store) Options(options ginsessions.Options) {
-	s.options = options.ToGorillaOptions()
+	return &Store{key: key, limit: limit}
 }
 
 // Get is New: sessions are not cached in the request.
@@ -64,8 +57,7 @@ func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 // that make no value count as none.
 func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
-	options := *s.options
-	session.Options = &options
+	session.Options = &sessions.Options{Path: "/"}
 	session.IsNew = true
 	if cookie, err := r.Cookie(name); err == nil {
 		if value, ok := s.assemble(r, name, cookie.Value); ok {
@@ -171,7 +163,7 @@ func AppendValues(values []string, header http.Header, name string, most int) []
 func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
 	counted, rest, _ := strings.Cut(first, ".")
 	count, err := strconv.Atoi(counted)
-	if err != nil || count < 1 || count > s.limit/pieceSize+1 {
+	if err != nil || count < 1 || count > 2*s.limit/pieceSize+1 {
 		return "", false
 	}
 	tag, data, ok := strings.Cut(rest, ".")
@@ -191,7 +183,7 @@ func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
 		}
 		value = all.String()
 	}
-	return value, len(value) <= s.limit
+	return value, len(value) <= 2*s.limit
 }
 
 // pieceWithTag finds the one cookie of this name that the save with this tag

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gorilla/sessions"
 
 	"github.com/logtogin/logtogin/internal/cookiestore"
@@ -19,12 +18,6 @@ const key = "value"
 
 // mark begins every value.
 const mark = "genuine"
-
-func newStore(limit int) *cookiestore.Store {
-	store := cookiestore.New(key, limit)
-	store.Options(ginsessions.Options{Path: "/", MaxAge: 60, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode})
-	return store
-}
 
 // jar is a browser's memory of cookies, in the order in which they came.
 type jar []*http.Cookie
@@ -99,7 +92,7 @@ func text(size int) string { return mark + strings.Repeat("x", size-len(mark)) }
 // C60: growing and shrinking, ten pieces and more.
 func TestValuesOfAnySize(t *testing.T) {
 	t.Parallel()
-	store := newStore(80_000)
+	store := cookiestore.New(key, 80_000)
 	var browser jar
 	for _, size := range []int{10, 15_000, 7_000, 3_000, 15_000, 60_000, 10, 3_770, 3_780, 3_790, 7_540, 7_560} {
 		save(t, store, &browser, "s", text(size))
@@ -120,7 +113,7 @@ func TestValuesOfAnySize(t *testing.T) {
 // C61, C62.
 func TestPiecesThatDoNotBelongTogether(t *testing.T) {
 	t.Parallel()
-	store := newStore(40_000)
+	store := cookiestore.New(key, 40_000)
 	var one, two jar
 	save(t, store, &one, "s", text(15_000))
 	save(t, store, &two, "s", text(15_000))
@@ -149,7 +142,7 @@ func TestPiecesThatDoNotBelongTogether(t *testing.T) {
 
 func TestForeignCookiesDoNotDisturb(t *testing.T) {
 	t.Parallel()
-	store := newStore(40_000)
+	store := cookiestore.New(key, 40_000)
 	var browser jar
 	save(t, store, &browser, "s", text(8_000))
 	for name, cookies := range map[string]jar{
@@ -169,7 +162,7 @@ func TestForeignCookiesDoNotDisturb(t *testing.T) {
 
 func TestWhatCannotBeSaved(t *testing.T) {
 	t.Parallel()
-	store := newStore(5_000)
+	store := cookiestore.New(key, 5_000)
 	for name, test := range map[string]struct {
 		values map[any]any
 		is     error
@@ -195,7 +188,7 @@ func TestWhatCannotBeSaved(t *testing.T) {
 
 func TestAttributes(t *testing.T) {
 	t.Parallel()
-	store := newStore(40_000)
+	store := cookiestore.New(key, 40_000)
 	w := httptest.NewRecorder()
 	if err := saveTo(store, w, jar{}.request(), "s", text(5_000)); err != nil {
 		t.Fatal(err)
@@ -209,7 +202,7 @@ func TestAttributes(t *testing.T) {
 
 // C98.
 func FuzzNew(f *testing.F) {
-	store := newStore(20_000)
+	store := cookiestore.New(key, 20_000)
 	f.Add("s=1.AAAAAAAA." + mark)
 	f.Add("s=2.AAAAAAAA." + mark + "; s_1=AAAAAAAA.x")
 	f.Add(`s="x"; s=; s_1=; =; ;;; s=999999999999999999999.A.`)
