@@ -1,102 +1,54 @@
 package logtogin
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
-// Sign-ins under way: each is one small cookie of its own, in one of a few
-// slots, so that many tabs work and a visitor costs the server no memory.
+// How the cookies of attempts and sessions get into a response.
 
-const (
-	// attemptSlots is how many sign-ins one browser can have under way. Slots
-	// are fixed cookie names, so that a browser that restores sixty tabs does
-	// not collect sixty cookies; the oldest attempt leaves first.
-	attemptSlots = 6
-
-	// maxAttempt bounds one attempt's cookie, its name included, such that all
-	// slots fit into the budget.
-	maxAttempt = 1300
-
-	// attemptLifetime is how long a user may take to sign in.
-	attemptLifetime = time.Hour
-)
-
-// slot is an attempt's cookie as the request carries it.
-type slot struct {
-	index   int
-	entry   *anystore.Entry
-	attempt *attempt // nil if it cannot be used any more
-}
-
-// loadAttempts returns the slots of the request that are not empty.
-func (st *store) loadAttempts(r *http.Request) (slots []slot) {
-	for i, name := range st.attemptNames {
-		found := slot{index: i}
-		for entry, err := range st.attempts.Each(r.Context(), r, name) {
-			if err != nil { // cookies do not fail
-				break
-			}
-			found.entry = entry
-			if found.attempt = st.openAttempt(name, entry.Value); found.attempt != nil {
-				break
-			}
-		}
-		if found.entry != nil {
-			slots = append(slots, found)
-		}
-	}
-	return slots
-}
-
-// openAttempt returns an attempt that can still be finished, or nil.
-func (st *store) openAttempt(name, sealed string) *attempt {
-	record, _, err := st.attemptSealer.Open(sealed, name)
-	if err != nil {
-		return nil
-	}
-	found, err := decodeAttempt(record)
-	if err != nil || !st.s.Now().Before(found.startedAt.Add(attemptLifetime)) {
-		return nil
-	}
-	return found
-}
-
-// saveAttempt puts the attempt into a slot of its own, or into that of the
-// oldest one. A return path that makes it too large is dropped.
-func (st *store) saveAttempt(ctx context.Context, x *exchange, record *attempt) error {
-	var taken []int
-	if !x.response.change(func(header http.Header) { taken = st.writtenSlots(header) }) {
-		return ErrResponseStarted
-	}
-	index := freeSlot(st.loadAttempts(x.request), taken)
-	name := st.attemptNames[index]
-	header := http.Header{}
-	save := func() error {
-		sealed := func(string) string { return st.attemptSealer.Seal(record.encode(), name) }
-		_, err := st.attempts.Create(ctx, x.request, header, name, "",
-			st.attributes(record.startedAt.Add(attemptLifetime)), sealed)
-		return err
-	}
-	err := save()
-	if errors.Is(err, anystore.ErrTooLong) && record.returnTo != "" {
-		record.returnTo = ""
-		err = save()
-	}
-	if errors.Is(err, anystore.ErrTooLong) {
-		return fmt.Errorf("%w: the redirect URI is too long", ErrInvalidOptions)
-	} else if err != nil {
+// announce gives the browser the cookie of an attempt that is not at Logto yet. The error is
+// ErrResponseStarted.
+func (st *store) announce(x *exchange, id attempts.ID) error {
+	written := http.Header{}
+	if err := st.attempts.Announce(x.request, written, id); err != nil {
 		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
-	return st.setCookies(x, header, never, name)
+	return st.setCookies(x, written, never, st.attempts.NameOf(id))
+}
+
+// startAttempt gives the browser the cookie of an attempt and fills in its state. The error is
+// ErrResponseStarted, or an ErrInvalidOptions if the response starts too many.
+func (st *store) startAttempt(x *exchange, started *attempts.Attempt) error {
+	count := 0
+	if !x.response.change(func(header http.Header) { count = st.attempts.Started(header) }) {
+		return ErrResponseStarted
+	}
+	if count >= attempts.MaxStarted {
+		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", ErrInvalidOptions, attempts.MaxStarted)
+	}
+	written := http.Header{}
+	if err := st.attempts.Start(x.request, written, started); err != nil {
+		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	return st.setCookies(x, written, never, st.attempts.NameOf(started.ID))
+}
+
+// removeAttempt makes the browser forget an attempt. The error is ErrResponseStarted.
+func (st *store) removeAttempt(x *exchange, id attempts.ID) error {
+	return st.setCookies(x, st.removal(x.request, id), never, st.attempts.NameOf(id))
+}
+
+// removal are the cookies with which a browser forgets an attempt.
+func (st *store) removal(r *http.Request, id attempts.ID) http.Header {
+	written := http.Header{}
+	if err := st.attempts.Remove(r, written, id); err != nil {
+		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
+	}
+	return written
 }
 
 // setCookies gives the browser the cookies of an attempt or a session that a store has written
@@ -112,7 +64,9 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 				anystore.ReplaceCookies(header, name, lines)
 			}
 		}
-		st.keepWithinBudget(x.request, header)
+		if err := st.attempts.KeepWithinBudget(x.request, header); err != nil {
+			st.s.Logger.Error("logtogin: cannot delete the cookies of sign-in attempts", "error", err)
+		}
 		return true
 	}) {
 		return ErrResponseStarted
@@ -122,110 +76,17 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 
 func never() bool { return false }
 
-// setOutcome gives the browser the cookies of an outcome: the attempt's goes and the session's
-// comes in one response, never one without the other. The error is ErrResponseStarted.
-func (st *store) setOutcome(x *exchange, its *outcome) error {
-	isVain := never
-	if its.session != nil {
-		isVain = func() bool { return st.isOver(its.session) }
+// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
+// of the state, or nil if that cannot be opened.
+func (st *store) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
+	pending := len(st.attempts.Pending(r))
+	switch {
+	case opened != nil && opened.IsExpired(st.s.Now()):
+		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
+	case pending > 0:
+		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
+	case len(r.Header["Cookie"]) == 0:
+		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, st.s.BaseURL)
 	}
-	return st.setCookies(x, its.cookies, isVain, append([]string{st.sessionName}, st.attemptNames[:]...)...)
-}
-
-// removeAttempt deletes a slot's cookie.
-func (st *store) removeAttempt(r *http.Request, header http.Header, s slot) {
-	if err := st.attempts.Delete(r.Context(), r, header, s.entry, st.attributes(time.Time{})); err != nil {
-		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
-	}
-}
-
-// keepWithinBudget deletes attempts, the useless and then the oldest first,
-// until what the browser will have after this response fits into the budget.
-// What this response has set itself stays.
-func (st *store) keepWithinBudget(r *http.Request, header http.Header) {
-	sizes := map[string]int{}
-	for _, cookie := range r.Cookies() {
-		if strings.HasPrefix(cookie.Name, st.sessionName) {
-			sizes[cookie.Name] += cookieSize(cookie)
-		}
-	}
-	for _, cookie := range cookiesSet(header) {
-		if strings.HasPrefix(cookie.Name, st.sessionName) {
-			sizes[cookie.Name] = 0
-			if cookie.MaxAge >= 0 {
-				sizes[cookie.Name] = cookieSize(cookie)
-			}
-		}
-	}
-	total := 0
-	for _, size := range sizes {
-		total += size
-	}
-	if total <= cookieBudget {
-		return
-	}
-	written := st.writtenSlots(header)
-	slots := st.loadAttempts(r)
-	for total > cookieBudget {
-		oldest, ok := oldestSlot(slots, written)
-		if !ok {
-			return
-		}
-		total -= sizes[st.attemptNames[oldest.index]]
-		written = append(written, oldest.index)
-		st.removeAttempt(r, header, oldest)
-	}
-}
-
-// writtenSlots are the slots that this response has set or deleted already.
-func (st *store) writtenSlots(header http.Header) (written []int) {
-	for _, cookie := range cookiesSet(header) {
-		if index := slices.Index(st.attemptNames[:], cookie.Name); index >= 0 {
-			written = append(written, index)
-		}
-	}
-	return written
-}
-
-// cookiesSet are the cookies that the response sets so far.
-func cookiesSet(header http.Header) []*http.Cookie {
-	return (&http.Response{Header: header}).Cookies()
-}
-
-// cookieSize is what a cookie takes in the header of a request.
-func cookieSize(cookie *http.Cookie) int {
-	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
-}
-
-// freeSlot returns a slot for a new attempt, other than those that this
-// response has written. Among free ones it takes any: tabs that are opened at
-// the same moment then seldom meet in one.
-func freeSlot(taken []slot, written []int) int {
-	var free []int
-	for i := range attemptSlots {
-		used := slices.ContainsFunc(taken, func(s slot) bool { return s.index == i && s.attempt != nil })
-		if !used && !slices.Contains(written, i) {
-			free = append(free, i)
-		}
-	}
-	if len(free) == 0 {
-		oldest, _ := oldestSlot(taken, written)
-		return oldest.index
-	}
-	return free[rand.IntN(len(free))]
-}
-
-// oldestSlot returns the slot that is missed least, but none of the excluded.
-func oldestSlot(slots []slot, excluded []int) (oldest slot, ok bool) {
-	for _, s := range slots {
-		if slices.Contains(excluded, s.index) {
-			continue
-		}
-		switch {
-		case !ok, s.attempt == nil,
-			oldest.attempt != nil && s.attempt.startedAt.Before(oldest.attempt.startedAt):
-			oldest, ok = s, true
-		}
-	}
-	return oldest, ok
+	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, st.s.BaseURL)
 }

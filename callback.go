@@ -17,6 +17,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -29,6 +30,9 @@ type SignInResult struct {
 	// Config.BaseURL; in Config.OnSignedIn it is without that, as in the rest of
 	// the configuration.
 	ReturnTo string
+	// Resumed says that the session was there before: the callback came again, or its attempt is gone and
+	// the user has signed in meanwhile.
+	Resumed bool
 }
 
 // HandleCallback finishes a sign-in: it is the handler behind the callback
@@ -75,13 +79,13 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, "", err
 	}
-	found, ok := a.findAttempt(x.request, answer.state)
-	if !ok {
-		return a.withoutAttempt(ctx, x, answer)
+	started := a.openAttempt(answer.state)
+	if started != nil {
+		returnTo = started.ReturnTo
 	}
-	returnTo = found.attempt.returnTo
-	if !a.mayReturnTo(returnTo) {
-		returnTo = ""
+	if started == nil || started.IsExpired(a.settings.Now()) || !a.store.attempts.FindVerifier(x.request, started) {
+		result, err := a.withoutAttempt(ctx, x, started, answer)
+		return result, returnTo, err
 	}
 
 	// First what can be tried again: an attempt is spent only once.
@@ -89,23 +93,22 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, returnTo, err
 	}
-	mine, isFirst := a.spend(ctx, found.attempt, answer)
+	mine, isFirst := a.spend(ctx, started, answer)
 	if !isFirst {
-		result, err := a.shareOutcome(ctx, x, mine, answer)
+		result, err := a.shareOutcome(ctx, x, mine, started, answer)
 		return result, returnTo, err
 	}
 	defer close(mine.done)
-	mine.cookies = http.Header{}
-	a.store.removeAttempt(x.request, mine.cookies, found)
+	mine.cookies = a.store.removal(x.request, started.ID)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
 	hooked := hookContext{c, c.Copy()}
-	record, err := a.redeem(x.request, m, found.attempt, answer)
+	record, err := a.redeem(x.request, m, started, answer)
 	if err == nil {
-		err = a.beginSession(hooked.of(x), x, record, mine)
+		err = a.beginSession(hooked.of(x), x, started, record, mine)
 	}
 	mine.err = err
 	if answer.code != "" {
-		a.store.memory.tellOutcome(context.WithoutCancel(ctx), found.attempt, mine)
+		a.store.memory.tellOutcome(context.WithoutCancel(ctx), started, mine)
 	}
 	if result, err = a.resultOf(mine); err == nil {
 		isFinished = true
@@ -175,62 +178,50 @@ func parseCallback(query string) (*callbackAnswer, error) {
 	return answer, nil
 }
 
-// findAttempt returns the attempt of this browser with this state.
-func (a *Auth) findAttempt(r *http.Request, state string) (slot, bool) {
-	if state == "" {
-		return slot{}, false
+// openAttempt returns the attempt that a state belongs to, whether or not the browser has its cookie, or
+// nil. Where the user wanted to go is checked again: the routes may have changed.
+func (a *Auth) openAttempt(state string) *attempts.Attempt {
+	opened, err := a.store.attempts.Open(state)
+	if err != nil {
+		return nil
 	}
-	for _, s := range a.store.loadAttempts(r) {
-		if s.attempt != nil && s.attempt.state == state {
-			return s, true
-		}
+	if !a.mayReturnTo(opened.ReturnTo) {
+		opened.ReturnTo = ""
 	}
-	return slot{}, false
+	return opened
 }
 
-// withoutAttempt answers a callback that nothing waits for.
-func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, answer *callbackAnswer) (*SignInResult, string, error) {
+// withoutAttempt answers a callback whose attempt the browser does not have, or has used. If it has
+// signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
+// attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
+// browser.
+func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
 	record, err := a.current(ctx, x)
-	var claims *Claims
-	if err == nil {
-		claims, err = record.claims()
-	}
+	isEmpty := *answer == callbackAnswer{}
 	switch {
-	case err == nil:
-		return &SignInResult{Claims: claims, ReturnTo: a.external("")}, "", nil
-	case !errors.Is(err, ErrNotSignedIn):
-		return nil, "", err
-	case *answer == callbackAnswer{}:
-		return nil, a.onlyReturnPath(x.request), ErrCancelled
+	case err != nil && !errors.Is(err, ErrNotSignedIn):
+		return nil, err
+	case err == nil && isEmpty:
+		return a.resume(record, "")
+	case isEmpty:
+		return nil, ErrCancelled
+	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(record.startedAt, a.settings.Now(), a.settings.ClockSkew):
+		return a.resume(record, opened.ReturnTo)
 	}
-	return nil, a.onlyReturnPath(x.request), a.noAttempt(x.request)
+	return nil, a.store.whyNoAttempt(x.request, opened)
 }
 
-// noAttempt is an ErrNoAttempt that tells the operator what the usual cause is.
-func (a *Auth) noAttempt(r *http.Request) error {
-	switch count := len(a.store.loadAttempts(r)); {
-	case count > 0:
-		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, count)
-	case len(r.Header["Cookie"]) == 0:
-		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+// resume is the result of a callback by a session that was there before.
+func (a *Auth) resume(record *session, returnTo string) (*SignInResult, error) {
+	claims, err := record.claims()
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
-}
-
-// onlyReturnPath is where the user had wanted to go, if that can be told without knowing
-// which attempt a callback belongs to.
-func (a *Auth) onlyReturnPath(r *http.Request) (returnTo string) {
-	for i, s := range a.store.loadAttempts(r) {
-		if i > 0 || s.attempt == nil {
-			return ""
-		}
-		returnTo = s.attempt.returnTo
-	}
-	return returnTo
+	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo), Resumed: true}, nil
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempt, answer *callbackAnswer) (*session, error) {
+func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Attempt, answer *callbackAnswer) (*session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
@@ -238,7 +229,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempt, answ
 	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.IssuerInCallback) {
 		return nil, ErrIssuerMismatch
 	}
-	if !a.isCallbackOf(r, started.redirectURI) {
+	if !a.isCallbackOf(r, started.RedirectURI) {
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
 	}
 	if answer.errorCode != "" {
@@ -249,16 +240,16 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempt, answ
 	}
 
 	asked := a.settings.Now()
-	got, err := a.provider.Exchange(ctx, answer.code, started.verifier, started.redirectURI)
+	got, err := a.provider.Exchange(ctx, answer.code, started.Verifier, started.RedirectURI)
 	if err != nil {
 		return nil, err
 	}
 	now := a.settings.Now()
 	token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
-		Nonce:       started.nonce,
+		Nonce:       started.Nonce(),
 		AccessToken: got.AccessToken,
-		MaxAge:      started.maxAge,
-		Freshness:   attemptLifetime, // it answers an attempt that is no older
+		MaxAge:      started.MaxAge,
+		Freshness:   attempts.AttemptLifetime, // it answers an attempt that is no older
 	})
 	if err != nil {
 		return nil, err
@@ -295,11 +286,10 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 	return record
 }
 
-// beginSession gives the browser the new session if the application agrees. Of the
-// sessions that it replaces, the refresh token of the same user is not revoked:
-// Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *outcome) error {
-	ctx := x.request.Context()
+// beginSession gives the browser the new session if the application agrees.
+func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attempt, record *session, its *outcome) error {
+	ctx := context.WithoutCancel(x.request.Context()) // the code has been redeemed
+	parallel := a.parallelSession(ctx, x, started, record)
 	previous, had := x.known.get(a)
 	a.remember(x, record)
 	admitted := false
@@ -317,7 +307,16 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *o
 	}
 	own := *a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
 	record = &own
-	created, replaced, err := a.store.createSession(ctx, x, record)
+	var created http.Header
+	var replaced []*session
+	err := ErrNotSignedIn
+	if parallel != nil {
+		record, created, err = a.continueSession(ctx, x, parallel, &own)
+	}
+	if errors.Is(err, ErrNotSignedIn) { // there is none, or it has ended meanwhile
+		record = &own
+		created, replaced, err = a.store.createSession(ctx, x, record)
+	}
 	if err != nil {
 		return err
 	}
@@ -326,10 +325,50 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, record *session, its *o
 	admitted, its.session = true, record
 	polite, cancel := politely(ctx)
 	defer cancel()
+	// The refresh token of the same user is not revoked: Logto shares the grant between the sign-ins of
+	// one browser.
 	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session) bool {
 		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
 	}))
 	return nil
+}
+
+// parallelSession is the session that another tab of the browser has begun since this attempt started,
+// or nil. Pages of that tab are under way with its cookie: it must not end.
+func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attempts.Attempt, record *session) *session {
+	found, err := a.current(ctx, x)
+	if err != nil || found.subject != record.subject || !found.startedAt.After(started.StartedAt) {
+		return nil
+	}
+	return found
+}
+
+// continueSession makes what a sign-in has yielded the next version of a session. The error is
+// ErrNotSignedIn if that has ended.
+func (a *Auth) continueSession(ctx context.Context, x *exchange, parallel, record *session) (*session, http.Header, error) {
+	for {
+		newest, err := a.newest(ctx, x.request, parallel)
+		if err != nil {
+			return nil, nil, err
+		}
+		next := *record
+		next.id, next.entry, next.livesBy = newest.id, parallel.entry, newest.livesBy
+		next.version, next.replacements = newest.version+1, newest.replacements+1
+		next.startedAt, next.begunAt, next.expires = newest.startedAt, newest.begunAt, newest.expires
+		if !a.store.memory.remember(ctx, newest, &next) {
+			theirs, err := a.newestOfOthers(ctx, x.request, newest) // it was refreshed at the same moment
+			switch {
+			case err != nil:
+				return nil, nil, err
+			case theirs.version > newest.version:
+				continue
+			}
+			a.store.memory.note(ctx, &next)
+		}
+		cookies := http.Header{}
+		written, err := a.store.update(ctx, x.request, cookies, &next)
+		return written, cookies, err
+	}
 }
 
 // askApplication lets Config.OnSignedIn refuse the user, or choose where to go.

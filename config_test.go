@@ -218,7 +218,7 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 		"C70: __Secure- is on http":                     {func(c *config) { c.BaseURL, c.Cookies.Name = "http://127.0.0.1:8080", "__Secure-x" }, "Cookies.Name", "choose another name"},
 		"a cookie name has a semicolon":                 {func(c *config) { c.Cookies.Name = "a;b" }, "Cookies.Name", "letters, digits, hyphens and underscores"},
 		"a cookie name has an equals sign":              {func(c *config) { c.Cookies.Name = "a=b" }, "Cookies.Name", "letters, digits, hyphens and underscores"},
-		"a cookie name has 65 letters":                  {func(c *config) { c.Cookies.Name = strings.Repeat("a", 65) }, "Cookies.Name", "up to 64 letters"},
+		"a cookie name has 23 letters":                  {func(c *config) { c.Cookies.Name = strings.Repeat("a", 23) }, "Cookies.Name", "up to 22 letters"},
 		"a cookie path has no slash":                    {func(c *config) { c.Cookies.Path = "app" }, "Cookies.Path", `begins with "/"`},
 		"a cookie path has a semicolon":                 {func(c *config) { c.Cookies.Path = "/;Domain=evil.example" }, "Cookies.Path", `begins with "/"`},
 		"a cookie path is not above the callback":       {func(c *config) { c.Cookies.Path = "/call" }, "Cookies.Path", "choose a path above it"},

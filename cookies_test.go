@@ -57,13 +57,19 @@ func TestNoByteOfAnAttemptCanBeChanged(t *testing.T) {
 	b := newBrowser(t)
 	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
 	attempt := *b.ours(app)[0]
-	damaged(attempt.Value, func(changed string, isSealed bool) {
-		if !isSealed {
-			return // the sealed part is whole, so this could finish the sign-in
+	damaged(attempt.Value, func(changed string, isDamaged bool) {
+		if !isDamaged {
+			return // this could finish the sign-in
 		}
-		w := app.ask(callback.RequestURI(), attempt.Name+"="+changed)
-		if w.Code != http.StatusBadRequest {
-			t.Errorf("%q: %d", changed, w.Code)
+		if w := app.ask(callback.RequestURI(), attempt.Name+"="+changed); w.Code != http.StatusBadRequest {
+			t.Errorf("the cookie %q: %d", changed, w.Code)
+		}
+	})
+	damaged(callback.Query().Get("state"), func(changed string, _ bool) {
+		query := callback.Query()
+		query.Set("state", changed)
+		if w := app.ask(callback.Path+"?"+query.Encode(), header(&attempt)); w.Code != http.StatusBadRequest {
+			t.Errorf("the state %q: %d", changed, w.Code)
 		}
 	})
 	if logto.Calls().Token != 0 {
@@ -139,19 +145,22 @@ func TestSealedValuesAreGoodForOneThingOnly(t *testing.T) {
 		}
 	}
 	calls := logto.Calls().Token + foreign.Calls().Token
-	for name, value := range map[string]string{"a session as an attempt": ofBob[0].Value, "an attempt in the slot of another": staleAttempt.Value} {
-		moved := attemptName
-		if strings.HasPrefix(name, "an attempt") {
-			moved = attemptName[:len(attemptName)-1] + fmt.Sprint((int(staleAttempt.Name[len(staleAttempt.Name)-1]-'0')+1)%6)
-		}
-		if w := app.ask(staleCallback.RequestURI(), moved+"="+value); w.Code != http.StatusBadRequest {
+	for name, moved := range map[string]*http.Cookie{
+		"a session as an attempt":               {Name: staleAttempt.Name, Value: ofBob[0].Value},
+		"an attempt under the name of another":  {Name: attemptName, Value: staleAttempt.Value},
+		"the verifier of another attempt":       {Name: staleAttempt.Name, Value: attempt.Value},
+		"an attempt that is only announced":     {Name: staleAttempt.Name, Value: "0"},
+		"an attempt under the session's name":   {Name: sessionName, Value: staleAttempt.Value},
+		"an attempt whose value is in brackets": {Name: staleAttempt.Name, Value: "(" + staleAttempt.Value[1:]},
+	} {
+		if w := app.ask(staleCallback.RequestURI(), moved.Name+"="+moved.Value); w.Code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
 	for name, other := range applications {
 		w := other.ask("/sign-in", "")
 		attemptThere := (&http.Response{Header: w.Header()}).Cookies()[0].Name
-		sessionThere, _, _ := strings.Cut(attemptThere, "_attempt_")
+		sessionThere := attemptThere[:len(attemptThere)-len("_123456789012")]
 		if sessionThere == sessionName {
 			t.Errorf("%s: the cookies have the same names", name)
 		}
@@ -159,8 +168,8 @@ func TestSealedValuesAreGoodForOneThingOnly(t *testing.T) {
 		if w := other.ask("/", header(moved...)); w.Body.String() != "not signed in" {
 			t.Errorf("%s: a session: %s", name, w.Body)
 		}
-		for i := range 6 {
-			if w := other.ask(staleCallback.RequestURI(), fmt.Sprintf("%s_attempt_%d=%s", sessionThere, i, staleAttempt.Value)); w.Code != http.StatusBadRequest {
+		for _, moved := range []string{sessionThere + staleAttempt.Name[len(sessionName):], staleAttempt.Name} {
+			if w := other.ask(staleCallback.RequestURI(), moved+"="+staleAttempt.Value); w.Code != http.StatusBadRequest {
 				t.Errorf("%s: an attempt: %d", name, w.Code)
 			}
 		}
@@ -200,7 +209,7 @@ func TestManyAndLongCookiesDoNotDisturb(t *testing.T) {
 			"a count of a thousand million":   name + "=999999999.AAAAAAAA.x",
 			"a negative count":                name + "=-1.AAAAAAAA.x",
 			"an empty one":                    name + "=",
-			"attempts of 8 KiB":               many(name+"_attempt_%d="+strings.Repeat("A", 8<<10), 6),
+			"attempts of 8 KiB":               many(name+"_AAAAAAAAAAA%d="+strings.Repeat("A", 8<<10), 6),
 			"Logto's own, with raw quotes":    `_logto={"appId":"x","b":1}; _session=abc; _interaction=def`,
 			"raw bytes":                       name + "=\xff\xfe\x80; \xff=\xff",
 			"a name that only begins alike":   name + "x=1; " + name + "_=1; " + name + "_01=1; " + name + "_-1=1",
@@ -208,7 +217,7 @@ func TestManyAndLongCookiesDoNotDisturb(t *testing.T) {
 			"separators without an end":       ";;;;=;=;;,,",
 			"what looks like a server's key":  name + "=key-own-1",
 			"a path in the place of a key":    name + "=key-../../etc/passwd",
-			"a key of another kind of record": name + "_attempt_0=key-x",
+			"a key of another kind of record": name + "_AAAAAAAAAAAA=key-x",
 		} {
 			for order, cookies := range map[string]string{"before": planted + "; " + real, "behind": real + "; " + planted} {
 				if w := app.ask("/", cookies); w.Code != http.StatusOK || w.Body.String() != "signed in as alice" {
@@ -222,7 +231,7 @@ func TestManyAndLongCookiesDoNotDisturb(t *testing.T) {
 			}
 		}
 		for _, path := range []string{"/sign-in", "/sign-out"} {
-			if w := app.ask(path, many(name+"=%d", 200)+"; "+many(name+"_attempt_%d=x", 6)); w.Code >= 500 {
+			if w := app.ask(path, many(name+"=%d", 200)+"; "+many(name+"_AAAAAAAAAAA%d=x", 6)); w.Code >= 500 {
 				t.Errorf("%s: %d", path, w.Code)
 			}
 		}

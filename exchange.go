@@ -92,6 +92,8 @@ type knownSession struct {
 	auth    *Auth
 	session *session
 	err     error
+	// endedStart is when a session began that the browser still has, but that has ended; zero without one.
+	endedStart time.Time
 	// isNew says that the request itself has brought the session about.
 	isNew bool
 }

@@ -53,7 +53,7 @@ func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
 			tb.Fatal(err)
 		}
 		var cookies []string
-		for _, cookie := range cookiesSet(created) {
+		for _, cookie := range (&http.Response{Header: created}).Cookies() {
 			cookies = append(cookies, cookie.Name+"="+cookie.Value)
 		}
 		headers[i] = http.Header{"Cookie": {strings.Join(cookies, "; ")}}

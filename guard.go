@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -115,7 +116,7 @@ func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsReq
 	}
 	if age := smallestAge(requirements); age > 0 && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
 		if a.isWanted(c) {
-			a.SignIn(c, SignInOptions{MaxAge: age, ReturnTo: c.Request.URL.RequestURI()})
+			a.leadToSignIn(c, attempts.Start{MaxAge: age, RefusedSession: a.refusedStart(c, err)}, c.Request.URL.RequestURI())
 		}
 		return
 	}
@@ -162,9 +163,13 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 	}
 	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
 	if web.IsNavigation(c.Request) {
-		if a.isWanted(c) {
+		switch {
+		case !a.isWanted(c):
+		case a.routes.SignIn == "":
 			// "login" alone would yield no refresh token.
 			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+		default:
+			a.leadToSignIn(c, attempts.Start{MaxAge: age, WantsLogin: true, RefusedSession: a.refusedStart(c, err)}, c.Request.URL.RequestURI())
 		}
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,6 +303,22 @@ func (b *browser) ours(app *application) (found []*http.Cookie) {
 	}
 	return found
 }
+
+var attemptCookie = regexp.MustCompile(`_[0-9a-f]{8}_[A-Za-z0-9_-]{12}$`)
+
+// isAttempt reports whether a cookie is that of an attempt, and not of a session.
+func isAttempt(cookie *http.Cookie) bool { return attemptCookie.MatchString(cookie.Name) }
+
+// attempts are the cookies of attempts that the browser sends.
+func (b *browser) attempts(app *application) []*http.Cookie {
+	b.t.Helper()
+	return slices.DeleteFunc(b.ours(app), func(cookie *http.Cookie) bool { return !isAttempt(cookie) })
+}
+
+var sealedAttempt = regexp.MustCompile(`[?&]attempt=[\w-]{50,}$`)
+
+// withoutAttempt is an address of the sign-in route without what a guard has sealed into it.
+func withoutAttempt(address string) string { return sealedAttempt.ReplaceAllString(address, "") }
 
 // isSignedIn asks the application.
 func (b *browser) isSignedIn(app *application) bool {

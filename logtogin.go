@@ -67,7 +67,7 @@ type Auth struct {
 	shared      *boundedState
 	revocations *revocations
 
-	// outcomes and spent remember attempts by their state: what became of
+	// outcomes and spent remember attempts by their challenge: what became of
 	// them, for a short time, and that they were used up, for as long as their
 	// cookie could come again.
 	outcomes *cache.Cache[string, *outcome]

@@ -142,10 +142,11 @@ func TestTwoApplicationsOnOneHostDoNotMeet(t *testing.T) {
 	})
 	b := newBrowser(t)
 	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
-	if page := b.get(app.url + "/two/profile"); !strings.HasPrefix(page.url.String(), two.Endpoint()) {
-		t.Fatalf("the session of one application opens the other: %s", page.url)
+	form := b.get(app.url + "/two/profile")
+	if !strings.HasPrefix(form.url.String(), two.Endpoint()) {
+		t.Fatalf("the session of one application opens the other: %s", form.url)
 	}
-	page := b.signIn(app.url+"/two/profile", logtotest.DefaultUser())
+	page := b.enter(form, logtotest.DefaultUser())
 	if page.url.Path != "/two/profile" || decode(t, page.body)["iss"] != two.Issuer() {
 		t.Errorf("second application: %s %s", page.url, page.body)
 	}

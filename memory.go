@@ -9,6 +9,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/seal"
+	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
 // What refreshes have yielded, remembered for the requests that come with an older
@@ -163,17 +164,17 @@ func (m *memory) end(ctx context.Context, record *session) {
 
 // spend tells the other instances that an attempt has been used up. It reports whether
 // this instance is the first one.
-func (m *memory) spend(ctx context.Context, started *attempt, lifetime time.Duration) (isFirst bool) {
-	return m.shared.setIfAbsent(ctx, m.keyFor(started.state)+":spent", "1", lifetime)
+func (m *memory) spend(ctx context.Context, started *attempts.Attempt, lifetime time.Duration) (isFirst bool) {
+	return m.shared.setIfAbsent(ctx, m.keyFor(started.Challenge())+":spent", "1", lifetime)
 }
 
 // outcomeKey is where the outcome of an attempt is, for the very callback that had it.
-func (m *memory) outcomeKey(started *attempt, its *outcome) string {
-	return m.keyFor(started.state+string(its.answer[:])) + ":outcome"
+func (m *memory) outcomeKey(started *attempts.Attempt, its *outcome) string {
+	return m.keyFor(started.Challenge()+string(its.answer[:])) + ":outcome"
 }
 
 // tellOutcome lets the other instances share the outcome of an attempt.
-func (m *memory) tellOutcome(ctx context.Context, started *attempt, its *outcome) {
+func (m *memory) tellOutcome(ctx context.Context, started *attempts.Attempt, its *outcome) {
 	if m.shared.state == nil {
 		return
 	}
@@ -183,7 +184,7 @@ func (m *memory) tellOutcome(ctx context.Context, started *attempt, its *outcome
 
 // awaitOutcome fills in the outcome that another instance has had, or is about to have.
 // Without one, it stays as it is.
-func (m *memory) awaitOutcome(ctx context.Context, started *attempt, its *outcome) {
+func (m *memory) awaitOutcome(ctx context.Context, started *attempts.Attempt, its *outcome) {
 	key := m.outcomeKey(started, its)
 	poll(ctx, othersPatience, func(ctx context.Context) bool {
 		sealed, ok := m.shared.get(ctx, key)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
 // What became of an attempt: it is spent once, and callbacks that come again share
@@ -21,9 +23,10 @@ const (
 	maxSpent    = 128 << 10
 )
 
-// outcome is what became of an attempt. All fields but answer may be read once
+// outcome is what became of an attempt. All fields but the first two may be read once
 // done is closed.
 type outcome struct {
+	attempt  attempts.ID
 	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
 	done     chan struct{}
 	session  *session
@@ -34,12 +37,12 @@ type outcome struct {
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or
 // that of the callback that came first, here or at another instance.
-func (a *Auth) spend(ctx context.Context, started *attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
-	its = &outcome{answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
-	if first, found := a.outcomes.GetOrPut(started.state, its, a.settings.Now().Add(outcomeMemory)); found {
+func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
+	its = &outcome{attempt: started.ID, answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
+	if first, found := a.outcomes.GetOrPut(started.Challenge(), its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
 	}
-	if _, spent := a.spent.GetOrPut(started.state, struct{}{}, started.startedAt.Add(attemptLifetime)); spent {
+	if _, spent := a.spent.GetOrPut(started.Challenge(), struct{}{}, started.StartedAt.Add(attempts.AttemptLifetime)); spent {
 		close(its.done)
 		return its, false
 	}
@@ -55,10 +58,10 @@ func (a *Auth) spend(ctx context.Context, started *attempt, answer *callbackAnsw
 
 // shareOutcome waits for the callback that came first and answers as it did.
 //
-// It must be the very same callback: whoever has planted an attempt of his own
-// in somebody's browser knows its state, but not the code that came with it,
-// and must not share in what the victim's callback yields.
-func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, answer *callbackAnswer) (*SignInResult, error) {
+// It must be the very same callback: an attacker who has planted an attempt in somebody's browser
+// knows its state, but not the code that came with it, and must not share in what the victim's
+// callback yields.
+func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
 	isSame := first.answer == answer.digest()
 	if isSame {
 		select {
@@ -68,8 +71,7 @@ func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, an
 		}
 	}
 	if !isSame || errors.Is(first.err, ErrNoAttempt) || (first.session != nil && a.store.hasEnded(first.session)) {
-		result, _, err := a.withoutAttempt(ctx, x, answer)
-		return result, err
+		return a.withoutAttempt(ctx, x, opened, answer)
 	}
 	if err := a.store.setOutcome(x, first); err != nil {
 		return nil, err
@@ -77,7 +79,21 @@ func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, an
 	if first.session != nil {
 		a.remember(x, first.session)
 	}
-	return a.resultOf(first)
+	result, err := a.resultOf(first)
+	if err == nil {
+		result.Resumed = true
+	}
+	return result, err
+}
+
+// setOutcome gives the browser the cookies of an outcome: the attempt's goes and the session's
+// comes in one response, never one without the other. The error is ErrResponseStarted.
+func (st *store) setOutcome(x *exchange, its *outcome) error {
+	isVain := never
+	if its.session != nil {
+		isVain = func() bool { return st.isOver(its.session) }
+	}
+	return st.setCookies(x, its.cookies, isVain, st.sessionName, st.attempts.NameOf(its.attempt))
 }
 
 // resultOf is what an outcome means to one of the callbacks that share it.

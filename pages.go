@@ -3,15 +3,18 @@ package logtogin
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"html"
 	"html/template"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
-// The two pages that a user can meet on our routes. They load nothing, so that
+// The pages that a user can meet on our routes. They load nothing, so that
 // nothing of the address leaks (RFC 9700, section 4.2.4).
 
 var pages = template.Must(template.New("").Parse(`
@@ -19,7 +22,7 @@ var pages = template.Must(template.New("").Parse(`
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+{{.Refresh}}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Title}}</title>
 <style>
 :root { color-scheme: light dark }
@@ -41,6 +44,12 @@ h1 { font-size: 1.5rem }
 </body>
 </html>
 {{end}}
+{{define "waiting"}}{{template "head" .}}<p role="status">You are signing in in another tab. This page goes on by itself when you have finished there.</p>
+<p><a class="button" href="{{.SignIn}}">Sign in here</a></p>
+</main>
+</body>
+</html>
+{{end}}
 {{define "sign-out"}}{{template "head" .}}<form method="post" action="{{.Action}}"><button class="button">Sign out</button></form>
 </main>
 </body>
@@ -50,9 +59,12 @@ h1 { font-size: 1.5rem }
 // writeErrorPage says what happened and offers to start again; never by itself,
 // because that could go on for ever.
 func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
-	page := struct{ Title, Advice, Detail, SignIn, Start string }{
-		Title:  titleFor(status, err),
-		Advice: adviceFor(err),
+	page := struct {
+		pageHead
+		Advice, Detail, SignIn, Start string
+	}{
+		pageHead: pageHead{Title: titleFor(status, err)},
+		Advice:   adviceFor(err),
 	}
 	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
 		page.Advice += " What you have sent was not saved; send it again then."
@@ -81,9 +93,36 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 func (a *Auth) showSignOutPage(c *gin.Context) {
 	// "no-referrer" would make the Origin of the form's POST "null".
 	c.Header("Referrer-Policy", "same-origin")
-	writePage(c, http.StatusOK, "sign-out", struct{ Title, Action string }{
-		"Sign out?", a.settings.base.Path + a.routes.SignOut,
+	writePage(c, http.StatusOK, "sign-out", struct {
+		pageHead
+		Action string
+	}{
+		pageHead{Title: "Sign out?"}, a.settings.base.Path + a.routes.SignOut,
 	})
+}
+
+// showWaitingPage asks the sign-in route again after a while. Without a script, so that every
+// Content-Security-Policy allows it; a user who does not want to wait can go on.
+func (a *Auth) showWaitingPage(c *gin.Context, start attempts.Start, turn attempts.Turn, returnTo string) {
+	insists := start
+	insists.Step, insists.Attempt = attempts.Insists, attempts.ID{}
+	start.Step, start.Attempt = turn.Step, turn.Attempt
+	next := fmt.Sprintf(`<meta name="robots" content="noindex">
+<meta http-equiv="refresh" content="%d; url=%s">
+`, int(turn.Pause.Seconds()), html.EscapeString(a.startPath(start, returnTo)))
+	c.Header("Referrer-Policy", "no-referrer")
+	writePage(c, http.StatusOK, "waiting", struct {
+		pageHead
+		SignIn string
+	}{
+		pageHead{Title: "One moment", Refresh: template.HTML(next)}, a.startPath(insists, returnTo),
+	})
+}
+
+// pageHead is what differs in the heads of the pages.
+type pageHead struct {
+	Title   string
+	Refresh template.HTML // a meta element, or nothing
 }
 
 func writePage(c *gin.Context, status int, name string, data any) {

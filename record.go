@@ -11,7 +11,7 @@ import (
 	"github.com/logtogin/logtogin/internal/record"
 )
 
-// The two records that are kept for a browser, and their binary form.
+// What is kept of a session, and its binary form.
 
 // claims are those of the ID token, for the caller alone.
 func (s *session) claims() (*Claims, error) {
@@ -23,17 +23,6 @@ func (s *session) claims() (*Claims, error) {
 		return nil, ErrNotSignedIn
 	}
 	return newClaims(token), nil
-}
-
-// attempt is a sign-in that has been started and not yet finished.
-type attempt struct {
-	state       string
-	nonce       string
-	verifier    string // PKCE, RFC 7636
-	startedAt   time.Time
-	redirectURI string
-	returnTo    string // a return path, or "" for the default
-	maxAge      time.Duration
 }
 
 // session says who a user is and how to get more. One that others can see is never
@@ -102,38 +91,8 @@ type accessToken struct {
 	renewAt      time.Time // a little earlier, so that nobody gets one that is about to expire
 }
 
-// The first byte of a record tells its format. A record of another format
-// counts as none.
-const (
-	attemptFormat byte = 1
-	sessionFormat byte = 4
-)
-
-func (a *attempt) encode() []byte {
-	w := record.NewWriter(attemptFormat)
-	w.Text(a.state)
-	w.Text(a.nonce)
-	w.Text(a.verifier)
-	w.Time(a.startedAt)
-	w.Text(a.redirectURI)
-	w.Text(a.returnTo)
-	w.Number(uint64(a.maxAge / time.Second))
-	return w.Bytes()
-}
-
-func decodeAttempt(encoded []byte) (*attempt, error) {
-	r := record.NewReader(encoded, attemptFormat)
-	a := &attempt{
-		state:       r.Text(),
-		nonce:       r.Text(),
-		verifier:    r.Text(),
-		startedAt:   r.Time(),
-		redirectURI: r.Text(),
-		returnTo:    r.Text(),
-		maxAge:      time.Duration(r.Seconds()) * time.Second,
-	}
-	return a, r.Err()
-}
+// sessionFormat is that of the sessions that are written. A record of another format counts as none.
+const sessionFormat byte = 4
 
 func (s *session) encode() []byte {
 	w := record.NewWriter(sessionFormat)

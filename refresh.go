@@ -12,6 +12,7 @@ import (
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
 // Refreshing a session: once, however many requests, instances and browsers need it.
@@ -366,7 +367,7 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *logto.Toke
 		token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
 			Original:    &original,
 			AccessToken: got.AccessToken,
-			Freshness:   attemptLifetime,
+			Freshness:   attempts.AttemptLifetime,
 		})
 		if err != nil {
 			return nil, err

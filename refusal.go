@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -44,10 +45,13 @@ func (a *Auth) Refuse(c *gin.Context, err error) {
 		case a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
 		case web.IsNavigation(c.Request):
-			redirect(c, a.signInPath(a.wantedPage(c.Request)))
+			if a.isWanted(c) {
+				a.leadToSignIn(c, attempts.Start{RefusedSession: a.refusedStart(c, err)}, a.wantedPage(c.Request))
+			}
 			return
 		default:
-			c.Header("HX-Redirect", a.signInPath(a.wantedPage(c.Request)))
+			// One of several parts of a page; the browser follows but one of the answers, so nothing is announced.
+			c.Header("HX-Redirect", a.startPath(attempts.Start{RefusedSession: a.refusedStart(c, err)}, a.wantedPage(c.Request)))
 		}
 	}
 	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))

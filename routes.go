@@ -20,7 +20,8 @@ import (
 //	GET, POST /sign-out            ends the session, here and at Logto
 //	POST      /backchannel-logout  where Logto tells that a session of its own has ended
 //
-// Their parameters come from the browser, so return_to is the only one. The last is for
+// Their parameters come from the browser, so return_to is the only one for applications; attempt,
+// with which guards say what they ask for, is sealed. The last is for
 // Logto itself and needs no session: a middleware against cross-site requests must let it
 // through.
 //
@@ -127,6 +128,10 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 		}
 		opts := opts
 		opts.ReturnTo = c.Query("return_to")
+		if start, ok := a.store.attempts.OpenStart(c.Query("attempt")); ok {
+			a.serveStart(c, start, opts)
+			return
+		}
 		a.SignIn(c, opts)
 	}
 }

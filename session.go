@@ -106,6 +106,10 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	defer x.known.endReading()
 	record, revoked, err := a.store.loadSession(ctx, x.request)
 	a.removeRevoked(ctx, x, revoked)
+	known = knownSession{auth: a}
+	if errors.Is(err, ErrNotSignedIn) && record != nil {
+		known.endedStart, record = record.startedAt, nil
+	}
 	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
 		record, err = a.renew(ctx, x, record)
 	}
@@ -116,7 +120,8 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	if err != nil && ctx.Err() != nil && errors.Is(err, ErrStoreUnavailable) {
 		return nil, err // of this caller's context: another one may do better
 	}
-	x.known.set(knownSession{auth: a, session: record, err: err})
+	known.session, known.err = record, err
+	x.known.set(known)
 	return record, err
 }
 
@@ -130,7 +135,7 @@ func (a *Auth) asOfNow(ctx context.Context, x *exchange, known knownSession) kno
 	case err != nil:
 		return knownSession{auth: a, err: err}
 	case isOver:
-		return knownSession{auth: a, err: ErrNotSignedIn}
+		return knownSession{auth: a, err: ErrNotSignedIn, endedStart: known.session.startedAt}
 	}
 	return known
 }
@@ -259,7 +264,7 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) 
 // forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
 // session that has ended is worthless, and the browser may have another session by now.
 func (a *Auth) forget(x *exchange, record *session) {
-	x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn})
+	x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn, endedStart: record.startedAt})
 }
 
 // removeRevoked removes sessions that were revoked while the browser was away from the store,

@@ -3,7 +3,6 @@ package logtogin
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -231,13 +231,16 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	if err != nil {
 		return // there is no request to answer
 	}
-	address, err := a.startSignIn(ctx, x, opts)
+	address, err := a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false))
 	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
 // SignInURL starts a sign-in and returns the address at Logto to send the
 // browser to. It sets a cookie, so it must be called before the response is
-// written, and the address is good for this browser only, once, for an hour.
+// written, and the address is good for this browser only, once, for an hour. A user
+// who follows it later meets a page with a button that starts again and leads to ReturnTo.
+// One response has room for 20 such addresses, and a browser for 40, of which the oldest
+// give way. A page with more links, or links that wait for longer, uses the sign-in route.
 //
 // The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
 // *ConfigError without Config.BaseURL, and that of the request's context.
@@ -246,10 +249,10 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.startSignIn(ctx, x, opts)
+	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false))
 }
 
-func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions) (string, error) {
+func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions, id attempts.ID) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
@@ -266,22 +269,24 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions)
 	if err != nil {
 		return "", err
 	}
-	record := &attempt{
-		state:       rand.Text(),
-		nonce:       rand.Text(),
-		verifier:    logto.NewVerifier(),
-		startedAt:   a.settings.Now(),
-		redirectURI: redirectURI,
-		maxAge:      opts.MaxAge,
+	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
+	started := &attempts.Attempt{
+		ID:          id,
+		StartedAt:   a.settings.Now().Truncate(time.Millisecond),
+		RedirectURI: redirectURI,
+		MaxAge:      opts.MaxAge,
+		IsForOneUser: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
+			opts.LoginHint != "" || opts.OneTimeToken != "",
+		Verifier: logto.NewVerifier(),
 	}
 	if a.mayReturnTo(opts.ReturnTo) {
-		record.returnTo = opts.ReturnTo
+		started.ReturnTo = opts.ReturnTo
 	}
-	if err := a.store.saveAttempt(ctx, x, record); err != nil {
+	if err := a.store.startAttempt(x, started); err != nil {
 		return "", err
 	}
 	a.settings.emit(ctx, Event{Kind: EventSignInStarted})
-	return a.authorizationURL(m, record, opts), nil
+	return a.authorizationURL(m, started, prompt, opts), nil
 }
 
 // warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost.
@@ -295,17 +300,16 @@ func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,
 // with PKCE (RFC 7636), nonce and resources (RFC 8707).
-func (a *Auth) authorizationURL(m *logto.Metadata, record *attempt, opts SignInOptions) string {
+func (a *Auth) authorizationURL(m *logto.Metadata, started *attempts.Attempt, prompt Prompt, opts SignInOptions) string {
 	params := opts.params()
-	params.Set("nonce", record.nonce)
-	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
+	params.Set("nonce", started.Nonce())
 	if prompt != PromptOmit {
 		params.Set("prompt", string(prompt))
 	}
 	return a.provider.AuthorizationURL(m, logto.AuthorizationRequest{
-		RedirectURI: record.redirectURI,
-		State:       record.state,
-		Verifier:    record.verifier,
+		RedirectURI: started.RedirectURI,
+		State:       started.State,
+		Verifier:    started.Verifier,
 		Scopes:      a.settings.scopes,
 		Resources:   a.settings.Resources,
 		Params:      params,
@@ -318,6 +322,9 @@ func (a *Auth) authorizationURL(m *logto.Metadata, record *attempt, opts SignInO
 func isCallbackPath(path string) bool {
 	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
 }
+
+// maxRedirectURI is that of a return path. Both travel in the state, in the query of one address.
+const maxRedirectURI = 2048
 
 // redirectURI resolves a per-call redirect URI, or returns the callback
 // route's.
@@ -334,6 +341,9 @@ func (a *Auth) redirectURI(given string) (string, error) {
 	}
 	if _, problem := web.ParseServerURL(given); problem != "" {
 		return "", fmt.Errorf("%w: RedirectURI %s", ErrInvalidOptions, problem)
+	}
+	if len(given) > maxRedirectURI {
+		return "", fmt.Errorf("%w: RedirectURI has %d bytes, which is too long for a query", ErrInvalidOptions, len(given))
 	}
 	return given, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -17,12 +16,13 @@ import (
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/seal"
+	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 const (
-	// cookieBudget bounds all our cookies of one browser together: servers and
-	// proxies refuse requests whose header is much longer than 8 KiB.
-	cookieBudget = 8 << 10
+	// maxSessionCookies bounds the cookies of a session, such that there is always room for attempts.
+	maxSessionCookies = attempts.CookieBudget - attempts.AlwaysRoomFor*attempts.MaxAttemptCookie
 
 	// maxOpened bounds the sessions in memory, of about 5 KiB each.
 	maxOpened = 4096
@@ -37,18 +37,15 @@ const (
 	valueKey = "logtogin"
 )
 
-// store loads, saves and removes the two records through sessions.Stores,
-// sealed. It never goes through the application's session middleware.
+// store loads, saves and removes sessions and attempts through sessions.Stores. It never goes through the application's session middleware.
 type store struct {
 	sessions *anystore.Store
-	attempts *anystore.Store // always in cookies
+	attempts *attempts.Attempts // always in cookies
 
 	sessionSealer *seal.Sealer
-	attemptSealer *seal.Sealer
 
-	sessionName  string
-	attemptNames [attemptSlots]string
-	options      sessions.Options
+	sessionName string
+	options     sessions.Options
 
 	revocations *revocations // a cookie kept from before one is worth nothing
 	memory      *memory      // of what refreshes have yielded
@@ -85,9 +82,6 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		overwritten: cache.New[string, uint64](maxActive, s.Now),
 		s:           s,
 	}
-	for i := range st.attemptNames {
-		st.attemptNames[i] = st.sessionName + "_attempt_" + strconv.Itoa(i)
-	}
 	var err error
 	place := "session in cookies"
 	if s.Store != nil {
@@ -97,15 +91,22 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 	if st.sessionSealer, err = seal.New(s.secrets, s.purpose(place)); err != nil {
 		return nil, err
 	}
-	if st.attemptSealer, err = seal.New(s.secrets, s.purpose("attempt")); err != nil {
+	if st.attempts, err = attempts.NewAttempts(attempts.Settings{
+		Name:      st.sessionName,
+		Origin:    web.Origin(s.base),
+		Cookie:    st.options,
+		Secrets:   s.secrets,
+		Purpose:   s.purpose,
+		ClockSkew: s.ClockSkew,
+		Now:       s.Now,
+	}); err != nil {
 		return nil, err
 	}
 	if st.memory, err = newMemory(s, shared); err != nil {
 		return nil, err
 	}
-	st.attempts = anystore.InCookies(cookiestore.New(valueKey, maxAttempt), valueKey)
 	if s.Store == nil {
-		st.sessions = anystore.InCookies(cookiestore.New(valueKey, cookieBudget-maxAttempt), valueKey)
+		st.sessions = anystore.InCookies(cookiestore.New(valueKey, maxSessionCookies), valueKey)
 	} else {
 		st.sessions = anystore.New(s.Store, valueKey, s.StoreTimeout)
 	}
@@ -113,7 +114,8 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 }
 
 // loadSession returns the session of a request, and those beside it that were revoked
-// while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable.
+// while the browser was away. The error is ErrNotSignedIn, with a session that is over if there is
+// one, or ErrStoreUnavailable.
 func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session, revoked []*session, err error) {
 	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {
@@ -122,15 +124,18 @@ func (st *store) loadSession(ctx context.Context, r *http.Request) (found *sessi
 		if entry.Value != "" {
 			st.revocations.keepUp(ctx)
 		}
-		found, ok := st.openSession(entry)
-		if ok {
-			return found, revoked, nil
+		opened, ok := st.openSession(entry)
+		switch {
+		case ok:
+			return opened, revoked, nil
+		case opened == nil:
+			continue
+		case st.revocations.isNewsFor(opened):
+			revoked = append(revoked, opened)
 		}
-		if found != nil && st.revocations.isNewsFor(found) {
-			revoked = append(revoked, found)
-		}
+		found = opened
 	}
-	return nil, revoked, ErrNotSignedIn
+	return found, revoked, ErrNotSignedIn
 }
 
 // openSession returns a session. ok says that it can be used.

@@ -318,7 +318,7 @@ func TestTheAccessTokensThatLastAreKept(t *testing.T) {
 			t.Parallel()
 			logto := withAPIs(t)
 			now, change := withClock(logto, forAPIs)
-			logto.ChangeAccessToken(func(token *logtotest.JWT) { token.Claims["filler"] = strings.Repeat("x", 1600) })
+			logto.ChangeAccessToken(func(token *logtotest.JWT) { token.Claims["filler"] = strings.Repeat("x", 1350) })
 			app := newApplication(t, logto, change)
 			app.tokenRoutes()
 			b := newBrowser(t)

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// maxPath is the longest path that is carried through a sign-in. A
-// longer one is dropped, and the sign-in ends on the default page.
-const maxPath = 600
+// maxPath is the longest path that is carried through a sign-in, in bytes. A longer one is dropped, and
+// the sign-in ends on the default page: written into a query twice, it would not fit into the 8 KiB that
+// servers take for an address.
+const maxPath = 2048
 
 // IsSafePath reports whether target is a path of this application, with or
 // without query and fragment, that no browser and no proxy takes for anything

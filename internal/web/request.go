@@ -86,6 +86,15 @@ func ComesFromAnotherOrigin(header http.Header) bool {
 	return site != "" && site != "same-origin" && site != "none"
 }
 
+// IsCrossSite reports whether the browser says that a page of another site led here.
+func IsCrossSite(header http.Header) bool { return header.Get("Sec-Fetch-Site") == "cross-site" }
+
+// IsFramed reports whether a browser is about to show the answer within another page.
+func IsFramed(header http.Header) bool {
+	destination := header.Get("Sec-Fetch-Dest")
+	return destination == "iframe" || destination == "frame"
+}
+
 // IsCrossOrigin reports whether an untrusted origin makes a request that can change state. A
 // WebSocket handshake is a GET but counts as a POST.
 func IsCrossOrigin(r *http.Request, trusted *http.CrossOriginProtection) bool {

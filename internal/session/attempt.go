@@ -1,0 +1,117 @@
+// Package session knows who is signing in: the attempts of browsers to sign in, how they are kept in
+// cookies and in the state of the authorization request, and which of several goes to Logto first. It
+// knows no router, no page and no token. Attempt is where to start reading.
+package session
+
+import (
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/record"
+)
+
+const (
+	// AttemptLifetime is how long a user may take to sign in.
+	AttemptLifetime = time.Hour
+
+	// resumable is how long a state still says where its user wanted to go, without the attempt.
+	resumable = 24 * time.Hour
+)
+
+// Attempt is a sign-in that has been started and not yet finished. The browser keeps the PKCE verifier
+// in a cookie; all else is sealed in the state parameter, so that a callback whose cookie is gone still
+// tells where the user wanted to go.
+type Attempt struct {
+	ID          ID
+	StartedAt   time.Time // in milliseconds
+	RedirectURI string
+	ReturnTo    string // a return path, or "" for the default
+	MaxAge      time.Duration
+	// IsForOneUser says that the user had to authenticate again, or to be a certain one, so that no
+	// other session can stand for the one that this attempt would have yielded.
+	IsForOneUser bool
+
+	// State is the state parameter, which is sealed.
+	State string
+	// Verifier is that of PKCE (RFC 7636), "" if the browser does not have it.
+	Verifier string
+
+	challenge [sha256.Size]byte
+}
+
+// Challenge is the hash of the verifier, which no two attempts share.
+func (a *Attempt) Challenge() string { return string(a.challenge[:]) }
+
+// Nonce is the nonce of the authentication request (OpenID Connect Core, section 3.1.2.1). Who knows the
+// state but not the verifier cannot tell it.
+func (a *Attempt) Nonce() string {
+	state := sha256.Sum256([]byte(a.State))
+	nonce := sha256.Sum256([]byte("nonce" + a.Verifier + string(state[:])))
+	return base64url.EncodeToString(nonce[:])
+}
+
+// IsExpired reports whether it is too late to finish the sign-in.
+func (a *Attempt) IsExpired(now time.Time) bool { return !now.Before(a.StartedAt.Add(AttemptLifetime)) }
+
+// ResumesBy reports whether a session that began at that time stands for this attempt: it began later,
+// so that the user has arrived on another way.
+func (a *Attempt) ResumesBy(sessionStart, now time.Time, clockSkew time.Duration) bool {
+	return !a.IsForOneUser && now.Before(a.StartedAt.Add(resumable)) && !sessionStart.Before(a.StartedAt.Add(-clockSkew))
+}
+
+const attemptFormat byte = 1
+
+const (
+	isForOneUser uint64 = 1 << iota
+	isRelative          // the redirect URI begins with the origin
+)
+
+// encode binds the attempt to the origin of the application.
+func (a *Attempt) encode(origin string) []byte {
+	var flags uint64
+	if a.IsForOneUser {
+		flags |= isForOneUser
+	}
+	redirectURI, isBelow := strings.CutPrefix(a.RedirectURI, origin)
+	if isBelow {
+		flags |= isRelative
+	}
+	w := record.NewWriter(attemptFormat)
+	w.Text(string(a.ID[:]))
+	w.Text(string(a.challenge[:]))
+	w.Text(origin)
+	w.Milliseconds(a.StartedAt)
+	w.Number(flags)
+	w.Number(uint64(a.MaxAge / time.Second))
+	w.Text(redirectURI)
+	w.Text(a.ReturnTo)
+	return w.Bytes()
+}
+
+var errOtherOrigin = errors.New("session: the attempt is of another origin")
+
+func decodeAttempt(encoded []byte, origin string) (*Attempt, error) {
+	r := record.NewReader(encoded, attemptFormat)
+	id, challenge, of := r.Text(), r.Text(), r.Text()
+	a := &Attempt{StartedAt: r.Milliseconds()}
+	flags := r.Number()
+	a.MaxAge = time.Duration(r.Seconds()) * time.Second
+	a.RedirectURI, a.ReturnTo = r.Text(), r.Text()
+	a.IsForOneUser = flags&isForOneUser != 0
+	if flags&isRelative != 0 {
+		a.RedirectURI = origin + a.RedirectURI
+	}
+	switch {
+	case r.Err() != nil:
+		return nil, r.Err()
+	case len(id) != len(a.ID) || len(challenge) != len(a.challenge):
+		return nil, record.ErrFormat
+	case of != origin:
+		return nil, errOtherOrigin
+	}
+	copy(a.ID[:], id)
+	copy(a.challenge[:], challenge)
+	return a, nil
+}

@@ -1,0 +1,294 @@
+package session
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/seal"
+)
+
+const (
+	// CookieBudget bounds all our cookies of one browser together, in bytes: servers and proxies refuse
+	// requests whose header is much longer.
+	CookieBudget = 8 << 10
+
+	// MaxName is the longest name of the session's cookie, to which 22 characters of Config.Cookies.Name
+	// lead.
+	MaxName = 31
+
+	// MaxAttemptCookie is what an attempt takes in the header of a request, at most: the names, the
+	// verifier and what is between cookies.
+	MaxAttemptCookie = MaxName + len("_") + idLength + len("=") + verifierLength + len("; ")
+
+	// AlwaysRoomFor is how many attempts fit beside the largest session.
+	AlwaysRoomFor = 20
+
+	// maxAttempts is how many attempts a browser keeps.
+	maxAttempts = 40
+
+	// maxRemoved is how many attempts one response deletes: each takes about 150 bytes of its header,
+	// for which proxies have little room, too.
+	maxRemoved = 20
+
+	// MaxStarted is how many attempts one response starts, for the same reason.
+	MaxStarted = 20
+
+	// verifierLength is that of a verifier of 32 random bytes (RFC 7636, section 4.1).
+	verifierLength = 43
+
+	// announced is the value of a cookie before its attempt is at Logto.
+	announced = "0"
+
+	// announcedLifetime is how long the browser keeps that cookie.
+	announcedLifetime = time.Minute
+
+	// valueKey is the one key under which the store holds a value.
+	valueKey = "logtogin"
+)
+
+// Settings are what attempts need to know of the application.
+type Settings struct {
+	// Name is that of the session's cookie; the names of attempts begin with it.
+	Name string
+	// Origin is the scheme and the host of the application. Attempts are bound to it.
+	Origin string
+	// Cookie has the attributes of the cookies, without MaxAge.
+	Cookie sessions.Options
+	// Secrets are what seals, the current one first. Purpose says for which application.
+	Secrets []string
+	Purpose func(record string) string
+	// ClockSkew is by how much the clocks of instances may differ.
+	ClockSkew time.Duration
+	Now       func() time.Time
+}
+
+// Attempts are the attempts to sign in of the browsers of one application. Nothing is kept for them
+// here, so that they hold on all instances and cost no memory. It is safe for concurrent use.
+type Attempts struct {
+	s      Settings
+	store  sessions.Store
+	states *seal.Sealer
+	starts *seal.Sealer
+}
+
+// NewAttempts returns the attempts of an application.
+func NewAttempts(s Settings) (*Attempts, error) {
+	a := &Attempts{s: s, store: cookiestore.NewShort(valueKey, verifierLength)}
+	var err error
+	if a.states, err = seal.New(s.Secrets, s.Purpose("state")); err != nil {
+		return nil, err
+	}
+	if a.starts, err = seal.New(s.Secrets, s.Purpose("start of a sign-in")); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// NameOf is the name of the cookie of an attempt.
+func (a *Attempts) NameOf(id ID) string { return a.s.Name + "_" + id.String() }
+
+// Announce writes the cookie of an attempt that a guard begins and that is not at Logto yet.
+func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) error {
+	return a.write(r, header, id, announced, announcedLifetime)
+}
+
+// Start fills in the State of an attempt and writes the cookie with its Verifier.
+func (a *Attempts) Start(r *http.Request, header http.Header, started *Attempt) error {
+	started.challenge = sha256.Sum256([]byte(started.Verifier))
+	started.State = a.states.Seal(started.encode(a.s.Origin), a.s.Name)
+	return a.write(r, header, started.ID, started.Verifier, AttemptLifetime)
+}
+
+// Remove writes that the browser forgets an attempt.
+func (a *Attempts) Remove(r *http.Request, header http.Header, id ID) error {
+	return a.write(r, header, id, "", -time.Second)
+}
+
+func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) error {
+	name := a.NameOf(id)
+	written := sessions.NewSession(a.store, name)
+	options := a.s.Cookie
+	options.MaxAge = int(lifetime / time.Second)
+	written.Options = &options
+	written.Values[valueKey] = value
+	w := headerOnly{}
+	if err := a.store.Save(r, w, written); err != nil {
+		return err
+	}
+	anystore.ReplaceCookies(header, name, w["Set-Cookie"])
+	return nil
+}
+
+// headerOnly is a response of which only the header is wanted.
+type headerOnly http.Header
+
+func (h headerOnly) Header() http.Header         { return http.Header(h) }
+func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h headerOnly) WriteHeader(int)             {}
+
+// Open returns the attempt of a state, without its verifier. The error says that it was not sealed here,
+// was changed, or is of another origin.
+func (a *Attempts) Open(state string) (*Attempt, error) {
+	encoded, _, err := a.states.Open(state, a.s.Name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := decodeAttempt(encoded, a.s.Origin)
+	if err != nil {
+		return nil, err
+	}
+	opened.State = state
+	return opened, nil
+}
+
+// candidates is how many different cookies of one name are looked at. More than one come from other
+// paths and sibling domains.
+const candidates = 8
+
+// FindVerifier fills in the verifier of an opened attempt, if the browser has it: a cookie with another
+// value is none of this attempt, whoever has set it.
+func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
+	name := a.NameOf(opened.ID)
+	for _, value := range cookiestore.AppendValues(nil, r.Header, name, candidates) {
+		if !isVerifier(value) {
+			continue
+		}
+		alone := &http.Request{Header: http.Header{"Cookie": {name + "=" + value}}}
+		kept, err := a.store.New(alone, name)
+		if err != nil {
+			continue
+		}
+		if verifier, _ := kept.Values[valueKey].(string); sha256.Sum256([]byte(verifier)) == opened.challenge {
+			opened.Verifier = verifier
+			return true
+		}
+	}
+	return false
+}
+
+// isVerifier reports whether a cookie's value can be a verifier of ours.
+func isVerifier(value string) bool {
+	return len(value) == verifierLength && !strings.ContainsFunc(value, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
+// Pending is the cookie of an attempt that a request carries, as far as its name and length tell.
+type Pending struct {
+	ID ID
+	// IsStarted says that the browser was sent to Logto; before, the attempt is only announced.
+	IsStarted bool
+}
+
+// Pending returns the attempts of a request, the oldest first.
+func (a *Attempts) Pending(r *http.Request) (pending []Pending) {
+	for _, cookie := range r.Cookies() {
+		if id, ok := a.idOf(cookie.Name); ok {
+			pending = append(pending, Pending{ID: id, IsStarted: len(cookie.Value) == verifierLength})
+		}
+	}
+	slices.SortStableFunc(pending, func(one, other Pending) int { return one.ID.Compare(other.ID) })
+	return slices.CompactFunc(pending, func(one, other Pending) bool { return one.ID == other.ID })
+}
+
+// idOf is the ID in the name of a cookie, if it is one of an attempt of this application.
+func (a *Attempts) idOf(name string) (id ID, ok bool) {
+	rest, ok := strings.CutPrefix(name, a.s.Name+"_")
+	if !ok {
+		return ID{}, false
+	}
+	return parseID(rest)
+}
+
+// Started is how many attempts a response starts.
+func (a *Attempts) Started(header http.Header) (count int) {
+	for _, cookie := range cookiesSet(header) {
+		if _, ok := a.idOf(cookie.Name); ok && cookie.MaxAge >= 0 {
+			count++
+		}
+	}
+	return count
+}
+
+// KeepWithinBudget deletes attempts of the request until what the browser will have after this response
+// fits into the budget, but no more of them than a response has room for. Those go first that cannot be
+// finished any more, then those that other sites have begun, then those that are not at Logto yet, and of
+// each the oldest. What this response has written itself stays.
+func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
+	total, sizes, written := a.sizes(r, header)
+	pending := slices.DeleteFunc(a.Pending(r), func(p Pending) bool { return written[a.NameOf(p.ID)] })
+	count := a.Started(header) + len(pending)
+	if total <= CookieBudget && count <= maxAttempts {
+		return nil
+	}
+	now := a.s.Now()
+	slices.SortStableFunc(pending, func(one, other Pending) int { return a.worth(one, now) - a.worth(other, now) })
+	for _, p := range pending[:min(len(pending), maxRemoved)] {
+		if total <= CookieBudget && count <= maxAttempts {
+			break
+		}
+		if err := a.Remove(r, header, p.ID); err != nil {
+			return err
+		}
+		total -= sizes[a.NameOf(p.ID)]
+		count--
+	}
+	return nil
+}
+
+// sizes are those of our cookies in the header of the next request, by their names.
+func (a *Attempts) sizes(r *http.Request, header http.Header) (total int, sizes map[string]int, written map[string]bool) {
+	sizes, written = map[string]int{}, map[string]bool{}
+	for _, cookie := range r.Cookies() {
+		if strings.HasPrefix(cookie.Name, a.s.Name) {
+			sizes[cookie.Name] += cookieSize(cookie)
+		}
+	}
+	for _, cookie := range cookiesSet(header) {
+		if !strings.HasPrefix(cookie.Name, a.s.Name) {
+			continue
+		}
+		written[cookie.Name], sizes[cookie.Name] = true, 0
+		if cookie.MaxAge >= 0 {
+			sizes[cookie.Name] = cookieSize(cookie)
+		}
+	}
+	for _, size := range sizes {
+		total += size
+	}
+	return total, sizes, written
+}
+
+// worth says which attempts are missed more than others.
+func (a *Attempts) worth(p Pending, now time.Time) int {
+	age, lifetime := now.Sub(p.ID.Time()), announcedLifetime
+	if p.IsStarted {
+		lifetime = AttemptLifetime
+	}
+	switch {
+	case age >= lifetime, age < -a.s.ClockSkew:
+		return 0
+	case p.ID.IsCrossSite():
+		return 1
+	case !p.IsStarted:
+		return 2
+	}
+	return 3
+}
+
+// cookiesSet are the cookies that the response sets so far.
+func cookiesSet(header http.Header) []*http.Cookie {
+	return (&http.Response{Header: header}).Cookies()
+}
+
+// cookieSize is what a cookie takes in the header of a request.
+func cookieSize(cookie *http.Cookie) int {
+	return len(cookie.Name) + len("=") + len(cookie.Value) + len("; ")
+}

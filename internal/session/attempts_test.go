@@ -1,0 +1,214 @@
+package session
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/sessions"
+)
+
+const name = "logtogin-logtogin-logt_12345678" // as long as it can be
+
+func newAttempts(t *testing.T, now time.Time, change func(*Settings)) *Attempts {
+	t.Helper()
+	s := Settings{
+		Name: name, Origin: "https://app.example.com", Cookie: sessions.Options{Path: "/", HttpOnly: true},
+		Secrets: []string{strings.Repeat("s", 32)}, Purpose: func(record string) string { return record },
+		ClockSkew: time.Minute, Now: func() time.Time { return now },
+	}
+	if change != nil {
+		change(&s)
+	}
+	attempts, err := NewAttempts(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return attempts
+}
+
+func requestWith(cookies ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", strings.Join(cookies, "; "))
+	return r
+}
+
+var verifier = strings.Repeat("v", verifierLength)
+
+func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, cookie string) {
+	t.Helper()
+	started = &Attempt{
+		ID: NewID(now, true, false), StartedAt: now, RedirectURI: "https://app.example.com/callback", ReturnTo: "/wanted?x=1",
+		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier,
+	}
+	header := http.Header{}
+	if err := attempts.Start(requestWith(), header, started); err != nil {
+		t.Fatal(err)
+	}
+	pair, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
+	return started, pair
+}
+
+func TestAnAttemptNeedsItsStateAndItsCookie(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 123_000_000)
+	attempts := newAttempts(t, now, nil)
+	started, cookie := start(t, attempts, now)
+	if size := len(cookie) + len("; "); size != MaxAttemptCookie || MaxAttemptCookie != 90 {
+		t.Errorf("the cookie takes %d bytes", size)
+	}
+	if size := len(started.State); size > 205+len("/wanted?x=1")*4/3 {
+		t.Errorf("the state has %d characters", size)
+	}
+	opened, err := attempts.Open(started.State)
+	if err != nil || opened.Verifier != "" {
+		t.Fatalf("got %+v, %v", opened, err)
+	}
+	for what, planted := range map[string]string{
+		"nothing": "", "another verifier": attempts.NameOf(started.ID) + "=" + strings.Repeat("w", verifierLength),
+		"a cut one": cookie[:len(cookie)-1], "a longer one": cookie + "v", "another name": strings.Replace(cookie, name, "other", 1),
+		"an announced one": attempts.NameOf(started.ID) + "=" + announced,
+	} {
+		if attempts.FindVerifier(requestWith(planted), opened) {
+			t.Errorf("%s is taken for the attempt's", what)
+		}
+	}
+	for what, cookies := range map[string][]string{
+		"alone": {cookie}, "behind a planted one": {attempts.NameOf(started.ID) + "=x", cookie}, "before a planted one": {cookie, attempts.NameOf(started.ID) + "=x"},
+	} {
+		found, err := attempts.Open(started.State)
+		if err != nil || !attempts.FindVerifier(requestWith(cookies...), found) || *found != *started || found.Nonce() != started.Nonce() {
+			t.Errorf("%s: got %+v, %v, want %+v", what, found, err, started)
+		}
+	}
+	for what, other := range map[string]*Attempts{
+		"another secret":      newAttempts(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("o", 32)} }),
+		"another origin":      newAttempts(t, now, func(s *Settings) { s.Origin = "https://other.example.com" }),
+		"another application": newAttempts(t, now, func(s *Settings) { s.Name = "logtogin_87654321" }),
+	} {
+		if _, err := other.Open(started.State); err == nil {
+			t.Errorf("%s opens the state", what)
+		}
+	}
+	rotated := newAttempts(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("n", 32), strings.Repeat("s", 32)} })
+	if found, err := rotated.Open(started.State); err != nil || !rotated.FindVerifier(requestWith(cookie), found) {
+		t.Errorf("after a rotation of secrets: %v", err)
+	}
+}
+
+func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
+	t.Parallel()
+	began := time.Unix(1_800_000_000, 0)
+	for what, test := range map[string]struct {
+		attempt Attempt
+		session time.Duration // after the attempt began
+		now     time.Duration
+		want    bool
+	}{
+		"a session that began later":         {Attempt{StartedAt: began}, time.Second, time.Minute, true},
+		"by another clock":                   {Attempt{StartedAt: began}, -time.Minute, time.Minute, true},
+		"a session that began before":        {Attempt{StartedAt: began}, -61 * time.Second, time.Minute, false},
+		"a day later":                        {Attempt{StartedAt: began}, time.Second, 24*time.Hour - 1, true},
+		"more than a day later":              {Attempt{StartedAt: began}, time.Second, 24 * time.Hour, false},
+		"a user had to authenticate for one": {Attempt{StartedAt: began, IsForOneUser: true}, time.Second, time.Minute, false},
+	} {
+		if got := test.attempt.ResumesBy(began.Add(test.session), began.Add(test.now), time.Minute); got != test.want {
+			t.Errorf("%s: got %t, want %t", what, got, test.want)
+		}
+	}
+}
+
+func TestAStartComesBackAsItWasSealed(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	attempts := newAttempts(t, now, nil)
+	for _, want := range []Start{
+		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, RefusedSession: time.UnixMilli(1_799_999_999_123)}, {Step: Insists},
+	} {
+		sealed := attempts.SealStart(want)
+		if got, ok := attempts.OpenStart(sealed); !ok || got != want {
+			t.Errorf("got %+v, %t, want %+v", got, ok, want)
+		}
+		for i := range sealed {
+			if _, ok := attempts.OpenStart(sealed[:i] + string(sealed[i]^1) + sealed[i+1:]); ok {
+				t.Errorf("changed at %d, it is still good", i)
+			}
+		}
+	}
+	started, _ := start(t, attempts, now)
+	if _, ok := attempts.OpenStart(started.State); ok {
+		t.Error("a state is taken for a start")
+	}
+	if _, err := attempts.Open(attempts.SealStart(Start{})); err == nil {
+		t.Error("a start is taken for a state")
+	}
+}
+
+func TestUselessAttemptsGiveWayFirst(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	attempts := newAttempts(t, now, nil)
+	cookie := func(ago time.Duration, isCrossSite bool, value string) string {
+		return attempts.NameOf(NewID(now.Add(-ago), true, isCrossSite)) + "=" + value
+	}
+	order := []string{ // in which they go
+		cookie(61*time.Minute, false, verifier),
+		cookie(61*time.Second, false, announced),
+		cookie(-2*time.Minute, false, verifier), // from the future
+		cookie(30*time.Minute, true, verifier),
+		cookie(time.Minute, true, verifier),
+		cookie(20*time.Second, false, announced),
+		cookie(10*time.Second, false, announced),
+		cookie(50*time.Minute, false, verifier),
+		cookie(40*time.Minute, false, verifier),
+	}
+	for count := range order {
+		// A session leaves room for all but so many.
+		room := 0
+		for _, kept := range order[count:] {
+			room += len(kept) + len("; ")
+		}
+		session := name + "=" + strings.Repeat("x", CookieBudget-room-len(name)-len("=; "))
+		header := http.Header{}
+		if err := attempts.KeepWithinBudget(requestWith(append([]string{session}, order...)...), header); err != nil {
+			t.Fatal(err)
+		}
+		var gone []string
+		for _, line := range header["Set-Cookie"] {
+			deleted, rest, _ := strings.Cut(line, "=")
+			if !strings.Contains(rest, "Max-Age=0") {
+				t.Errorf("%q is no deletion", line)
+			}
+			gone = append(gone, deleted)
+		}
+		if len(gone) != count {
+			t.Errorf("%d are deleted, want %d", len(gone), count)
+		}
+		for i, deleted := range gone {
+			if want, _, _ := strings.Cut(order[i], "="); deleted != want {
+				t.Errorf("of %d, number %d is %q, want %q", count, i, deleted, want)
+			}
+		}
+	}
+}
+
+func TestAResponseDeletesTwentyAttemptsAtMost(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	attempts := newAttempts(t, now, nil)
+	for count, want := range map[int]int{40: 0, 41: 1, 60: 20, 100: 20} {
+		var cookies []string
+		for range count {
+			cookies = append(cookies, attempts.NameOf(NewID(now, true, false))+"="+announced)
+		}
+		header := http.Header{}
+		if err := attempts.KeepWithinBudget(requestWith(cookies...), header); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(header["Set-Cookie"]); got != want {
+			t.Errorf("of %d, %d are deleted, want %d", count, got, want)
+		}
+	}
+}

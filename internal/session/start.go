@@ -1,0 +1,185 @@
+package session
+
+import (
+	"time"
+
+	"github.com/logtogin/logtogin/internal/record"
+)
+
+const (
+	// takesTurns is how much later than another one an attempt may begin and still wait for it. A user
+	// who comes back from Logto's form and tries again later is not told to wait.
+	takesTurns = 15 * time.Second
+
+	// maxSignIn is how long an attempt at Logto is waited for.
+	maxSignIn = 10 * time.Minute
+
+	// maxAnnounced is how long one is waited for that was announced and did not come: its tab was closed,
+	// or the user has clicked again. It is long enough for a browser with many tabs on a slow line.
+	maxAnnounced = 10 * time.Second
+
+	// maxClockSkew is by how much the clocks of instances can differ. What is farther ahead is made up.
+	maxClockSkew = 5 * time.Minute
+
+	// minPause and maxPause are how soon a page that waits asks again.
+	minPause = time.Second
+	maxPause = 10 * time.Second
+)
+
+// Start is a sign-in that a guard has asked for. It travels sealed to the sign-in route, so that nobody
+// can weaken what the guard has asked for.
+//
+// Logto keeps one interaction for each application and browser, so that of several sign-ins at the same
+// time few succeed. One tab goes to Logto, and the others wait for it:
+//
+//   - The redirect of a guard announces an attempt by a cookie. The request to the sign-in route carries
+//     the cookies of other tabs that have arrived by then.
+//   - If another attempt is at Logto, or an older one is announced, this one waits, and takes its own
+//     cookie back.
+//   - If only younger ones are announced, it waits once for them to take theirs back. A younger one that
+//     was the first to arrive has not seen this one, and is at Logto by then.
+//   - When the attempt that it waits for is gone and has left no session, it begins anew.
+type Start struct {
+	Step Step
+	// Attempt is the announced one, or for a start that Waits the one that it waits for.
+	Attempt ID
+	// RefusedSession is the start of the session with which the guard was not content, or zero.
+	RefusedSession time.Time
+	// MaxAge and WantsLogin are the options of the sign-in.
+	MaxAge     time.Duration
+	WantsLogin bool
+}
+
+// Step is how far a Start has come.
+type Step byte
+
+const (
+	// Begins has no attempt yet.
+	Begins Step = iota
+	// Announced has an attempt whose cookie the guard has set.
+	Announced
+	// GaveWay is Announced, and has waited for younger attempts.
+	GaveWay
+	// Waits is for another attempt.
+	Waits
+	// Insists is what a user chooses who does not want to wait.
+	Insists
+)
+
+const startFormat byte = 1
+
+// SealStart makes a parameter of a start.
+func (a *Attempts) SealStart(start Start) string {
+	w := record.NewWriter(startFormat)
+	w.Number(uint64(start.Step))
+	w.Text(string(start.Attempt[:]))
+	refused := start.RefusedSession
+	if refused.IsZero() {
+		refused = time.UnixMilli(0)
+	}
+	w.Milliseconds(refused)
+	w.Number(uint64(start.MaxAge / time.Second))
+	var wantsLogin uint64
+	if start.WantsLogin {
+		wantsLogin = 1
+	}
+	w.Number(wantsLogin)
+	return a.starts.Seal(w.Bytes(), a.s.Name)
+}
+
+// OpenStart returns the start of a parameter. ok is false if it was not sealed here.
+func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
+	encoded, _, err := a.starts.Open(sealed, a.s.Name)
+	if err != nil {
+		return Start{}, false
+	}
+	r := record.NewReader(encoded, startFormat)
+	step, id := r.Number(), r.Text()
+	refused := r.Milliseconds()
+	start = Start{Step: Step(step), MaxAge: time.Duration(r.Seconds()) * time.Second, WantsLogin: r.Number() == 1}
+	if r.Err() != nil || step > uint64(Insists) || len(id) != len(start.Attempt) {
+		return Start{}, false
+	}
+	copy(start.Attempt[:], id)
+	if refused.UnixMilli() != 0 {
+		start.RefusedSession = refused
+	}
+	return start, true
+}
+
+// IsAnnounced reports whether the attempt is the start's own.
+func (s Start) IsAnnounced() bool { return s.Step == Announced || s.Step == GaveWay }
+
+// Turn is what the sign-in route does next.
+type Turn struct {
+	// Step is Waits or GaveWay to wait, Begins to announce an attempt, and Insists to go to Logto.
+	Step Step
+	// Attempt is the one to wait for, or with GaveWay the start's own.
+	Attempt ID
+	// Pause is how soon to ask again.
+	Pause time.Duration
+}
+
+// Next decides whose turn it is, by the attempts of the request, the oldest first.
+func (s Start) Next(pending []Pending, now time.Time) Turn {
+	switch s.Step {
+	case Begins:
+		return Turn{Step: Begins}
+	case Waits:
+		for _, other := range pending {
+			if other.ID == s.Attempt && other.isAwaited(now) {
+				return wait(other.ID, now)
+			}
+		}
+		return Turn{Step: Begins}
+	case Announced, GaveWay:
+		return s.takeTurn(pending, now)
+	}
+	return Turn{Step: Insists}
+}
+
+// takeTurn is Next for an announced attempt.
+func (s Start) takeTurn(pending []Pending, now time.Time) Turn {
+	var older, younger *ID
+	isKept := false
+	for _, other := range pending {
+		id := other.ID
+		switch {
+		case id == s.Attempt:
+			isKept = true
+		case !id.IsByGuard(), !other.isAwaited(now), s.Attempt.Time().Sub(id.Time()) > takesTurns,
+			id.IsCrossSite() && !s.Attempt.IsCrossSite(): // or other sites could make everybody wait
+		case other.IsStarted:
+			return wait(id, now)
+		case older == nil && id.Compare(s.Attempt) < 0:
+			older = &id
+		case younger == nil:
+			younger = &id
+		}
+	}
+	switch {
+	case older != nil:
+		return wait(*older, now)
+	case younger != nil && !isKept: // it has nothing to be seen by
+		return wait(*younger, now)
+	case younger != nil && s.Step == Announced:
+		return Turn{Step: GaveWay, Attempt: s.Attempt, Pause: minPause}
+	}
+	return Turn{Step: Insists}
+}
+
+// isAwaited reports whether others still wait for an attempt.
+func (p Pending) isAwaited(now time.Time) bool {
+	longest := maxAnnounced
+	if p.IsStarted {
+		longest = maxSignIn
+	}
+	age := now.Sub(p.ID.Time())
+	return age < longest && age >= -maxClockSkew
+}
+
+// wait is longer the longer the other one takes: a user may have to type a password.
+func wait(other ID, now time.Time) Turn {
+	pause := (now.Sub(other.Time()) / 3).Truncate(time.Second)
+	return Turn{Step: Waits, Attempt: other, Pause: min(max(pause, minPause), maxPause)}
+}
