@@ -24,7 +24,7 @@ func (s *Server) serveEndSession(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	xsrf := randomToken()
-	current := s.currentSession(r)
+	current := s.readVisit(r).signedIn()
 	s.mu.Lock()
 	s.logouts[xsrf] = logout{session: current, location: location}
 	s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) 
 		writeError(w, invalidRequest("failed to parse the request body"))
 		return
 	}
-	current := s.currentSession(r)
+	current := s.readVisit(r).signedIn()
 	xsrf := r.PostForm.Get("xsrf")
 	s.mu.Lock()
 	confirmed, ok := s.logouts[xsrf]
@@ -98,7 +98,7 @@ func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) 
 		if current != nil {
 			s.end(current)
 		}
-		clearCookie(w, sessionCookie)
+		clearCookie(w, sessionCookie, "/")
 	}
 	redirect(w, confirmed.location)
 }

@@ -96,10 +96,12 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, document a
 	_, _ = w.Write(body)
 }
 
-func redirect(w http.ResponseWriter, location string) {
+func redirect(w http.ResponseWriter, location string) { redirectWith(w, http.StatusSeeOther, location) }
+
+func redirectWith(w http.ResponseWriter, status int, location string) {
 	w.Header().Set("Location", location)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(http.StatusSeeOther)
+	w.WriteHeader(status)
 	_, _ = fmt.Fprintf(w, "Redirecting to %s.", html.EscapeString(location))
 }
 

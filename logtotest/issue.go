@@ -50,7 +50,7 @@ func (s *Server) liveToken(tokens map[string]*issuedToken, value string) *issued
 	if token == nil || token.source.grant.revoked || now.After(token.expiresAt) {
 		return nil
 	}
-	if token.source.session.ended && !token.isOffline() {
+	if !token.isOffline() && !s.lookUp(token.source.session) {
 		return nil
 	}
 	return token

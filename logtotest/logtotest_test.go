@@ -126,6 +126,20 @@ func (b *browser) authorize(attempt signIn) response {
 	return b.get(b.server.Endpoint() + "/oidc/auth?" + attempt.parameters.Encode())
 }
 
+// follow goes from hop to hop within the server. It stops before a page that somebody has to
+// fill in, and before the app.
+func (b *browser) follow(got response) response {
+	b.t.Helper()
+	for got.location != nil && strings.HasPrefix(got.location.String(), b.server.Endpoint()) {
+		next := b.get(got.location.String())
+		if next.status == http.StatusOK && next.location == nil {
+			return got
+		}
+		got = next
+	}
+	return got
+}
+
 // submit fills in a page and follows the browser back to the app.
 func (b *browser) submit(page *url.URL, fields ...string) response {
 	b.t.Helper()
@@ -137,14 +151,14 @@ func (b *browser) submit(page *url.URL, fields ...string) response {
 	if submitted.status != http.StatusSeeOther {
 		b.t.Fatalf("submitting %s: %d %s", page, submitted.status, submitted.body)
 	}
-	return b.get(submitted.location.String())
+	return b.follow(submitted)
 }
 
 // callback signs the default user in and returns the parameters of the
 // callback.
 func (b *browser) callback(attempt signIn) url.Values {
 	b.t.Helper()
-	got := b.authorize(attempt)
+	got := b.follow(b.authorize(attempt))
 	if got.location == nil {
 		b.t.Fatalf("authorization: %d %s", got.status, got.body)
 	}

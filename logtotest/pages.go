@@ -52,15 +52,20 @@ func linkQuery(r *http.Request) template.URL {
 	return template.URL(r.URL.Query().Encode())
 }
 
-// pageInteraction answers with a page of its own when no sign-in is going on,
-// which is what a bookmarked sign-in page leads to.
+// pageInteraction answers by itself when no sign-in is under way, which is what a bookmarked
+// page leads to, and a page of a tab whose sign-in another tab has finished.
 func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *interaction {
 	current := s.currentInteraction(r)
-	if current == nil {
+	switch {
+	case current != nil:
+	case r.Method == http.MethodPost:
+		// Logto's page stays and says so: its request to the API fails.
 		showPage(w, http.StatusBadRequest, "message.html", messagePage{
-			Heading: "No sign-in is under way",
+			Heading: "Session not found",
 			Text:    "Go back to the app and sign in from there.",
 		})
+	default:
+		s.redirectUnknownSession(w)
 	}
 	return current
 }
@@ -111,7 +116,7 @@ func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction
 	current.userID = user.ID
 	s.mu.Unlock()
 	s.sendInteractionWebhook(event, current, user)
-	redirect(w, "/oidc/auth/"+current.uid)
+	redirect(w, resumePath(current.uid))
 }
 
 func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
@@ -164,38 +169,49 @@ type consentPage struct {
 }
 
 func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
-	current := s.pageInteraction(w, r)
+	current := s.consentInteraction(w, r)
 	if current == nil {
 		return
 	}
-	if testUser(r) != "" {
-		s.consent(w, current)
+	if !current.request.app.ThirdParty || testUser(r) != "" {
+		s.consent(w, current, http.StatusFound)
 		return
 	}
-	user, _ := s.user(func(u User) bool { return u.ID == current.userID })
+	user, _ := s.user(func(u User) bool { return u.ID == current.session.userID })
 	showPage(w, http.StatusOK, "consent.html", consentPage{
 		Query: linkQuery(r), Application: current.request.app.ID, User: cmp.Or(user.Name, user.Username, user.ID), Scopes: current.request.scopes,
 	})
 }
 
 func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
-	current := s.pageInteraction(w, r)
+	current := s.consentInteraction(w, r)
 	switch {
 	case current == nil:
 	case r.PostFormValue("answer") == "allow":
-		s.consent(w, current)
+		s.consent(w, current, http.StatusSeeOther)
 	default:
 		// As at Logto: no code, no error, not even the state.
-		s.finishInteraction(w, current)
+		s.dropInteraction(current.uid)
 		redirect(w, current.request.redirectURI)
 	}
 }
 
-func (s *Server) consent(w http.ResponseWriter, current *interaction) {
+// consentInteraction refuses to consent for nobody: another tab may have begun a sign-in, for
+// which the page acts now.
+func (s *Server) consentInteraction(w http.ResponseWriter, r *http.Request) *interaction {
+	current := s.pageInteraction(w, r)
+	if current != nil && current.session == nil {
+		writeError(w, sessionNotFound("interaction session not found"))
+		return nil
+	}
+	return current
+}
+
+func (s *Server) consent(w http.ResponseWriter, current *interaction, status int) {
 	s.mu.Lock()
 	current.consented = true
 	s.mu.Unlock()
-	redirect(w, "/oidc/auth/"+current.uid)
+	redirectWith(w, status, resumePath(current.uid))
 }
 
 func (s *Server) registrationProblem(user User) string {

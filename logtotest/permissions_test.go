@@ -228,7 +228,7 @@ func TestUsersWhoMayNotUseAnApplication(t *testing.T) {
 	b.callback(attempt)
 	app.AllowedUsers = []string{}
 	b.server.AddApplication(app)
-	if again := b.authorize(attempt); again.location == nil || again.location.Query().Get("error") != "access_denied" {
+	if again := b.follow(b.authorize(attempt)); again.location == nil || again.location.Query().Get("error") != "access_denied" {
 		t.Errorf("once there was a grant: %v", again.location)
 	}
 }

@@ -16,6 +16,13 @@
 // Misbehave, the Change methods and Intercept make the server do what it should
 // not, so that a test can see what the application does then.
 //
+// A sign-in takes the hops that it takes at Logto, with its cookies, and fails where it fails
+// there. A browser has one interaction for each application, and its session gets another ID
+// with each interaction. So sign-ins of several tabs at once disturb each other: a tab gets the
+// answer of another one, or ends at /unknown-session or with an error at /oidc/auth/<uid>, and
+// two that are done at the same moment can cost the browser its session. prompt=none, and no
+// prompt at all once there is a grant, need no interaction.
+//
 // It is not for production: it keeps passwords in clear text and everything in
 // memory, listens on 127.0.0.1 only, and refuses requests for any host name that
 // is not a loopback one.
@@ -25,9 +32,9 @@
 // Management API and no Account API, no device flow, no token exchange, no pushed
 // authorization request and no custom domain; redirect URIs have no wildcards; a
 // tenant has no default API resource, and which claims ID tokens have is not to be
-// set; organization_id in an authorization request has no effect on permissions; a
-// sign-in to a first-party application has one redirect to /oidc/auth/<uid> and none to
-// /consent, where Logto has two and one; a grant has neither a limit of number nor one of
+// set; organization_id in an authorization request has no effect on permissions; the
+// sign-in page posts its form to its own address, where Logto's calls an API; the
+// signatures of cookies are not checked; a grant has neither a limit of number nor one of
 // 180 days; third-party applications get no invalid_scope; prompt=none is login_required or
 // consent_required for applications of every type; authorization requests are GET only;
 // loopback redirect URIs of Native applications are compared with their port; the key set
@@ -83,7 +90,7 @@ type Server struct {
 	webhooks          []registeredHook
 	deliveries        []Delivery
 	interactions      map[string]*interaction
-	sessions          map[string]*session
+	sessions          map[string]*session // by the ID in the cookie
 	logouts           map[string]logout
 	codes             map[string]*authorizationCode
 	accessTokens      map[string]*issuedToken
@@ -91,6 +98,8 @@ type Server struct {
 	calls             Calls
 	record            []Call
 	hooks             hooks
+
+	unknownSessionRedirect string
 }
 
 // Start starts a server on a free port of 127.0.0.1. Without users it knows
@@ -240,6 +249,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /consent", s.serveConsent)
 	mux.HandleFunc("GET /register", s.serveRegisterPage)
 	mux.HandleFunc("POST /register", s.serveRegister)
+	mux.HandleFunc("GET /unknown-session", s.serveUnknownSession)
 	mux.HandleFunc("/oidc/", serveUnknownRoute)
 	mux.HandleFunc("GET /favicon.ico", serveNoIcon)
 

@@ -7,22 +7,17 @@ import (
 	"time"
 )
 
-const (
-	sessionCookie     = "_session"
-	interactionCookie = "_interaction_" // the ID of the application follows
-
-	sessionLifetime     = 14 * 24 * time.Hour
-	interactionLifetime = time.Hour
-)
-
-// session is one browser's sign-in at the provider.
+// session is one browser's sign-in at the provider. What it knows of the applications belongs
+// to it, and not to the ID in the browser's cookie, which changes with each interaction.
 type session struct {
-	id         string
-	userID     string
+	userID     string // "" if the session is anonymous; never changes
 	signedInAt time.Time
 	expiresAt  time.Time
 	ended      bool
-	// applications are those that were signed in to, by ID.
+	// ids are the rows by which a cookie finds the session. More than one is the damage that
+	// requests of one browser do when they change the ID at the same time.
+	ids []string
+	// applications were signed in to, by ID.
 	applications map[string]*participant
 }
 
@@ -79,66 +74,109 @@ func containsAll(set, wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(value string) bool { return !slices.Contains(set, value) })
 }
 
-// interaction is a sign-in that waits for the user to fill in a page.
-type interaction struct {
-	uid       string
-	request   authorizationRequest
-	expiresAt time.Time
-	userID    string // once the user has signed in
-	consented bool   // to a third-party application
-	// onlyConsent says that the user was signed in when it began.
-	onlyConsent bool
-	// joined says that the browser's session is the user's by now.
-	joined bool
-}
-
 func randomToken() string {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	return base64url.EncodeToString(random)
 }
 
-// currentSession also prolongs the session, as each visit at Logto does.
-func (s *Server) currentSession(r *http.Request) *session {
+// visit is a request of a browser with the session that its cookie named when the request came.
+// The row may be gone by the time at which the answer is written.
+type visit struct {
+	id      string   // of the row
+	session *session // nil without a cookie, and a new anonymous one with a stale cookie
+}
+
+// signedIn is nil unless the session is a user's.
+func (v visit) signedIn() *session {
+	if v.session == nil || v.session.userID == "" {
+		return nil
+	}
+	return v.session
+}
+
+// readVisit changes nothing; writeVisit does.
+func (s *Server) readVisit(r *http.Request) visit {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
-		return nil
+		return visit{}
 	}
 	now := s.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.sessions[cookie.Value]
 	if found == nil || now.After(found.expiresAt) {
-		return nil
+		return visit{id: randomToken(), session: &session{}}
 	}
-	found.expiresAt = now.Add(sessionLifetime)
-	return found
+	return visit{id: cookie.Value, session: found}
 }
 
-// signIn gives the session a new id, against session fixation; a session of
-// another user ends, and the applications in it are told.
-func (s *Server) signIn(w http.ResponseWriter, previous *session, userID string) *session {
+// writeVisit stores the session under this ID in place of the one that was read, whatever other
+// requests have done since, and prolongs it. The cookie always follows: that of a stale request
+// replaces the good one that another answer may have set.
+func (s *Server) writeVisit(w http.ResponseWriter, v visit, id string) {
+	if v.session == nil {
+		return
+	}
 	now := s.clock()
-	current := &session{
-		id: randomToken(), userID: userID, signedInAt: now, expiresAt: now.Add(sessionLifetime),
-		applications: map[string]*participant{},
-	}
 	s.mu.Lock()
-	var replaced *session
-	if previous != nil && previous.userID == userID {
-		delete(s.sessions, previous.id)
-		previous.id, previous.signedInAt, previous.expiresAt = current.id, current.signedInAt, current.expiresAt
-		current = previous
-	} else {
-		replaced = previous
+	if v.id != id {
+		s.deleteRow(v.id)
 	}
-	s.sessions[current.id] = current
+	// A sign-out, or a suspension, in the meantime stands.
+	if !v.session.ended {
+		v.session.expiresAt = now.Add(sessionLifetime)
+		if s.sessions[id] == nil {
+			s.sessions[id] = v.session
+			v.session.ids = append(v.session.ids, id)
+		}
+	}
 	s.mu.Unlock()
-	if replaced != nil {
-		s.end(replaced)
+	setCookie(w, sessionCookie, id, "/", sessionLifetime)
+}
+
+// deleteRow is called with the lock held.
+func (s *Server) deleteRow(id string) {
+	if found := s.sessions[id]; found != nil {
+		delete(s.sessions, id)
+		found.ids = slices.DeleteFunc(found.ids, func(of string) bool { return of == id })
 	}
-	setCookie(w, sessionCookie, current.id)
-	return current
+}
+
+// discard deletes all rows of a session. The lock is held.
+func (s *Server) discard(ended *session) {
+	ended.ended = true
+	for _, id := range ended.ids {
+		delete(s.sessions, id)
+	}
+	ended.ids = nil
+}
+
+// lookUp finds a session by itself and not by a cookie, as Logto does for pages and for tokens
+// that end with the session, and reports whether it is there. Logto expects one row and deletes
+// them all if there are several. The lock is held.
+func (s *Server) lookUp(wanted *session) bool {
+	if len(wanted.ids) > 1 {
+		s.discard(wanted)
+	}
+	return len(wanted.ids) == 1
+}
+
+// logIn makes the session that of the user, who has just given the password. A session of
+// another user ends, and the applications in it are told.
+func (s *Server) logIn(v visit, userID string) *session {
+	now := s.clock()
+	previous := v.signedIn()
+	if previous != nil && previous.userID == userID {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		previous.signedInAt = now
+		return previous
+	}
+	if previous != nil {
+		s.end(previous)
+	}
+	return &session{userID: userID, signedInAt: now, applications: map[string]*participant{}}
 }
 
 // end tells the applications of the session, and keeps grants with
@@ -147,8 +185,7 @@ func (s *Server) signIn(w http.ResponseWriter, previous *session, userID string)
 func (s *Server) end(ended *session) {
 	s.mu.Lock()
 	wasEnded := ended.ended
-	ended.ended = true
-	delete(s.sessions, ended.id)
+	s.discard(ended)
 	told := map[string]string{}
 	for id, p := range ended.applications {
 		told[id] = p.sid
@@ -167,10 +204,9 @@ func (s *Server) end(ended *session) {
 func (s *Server) forgetUser(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, found := range s.sessions {
+	for _, found := range s.sessions {
 		if found.userID == userID {
-			found.ended = true
-			delete(s.sessions, id)
+			s.discard(found)
 		}
 	}
 	for _, tokens := range []map[string]*issuedToken{s.accessTokens, s.refreshTokens} {
@@ -180,43 +216,4 @@ func (s *Server) forgetUser(userID string) {
 			}
 		}
 	}
-}
-
-// currentInteraction is the one that a sign-in page is shown for.
-func (s *Server) currentInteraction(r *http.Request) *interaction {
-	cookie, err := r.Cookie(interactionCookie + r.URL.Query().Get("app_id"))
-	if err != nil {
-		return nil
-	}
-	return s.interactionOf(r, cookie.Value)
-}
-
-// interactionOf returns the interaction if this browser has started it.
-func (s *Server) interactionOf(r *http.Request, uid string) *interaction {
-	now := s.clock()
-	s.mu.Lock()
-	found := s.interactions[uid]
-	s.mu.Unlock()
-	if found == nil || now.After(found.expiresAt) {
-		return nil
-	}
-	cookie, err := r.Cookie(interactionCookie + found.request.app.ID)
-	if err != nil || cookie.Value != uid {
-		return nil
-	}
-	return found
-}
-
-func setCookie(w http.ResponseWriter, name, value string) {
-	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", SameSite: http.SameSiteLaxMode, HttpOnly: true})
-}
-
-func clearCookie(w http.ResponseWriter, name string) {
-	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, SameSite: http.SameSiteLaxMode, HttpOnly: true})
-}
-
-// setLogtoCookie writes the header by hand, because http.SetCookie would drop
-// the raw double quotes that Logto's cookie is known for.
-func setLogtoCookie(w http.ResponseWriter, appID string) {
-	w.Header().Add("Set-Cookie", `_logto={"appId":"`+appID+`"}; Path=/; HttpOnly; SameSite=Lax`)
 }

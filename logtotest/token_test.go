@@ -299,7 +299,7 @@ func TestThingsExpire(t *testing.T) {
 	b.token(codeForm(code, attempt)).wantError(t, http.StatusBadRequest, "invalid_grant")
 	after(61 * time.Minute)
 	b.userInfo(answer["access_token"].(string)).wantError(t, http.StatusUnauthorized, "invalid_token")
-	if got := page.get(signInPage.String()); got.status != http.StatusBadRequest {
+	if got := page.get(signInPage.String()); got.status != http.StatusFound || got.location.Path != "/unknown-session" {
 		t.Errorf("the sign-in page after an hour: %d", got.status)
 	}
 	if got := b.token(refreshForm(answer["refresh_token"].(string))); got.status != http.StatusOK {

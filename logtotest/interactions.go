@@ -1,0 +1,169 @@
+package logtotest
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// interaction is an authorization request that waits for a page.
+type interaction struct {
+	uid       string
+	request   authorizationRequest
+	expiresAt time.Time
+	// session is the user's when the interaction began, nil if nobody was signed in.
+	session *session
+	// hasSignedIn says that an earlier page of the same request has asked for the password.
+	hasSignedIn bool
+
+	userID    string // who has signed in on its page
+	consented bool
+}
+
+// prompt is the page that an authorization request needs.
+type prompt int
+
+const (
+	promptNothing prompt = iota
+	promptLogin
+	promptConsent
+)
+
+// nextPrompt says what is missing for a code. An earlier page may have brought the password or
+// the consent.
+func (s *Server) nextPrompt(current *session, request authorizationRequest, hasSignedIn, consented bool) prompt {
+	switch {
+	case current == nil, !hasSignedIn && s.mustSignIn(current, request):
+		return promptLogin
+	case !consented && s.mustConsent(current, request):
+		return promptConsent
+	}
+	return promptNothing
+}
+
+// startInteraction leads to the page of a prompt.
+func (s *Server) startInteraction(r *http.Request, started interaction, missing prompt) reply {
+	started.uid, started.expiresAt = randomToken(), s.clock().Add(interactionLifetime)
+	s.mu.Lock()
+	s.interactions[started.uid] = &started
+	s.mu.Unlock()
+
+	request := started.request
+	page := "/sign-in"
+	switch {
+	case missing == promptConsent:
+		page = "/consent"
+	case request.startsWithRegistration():
+		page = "/register"
+	}
+	location := page + "?app_id=" + url.QueryEscape(request.app.ID)
+	for _, name := range []string{"organization_id", "login_hint", "identifier", "ui_locales", "one_time_token"} {
+		if value := request.extra.Get(name); value != "" {
+			location += "&" + name + "=" + url.QueryEscape(value)
+		}
+	}
+	return func(w http.ResponseWriter) {
+		setLogtoCookie(w, request.app.ID)
+		setInteraction(w, r, request.app.ID, started.uid)
+		setCookie(w, resumeCookie, started.uid, resumePath(started.uid), interactionLifetime)
+		redirect(w, location)
+	}
+}
+
+// currentInteraction is what the pages of an application act for: the latest interaction of
+// this browser, whichever tab it was started for. nil if it is over, or if its session is.
+func (s *Server) currentInteraction(r *http.Request) *interaction {
+	uid := interactionsOf(r)[cmp.Or(r.URL.Query().Get("app_id"), legacyInteraction)]
+	now := s.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.interactions[uid]
+	if found == nil || now.After(found.expiresAt) {
+		return nil
+	}
+	if found.session != nil && !s.lookUp(found.session) {
+		return nil
+	}
+	return found
+}
+
+// serveResume is where the pages send the browser when they are done. As in Logto's engine,
+// everything is read first and written last, without anything that keeps two requests of one
+// browser apart.
+func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
+	v := s.readVisit(r)
+	resumed, failure := s.interactionToResume(r, v)
+	if failure != nil {
+		s.writeVisit(w, v, v.id)
+		failure.Issuer = s.Issuer()
+		writeError(w, failure)
+		return
+	}
+	s.dropInteraction(resumed.uid)
+	hasSignedIn := resumed.hasSignedIn
+	if resumed.userID != "" {
+		v.session, hasSignedIn = s.logIn(v, resumed.userID), true
+	}
+	var answer reply
+	if missing := s.nextPrompt(v.signedIn(), resumed.request, hasSignedIn, resumed.consented); missing == promptNothing {
+		answer = s.answerCode(resumed.request, v.session)
+	} else {
+		answer = s.startInteraction(r, interaction{request: resumed.request, session: v.signedIn(), hasSignedIn: hasSignedIn}, missing)
+	}
+	clearCookie(w, resumeCookie, resumePath(resumed.uid))
+	s.writeVisit(w, v, randomToken())
+	answer(w)
+}
+
+// interactionToResume returns a copy of what the pages have made of the interaction.
+func (s *Server) interactionToResume(r *http.Request, v visit) (interaction, *oidcError) {
+	uid := r.PathValue("uid")
+	if cookie, err := r.Cookie(resumeCookie); err != nil || cookie.Value != uid {
+		return interaction{}, sessionNotFound("authorization request has expired")
+	}
+	now := s.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.interactions[uid]
+	if found == nil || now.After(found.expiresAt) {
+		return interaction{}, sessionNotFound("interaction session not found")
+	}
+	if found.session != nil && found.session != v.session {
+		return interaction{}, invalidRequest("interaction session and authentication session mismatch")
+	}
+	return *found, nil
+}
+
+func (s *Server) dropInteraction(uid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.interactions, uid)
+}
+
+// sessionNotFound has a code that Logto gives to a few descriptions only.
+func sessionNotFound(description string) *oidcError {
+	failure := invalidRequest(description)
+	failure.Code, failure.Message = "session.not_found", "Session not found. Please go back and sign in again."
+	return failure
+}
+
+// SetUnknownSessionRedirect is Logto's "unknown session redirect URL": where the pages lead a
+// browser whose sign-in is over, because another tab has finished it for example. Default, and
+// what "" restores: a page of the server that says "Session not found".
+func (s *Server) SetUnknownSessionRedirect(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknownSessionRedirect = address
+}
+
+func (s *Server) redirectUnknownSession(w http.ResponseWriter) {
+	s.mu.Lock()
+	location := cmp.Or(s.unknownSessionRedirect, "/unknown-session")
+	s.mu.Unlock()
+	redirectWith(w, http.StatusFound, location)
+}
+
+func (s *Server) serveUnknownSession(w http.ResponseWriter, _ *http.Request) {
+	showPage(w, http.StatusOK, "message.html", messagePage{Heading: "404 Not Found", Text: "Session not found"})
+}
