@@ -41,8 +41,8 @@ func (s *Server) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	answer(w)
 }
 
-// reply is an answer that is ready to be written. The session is stored before, so that a
-// browser that has the answer finds it.
+// reply writes an answer that has been prepared. The session is stored in between, as Logto
+// does: after the parameters of the answer are known, and before the browser has it.
 type reply func(http.ResponseWriter)
 
 func (s *Server) answerRequest(r *http.Request, current *session, request authorizationRequest) reply {
@@ -71,8 +71,8 @@ func (s *Server) mustSignIn(current *session, request authorizationRequest) bool
 	return tooOld || (request.hintedUserID != "" && request.hintedUserID != current.userID)
 }
 
-// hasGranted leaves out what the user cannot grant for want of a role: it would be missing at
-// each sign-in.
+// hasGranted ignores scopes that no role of the user allows. They are never granted, so each
+// sign-in would ask for consent again.
 func (s *Server) hasGranted(current *session, request authorizationRequest) bool {
 	if user, ok := s.user(func(u User) bool { return u.ID == current.userID }); ok {
 		request.scopes = s.grantable(user.holder(), request.resources, request.scopes)
@@ -83,8 +83,8 @@ func (s *Server) hasGranted(current *session, request authorizationRequest) bool
 	return granted != nil && granted.covers(request)
 }
 
-// mustConsent reports whether the request leads by the consent page. First-party applications
-// are consented to there without a question.
+// mustConsent reports whether the request leads to the consent page. The page asks nothing for
+// first-party applications.
 func (s *Server) mustConsent(current *session, request authorizationRequest) bool {
 	return slices.Contains(request.prompt, "consent") || !s.hasGranted(current, request)
 }

@@ -21,14 +21,14 @@ const (
 	interactionLifetime = time.Hour
 )
 
-// resumePath is where an interaction leads when it is done. The resume cookie has this path.
+// resumePath is where a page leads when it is done. The resume cookie is limited to this path.
 func resumePath(uid string) string { return "/oidc/auth/" + uid }
 
-// setCookie sets a cookie and the signature beside it. The signature says nothing, and no
-// request is checked for it: a browser that changes its own cookies is no threat to a test.
+// setCookie sets a cookie and, beside it, a cookie for its signature. The signature is a constant
+// and is never verified: a browser that changes its own cookies is no threat to a test.
 //
-// The lifetime is relative, because the server's clock need not be the browser's. A negative
-// one deletes the cookie, and 0 is the life of the browser.
+// The lifetime is sent as Max-Age, because the server's clock may differ from the browser's
+// clock. A negative lifetime deletes the cookie.
 func setCookie(w http.ResponseWriter, name, value, path string, lifetime time.Duration) {
 	for _, c := range [][2]string{{name, value}, {name + ".sig", "unsigned"}} {
 		http.SetCookie(w, &http.Cookie{
@@ -63,13 +63,13 @@ func interactionsOf(r *http.Request) map[string]string {
 	return uids
 }
 
-// setInteraction replaces the application's uid and leaves those of the others alone, so that
-// only sign-ins to different applications do not disturb each other.
+// setInteraction replaces the uid of the application and keeps the uids of other applications.
+// So a sign-in disturbs another one of the same application only.
 func setInteraction(w http.ResponseWriter, r *http.Request, appID, uid string) {
 	uids := interactionsOf(r)
 	uids[legacyInteraction], uids[appID] = uid, uid
 	encoded, _ := json.Marshal(uids) // strings only
-	// As encodeURIComponent: a plus sign would stay one.
+	// As encodeURIComponent does. It does not decode a plus sign to a space.
 	value := strings.ReplaceAll(url.QueryEscape(string(encoded)), "+", "%20")
 	setCookie(w, interactionCookie, value, "/", interactionLifetime)
 }

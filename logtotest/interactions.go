@@ -12,9 +12,9 @@ type interaction struct {
 	uid       string
 	request   authorizationRequest
 	expiresAt time.Time
-	// session is the user's when the interaction began, nil if nobody was signed in.
+	// session is the session when the interaction began, nil if nobody was signed in.
 	session *session
-	// hasSignedIn says that an earlier page of the same request has asked for the password.
+	// hasSignedIn is set if an earlier page of the same request has asked for the password.
 	hasSignedIn bool
 
 	userID    string // who has signed in on its page
@@ -30,8 +30,8 @@ const (
 	promptConsent
 )
 
-// nextPrompt says what is missing for a code. An earlier page may have brought the password or
-// the consent.
+// nextPrompt returns the page that has to come before a code. hasSignedIn and consented say
+// which pages this request has passed.
 func (s *Server) nextPrompt(current *session, request authorizationRequest, hasSignedIn, consented bool) prompt {
 	switch {
 	case current == nil, !hasSignedIn && s.mustSignIn(current, request):
@@ -71,8 +71,9 @@ func (s *Server) startInteraction(r *http.Request, started interaction, missing 
 	}
 }
 
-// currentInteraction is what the pages of an application act for: the latest interaction of
-// this browser, whichever tab it was started for. nil if it is over, or if its session is.
+// currentInteraction returns the interaction that the pages of an application act for: the
+// latest one of this browser, whichever tab started it. It returns nil if the interaction or its
+// session is over.
 func (s *Server) currentInteraction(r *http.Request) *interaction {
 	uid := interactionsOf(r)[cmp.Or(r.URL.Query().Get("app_id"), legacyInteraction)]
 	now := s.clock()
@@ -88,9 +89,9 @@ func (s *Server) currentInteraction(r *http.Request) *interaction {
 	return found
 }
 
-// serveResume is where the pages send the browser when they are done. As in Logto's engine,
-// everything is read first and written last, without anything that keeps two requests of one
-// browser apart.
+// serveResume is where the pages send the browser when they are done. As Logto's engine does, it
+// reads the session first and writes it last, and nothing prevents another request of the same
+// browser in between.
 func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 	v := s.readVisit(r)
 	resumed, failure := s.interactionToResume(r, v)
@@ -116,7 +117,7 @@ func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
 	answer(w)
 }
 
-// interactionToResume returns a copy of what the pages have made of the interaction.
+// interactionToResume returns a copy of the interaction. It changes nothing.
 func (s *Server) interactionToResume(r *http.Request, v visit) (interaction, *oidcError) {
 	uid := r.PathValue("uid")
 	if cookie, err := r.Cookie(resumeCookie); err != nil || cookie.Value != uid {
@@ -141,16 +142,16 @@ func (s *Server) dropInteraction(uid string) {
 	delete(s.interactions, uid)
 }
 
-// sessionNotFound has a code that Logto gives to a few descriptions only.
+// sessionNotFound is an invalid_request to which Logto gives another code and message.
 func sessionNotFound(description string) *oidcError {
 	failure := invalidRequest(description)
 	failure.Code, failure.Message = "session.not_found", "Session not found. Please go back and sign in again."
 	return failure
 }
 
-// SetUnknownSessionRedirect is Logto's "unknown session redirect URL": where the pages lead a
-// browser whose sign-in is over, because another tab has finished it for example. Default, and
-// what "" restores: a page of the server that says "Session not found".
+// SetUnknownSessionRedirect sets Logto's "unknown session redirect URL": the address to which
+// the sign-in pages redirect a browser whose sign-in is over, for example because another tab has
+// finished it. Default, and what "" restores: a page of the server that says "Session not found".
 func (s *Server) SetUnknownSessionRedirect(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

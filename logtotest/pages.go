@@ -52,14 +52,14 @@ func linkQuery(r *http.Request) template.URL {
 	return template.URL(r.URL.Query().Encode())
 }
 
-// pageInteraction answers by itself when no sign-in is under way, which is what a bookmarked
-// page leads to, and a page of a tab whose sign-in another tab has finished.
+// pageInteraction answers the request and returns nil when no sign-in is under way: the page was
+// bookmarked, or another tab has finished the sign-in.
 func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *interaction {
 	current := s.currentInteraction(r)
 	switch {
 	case current != nil:
 	case r.Method == http.MethodPost:
-		// Logto's page stays and says so: its request to the API fails.
+		// At Logto the page stays and shows this text, because its call of an API fails.
 		showPage(w, http.StatusBadRequest, "message.html", messagePage{
 			Heading: "Session not found",
 			Text:    "Go back to the app and sign in from there.",
@@ -196,8 +196,8 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// consentInteraction refuses to consent for nobody: another tab may have begun a sign-in, for
-// which the page acts now.
+// consentInteraction refuses an interaction in which nobody is signed in. Another tab may have
+// started it after this tab was led to the consent page.
 func (s *Server) consentInteraction(w http.ResponseWriter, r *http.Request) *interaction {
 	current := s.pageInteraction(w, r)
 	if current != nil && current.session == nil {

@@ -16,12 +16,12 @@
 // Misbehave, the Change methods and Intercept make the server do what it should
 // not, so that a test can see what the application does then.
 //
-// A sign-in takes the hops that it takes at Logto, with its cookies, and fails where it fails
-// there. A browser has one interaction for each application, and its session gets another ID
-// with each interaction. So sign-ins of several tabs at once disturb each other: a tab gets the
-// answer of another one, or ends at /unknown-session or with an error at /oidc/auth/<uid>, and
-// two that are done at the same moment can cost the browser its session. prompt=none, and no
-// prompt at all once there is a grant, need no interaction.
+// A sign-in takes the redirects that it takes at Logto, sets Logto's cookies and fails where it
+// fails at Logto. A browser has one interaction for each application, and each interaction gives
+// its session another ID. So sign-ins in several tabs at once disturb each other: a tab gets the
+// answer of another tab, ends at /unknown-session, or gets an error at /oidc/auth/<uid>. Two
+// interactions that end at the same moment destroy the session. A request with prompt=none, or
+// without a prompt after an earlier grant, needs no interaction.
 //
 // It is not for production: it keeps passwords in clear text and everything in
 // memory, listens on 127.0.0.1 only, and refuses requests for any host name that

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// session is one browser's sign-in at the provider. What it knows of the applications belongs
-// to it, and not to the ID in the browser's cookie, which changes with each interaction.
+// session is one browser's sign-in at the provider. The ID in the browser's cookie changes with
+// each interaction; the session and the sids and grants of its applications stay.
 type session struct {
 	userID     string // "" if the session is anonymous; never changes
 	signedInAt time.Time
 	expiresAt  time.Time
 	ended      bool
-	// ids are the rows by which a cookie finds the session. More than one is the damage that
-	// requests of one browser do when they change the ID at the same time.
+	// ids are the IDs by which a cookie finds the session, one for each row in Server.sessions.
+	// Requests of one browser that change the ID at the same time leave more than one.
 	ids []string
 	// applications were signed in to, by ID.
 	applications map[string]*participant
@@ -80,8 +80,8 @@ func randomToken() string {
 	return base64url.EncodeToString(random)
 }
 
-// visit is a request of a browser with the session that its cookie named when the request came.
-// The row may be gone by the time at which the answer is written.
+// visit is what a request has read by its session cookie. Another request may delete the row
+// before the answer is written.
 type visit struct {
 	id      string   // of the row
 	session *session // nil without a cookie, and a new anonymous one with a stale cookie
@@ -111,9 +111,9 @@ func (s *Server) readVisit(r *http.Request) visit {
 	return visit{id: cookie.Value, session: found}
 }
 
-// writeVisit stores the session under this ID in place of the one that was read, whatever other
-// requests have done since, and prolongs it. The cookie always follows: that of a stale request
-// replaces the good one that another answer may have set.
+// writeVisit stores the session under this ID in place of the ID that was read, prolongs it and
+// sets the cookie. It ignores what other requests have written since the read. So a request with
+// a stale cookie replaces the good cookie that the answer to another request has set.
 func (s *Server) writeVisit(w http.ResponseWriter, v visit, id string) {
 	if v.session == nil {
 		return
@@ -123,7 +123,7 @@ func (s *Server) writeVisit(w http.ResponseWriter, v visit, id string) {
 	if v.id != id {
 		s.deleteRow(v.id)
 	}
-	// A sign-out, or a suspension, in the meantime stands.
+	// A session that was ended since the read stays ended.
 	if !v.session.ended {
 		v.session.expiresAt = now.Add(sessionLifetime)
 		if s.sessions[id] == nil {
@@ -152,9 +152,9 @@ func (s *Server) discard(ended *session) {
 	ended.ids = nil
 }
 
-// lookUp finds a session by itself and not by a cookie, as Logto does for pages and for tokens
-// that end with the session, and reports whether it is there. Logto expects one row and deletes
-// them all if there are several. The lock is held.
+// lookUp reports whether a session exists. Logto looks a session up without its cookie for pages
+// and for tokens that end with the session. It expects one row and deletes all rows if there are
+// several. The lock is held.
 func (s *Server) lookUp(wanted *session) bool {
 	if len(wanted.ids) > 1 {
 		s.discard(wanted)
@@ -162,8 +162,8 @@ func (s *Server) lookUp(wanted *session) bool {
 	return len(wanted.ids) == 1
 }
 
-// logIn makes the session that of the user, who has just given the password. A session of
-// another user ends, and the applications in it are told.
+// logIn returns the session of a user who has just given the password. A session of another user
+// ends, and its applications are notified.
 func (s *Server) logIn(v visit, userID string) *session {
 	now := s.clock()
 	previous := v.signedIn()

@@ -11,7 +11,7 @@ import (
 	"github.com/logtogin/logtogin/logtotest"
 )
 
-// tabs are those of one browser, each with an authorization request of its own.
+// tabs are several tabs of one browser, each with an authorization request of its own.
 type tabs struct {
 	*browser
 	all []*tab
@@ -77,7 +77,7 @@ const (
 
 func pageOf(number int) string { return fmt.Sprintf("the page of tab %d", number) }
 
-// outcome says where a tab has ended. A code must be worth tokens to the tab that it is for.
+// outcome says where a tab has ended. It exchanges the code of a callback.
 func (o *tabs) outcome(ended *tab) string {
 	o.t.Helper()
 	at := ended.at
@@ -168,7 +168,7 @@ func TestSeveralSilentSignInsOfOneBrowserDisturbEachOther(t *testing.T) {
 						t.Errorf("tab %d: %s, want %s", i+1, got, want)
 					}
 				}
-				b.callback(b.newSignIn()) // in this order nothing lasting was done
+				b.callback(b.newSignIn()) // nothing lasting was done
 			})
 		}
 	}
@@ -263,8 +263,8 @@ func TestOfSeveralSignInPagesOfOneBrowserOneIsOfUse(t *testing.T) {
 	}
 }
 
-// newHeldResumes has two interactions that are resumed at the same time with the same session:
-// neither is answered before both have been read.
+// newHeldResumes resumes two interactions at the same time with the same session: neither is
+// written before both have read the session.
 func newHeldResumes(t *testing.T, b *browser) *tabs {
 	t.Helper()
 	opened := newTabs(b, 2)
@@ -347,7 +347,7 @@ func TestTwoResumesAtOnceEndTheTokensOfTheSession(t *testing.T) {
 	if got := b.userInfo(offline["access_token"].(string)); got.status != http.StatusOK {
 		t.Errorf("with offline_access: %d %s", got.status, got.body)
 	}
-	// That the tokens were asked for was the lookup.
+	// The question for the tokens was the lookup.
 	if got := b.authorize(b.newSignIn()); got.location.Path != "/sign-in" {
 		t.Errorf("the next sign-in leads to %v", got.location)
 	}

@@ -43,13 +43,16 @@ export function memoryAdapter({ strictReuseDetection }) {
       return found;
     },
 
+    // Logto expects one artifact and deletes all if there are several. Two requests that change
+    // the ID of a session at the same time leave several.
     async findByUid(uid) {
-      for (const [artifact, payload] of artifacts) {
-        if (artifact.startsWith(`${model}:`) && payload.uid === uid) {
-          return structuredClone(payload);
-        }
+      const found = [...artifacts].filter(([artifact, payload]) => (
+        artifact.startsWith(`${model}:`) && payload.uid === uid
+      ));
+      if (found.length > 1) {
+        found.forEach(([artifact]) => drop(artifact));
       }
-      return undefined;
+      return found.length === 1 ? structuredClone(found[0][1]) : undefined;
     },
 
     async consume(id) {

@@ -9,6 +9,10 @@
 // with the fields "username" and "password", to be posted to the address of the
 // page itself. Consent is given without a page, as Logto does for first-party
 // applications.
+//
+// The redirects of a sign-in and its cookies are Logto's. A browser has one
+// interaction for each application, so that sign-ins in several tabs at once
+// disturb each other.
 package oidcprovider
 
 import (

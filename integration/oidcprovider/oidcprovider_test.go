@@ -407,10 +407,16 @@ func TestAuthorizationRequest(t *testing.T) {
 			t.Errorf("no login hint in %s", p.body)
 		}
 	})
-	t.Run("the sign-in page without a request answers session.not_found", func(t *testing.T) {
-		p := newBrowser(t, provider).get(provider.Endpoint() + "/sign-in/" + oidcprovider.DefaultClientID)
-		if p.status != http.StatusBadRequest || !strings.Contains(p.body, `"session.not_found"`) {
-			t.Errorf("status %d: %s", p.status, p.body)
+	t.Run("the pages without a request end at /unknown-session", func(t *testing.T) {
+		for _, page := range []string{"/sign-in", "/consent"} {
+			b := newBrowser(t, provider)
+			address := provider.Endpoint() + page + "?app_id=" + oidcprovider.DefaultClientID
+			if p := b.get(address); p.url.Path != "/unknown-session" || p.status != http.StatusOK || !strings.Contains(p.body, "Session not found") {
+				t.Errorf("%s: %d at %s: %s", page, p.status, p.url, p.body)
+			}
+			if p := b.submit(address, credentials); p.status != http.StatusBadRequest || !strings.Contains(p.body, `"session.not_found"`) {
+				t.Errorf("the form of %s: %d %s", page, p.status, p.body)
+			}
 		}
 	})
 	t.Run("a second request in the session needs no form", func(t *testing.T) {

@@ -16,6 +16,10 @@ console.info = console.error;
 
 const { Provider, errors } = await import('oidc-provider');
 const { memoryAdapter } = await import('./adapter.mjs');
+const {
+  INTERACTION_TTL, answer, answerJSON, createPages, isSessionNotFound, sessionNotFound,
+  setInteractionCookies,
+} = await import('./pages.mjs');
 
 // The clock that a test can move. The engine reads it for everything that
 // expires; timers and the runtime's own business do not go by it.
@@ -264,7 +268,7 @@ const provider = new Provider(issuer, {
     ClientCredentials: accessTokenTTL,
     Grant: 180 * DAY,
     IdToken: config.idTokenTTL,
-    Interaction: 60 * 60,
+    Interaction: INTERACTION_TTL,
     // Rotation does not lengthen the life of a public web client's refresh token.
     RefreshToken: (ctx, token, client) => (
       client.clientAuthMethod === 'none'
@@ -275,16 +279,14 @@ const provider = new Provider(issuer, {
   },
 
   interactions: {
-    // The interaction cookie is limited to the path of this address. With the
-    // client in it, applications do not overwrite each other's sign-in, but two
-    // tabs of one application do; at Logto it is the same.
-    url(ctx, { prompt, params }) {
-      const page = prompt.name === 'consent' ? '/consent' : '/sign-in';
-      const query = new URLSearchParams();
+    url(ctx, interaction) {
+      const { prompt, params } = interaction;
+      ctx.state.startedInteraction = interaction;
+      const query = new URLSearchParams({ app_id: params.client_id });
       [...LOGTO_PARAMETERS, 'login_hint', 'ui_locales']
         .filter((name) => params[name] !== undefined)
         .forEach((name) => query.set(name, params[name]));
-      return `${page}/${encodeURIComponent(params.client_id)}${query.size ? `?${query}` : ''}`;
+      return `${prompt.name === 'consent' ? '/consent' : '/sign-in'}?${query}`;
     },
   },
 
@@ -331,9 +333,17 @@ provider.use(async (ctx, next) => {
   if (ctx.path === '/jwks') {
     ctx.set('cache-control', 'no-cache, max-age=0, must-revalidate');
   }
+  if (ctx.state.startedInteraction !== undefined) {
+    setInteractionCookies(ctx, ctx.state.startedInteraction);
+  }
   if (typeof ctx.body?.error === 'string') {
     const { error, error_description: description } = ctx.body;
-    ctx.body = { code: `oidc.${error}`, message: description ?? error, ...ctx.body };
+    ctx.body = {
+      ...(isSessionNotFound(description)
+        ? sessionNotFound
+        : { code: `oidc.${error}`, message: description ?? error }),
+      ...ctx.body,
+    };
   }
 });
 
@@ -342,6 +352,7 @@ for (const event of ['server_error', 'backchannel.error']) {
 }
 
 const answerEngine = provider.callback();
+const pages = createPages(provider, config.users);
 
 const noCalls = () => ({
   discovery: 0,
@@ -365,85 +376,6 @@ const CALL_BY_PATH = {
   '/oidc/session/end': 'endSession',
 };
 
-function answer(res, status, type, body) {
-  res.writeHead(status, { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-store' });
-  res.end(body);
-}
-
-const answerJSON = (res, status, body) => answer(res, status, 'application/json', JSON.stringify(body));
-
-const escapeHTML = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-
-function answerSignInPage(res, status, { username = '', error = '' }) {
-  answer(res, status, 'text/html', `<!DOCTYPE html>
-<html lang="en">
-<head>
-  <meta charset="UTF-8">
-  <title>Sign in</title>
-</head>
-<body>
-  ${error && `<p role="alert">${escapeHTML(error)}</p>`}
-  <form method="post">
-    <label>Username <input name="username" autocomplete="username" value="${escapeHTML(username)}"></label>
-    <label>Password <input name="password" type="password" autocomplete="current-password"></label>
-    <button type="submit">Sign in</button>
-  </form>
-</body>
-</html>
-`);
-}
-
-async function readForm(req) {
-  let body = '';
-  req.setEncoding('utf8');
-  for await (const chunk of req) {
-    body += chunk;
-    if (body.length > 65536) {
-      throw new errors.InvalidRequest('the form is too large', 413);
-    }
-  }
-  return new URLSearchParams(body);
-}
-
-async function signIn(req, res) {
-  const interaction = await provider.interactionDetails(req, res);
-  if (req.method !== 'POST') {
-    answerSignInPage(res, 200, { username: interaction.params.login_hint });
-    return;
-  }
-  const form = await readForm(req);
-  const username = form.get('username') ?? '';
-  const user = config.users.find((candidate) => candidate.username === username);
-  if (user === undefined || user.password !== form.get('password')) {
-    answerSignInPage(res, 400, { username, error: 'Incorrect username or password.' });
-    return;
-  }
-  await provider.interactionFinished(
-    req,
-    res,
-    { login: { accountId: user.id } },
-    { mergeWithLastSubmission: false },
-  );
-}
-
-// Every client is a first-party application, for which Logto consents without
-// asking.
-async function consent(req, res) {
-  const {
-    grantId, params, prompt: { details }, session,
-  } = await provider.interactionDetails(req, res);
-
-  const grant = (grantId && await provider.Grant.find(grantId))
-    || new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-  if (details.missingOIDCScope) {
-    grant.addOIDCScope(details.missingOIDCScope);
-  }
-  for (const [indicator, scopes] of Object.entries(details.missingResourceScopes ?? {})) {
-    grant.addResourceScope(indicator, scopes);
-  }
-  await provider.interactionFinished(req, res, { consent: { grantId: await grant.save() } });
-}
-
 function route(req, res) {
   const [path] = req.url.split('?');
 
@@ -455,11 +387,8 @@ function route(req, res) {
     req.url = req.url.slice(MOUNT_PATH.length) || '/';
     return answerEngine(req, res);
   }
-  if (path.startsWith('/sign-in/')) {
-    return signIn(req, res);
-  }
-  if (path.startsWith('/consent/')) {
-    return consent(req, res);
+  if (Object.hasOwn(pages, path)) {
+    return pages[path](req, res);
   }
   if (path === '/favicon.ico') { // browsers ask for it, and complain if there is none
     return answer(res, 204, 'image/x-icon');
@@ -483,10 +412,6 @@ server.on('request', async (req, res) => {
   try {
     await route(req, res);
   } catch (err) {
-    if (err instanceof errors.SessionNotFound) {
-      answerJSON(res, 400, { code: 'session.not_found', message: err.error_description });
-      return;
-    }
     console.error(err);
     if (!res.headersSent) {
       answerJSON(res, err.statusCode ?? 500, { message: 'internal server error' });
