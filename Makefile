@@ -5,6 +5,7 @@
 # make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
 #             written anew
 # make attacks  which tests cover which case of attack; docs/attacks.md is written anew
+# make tabs     what becomes of many tabs at once, in simulated time; docs/tabs.md is written anew
 # make faults   users at two instances while Logto, Redis, clocks and processes fail, and
 #             under load, in a short form
 # make browser  a Chromium uses the example; what it looks like is in
@@ -25,7 +26,7 @@ STAGES      := tools format vet unit example integration browser faults fuzz
 
 # The targets of make test measure time, or install what the next ones need.
 .NOTPARALLEL:
-.PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks
+.PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks tabs
 
 test:
 	@for stage in $(STAGES); do \
@@ -123,6 +124,9 @@ faults:
 	@echo "== faults: two instances while things fail, and under load"
 	cd integration && go test -race ./faults -count 1 -timeout 30m
 
-soak:
+tabs:
+	go test -count 1 -run '^TestAllTabsArriveAfterOneSignIn$$' . -write-tabs docs/tabs.md
+
+soak: tabs
 	cd integration && go test -race ./faults -count 1 -run Load
 	cd integration && go test ./faults -count 1 -timeout 60m -write $(CURDIR)/docs

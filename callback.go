@@ -336,7 +336,9 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attem
 // parallelSession is the session that another tab of the browser has begun since this attempt started,
 // or nil. Pages of that tab are under way with its cookie: it must not end.
 func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attempts.Attempt, record *session) *session {
-	found, err := a.current(ctx, x)
+	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
+	// new session shares its grant.
+	found, _, err := a.store.loadSession(ctx, x.request)
 	if err != nil || found.subject != record.subject || !found.startedAt.After(started.StartedAt) {
 		return nil
 	}

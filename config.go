@@ -231,7 +231,8 @@ type CookieOptions struct {
 	// Name is the beginning of the cookies' names. The default is "logtogin",
 	// with "__Host-" before it if BaseURL is https and Domain and Path are
 	// empty. A hash of issuer and AppID is always appended, so that two
-	// applications on one host do not disturb each other. A name that begins
+	// applications on one host do not disturb each other. It has at most 22
+	// characters, because it is sent with each cookie. A name that begins
 	// with "__Host-" or "__Secure-" needs an https BaseURL, and "__Host-" also
 	// no Domain and no Path (RFC 6265bis, section 4.1.3).
 	Name string

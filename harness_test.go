@@ -296,7 +296,11 @@ func (b *browser) cookies(address string) []*http.Cookie {
 // ours are the cookies of the plugin among them.
 func (b *browser) ours(app *application) (found []*http.Cookie) {
 	b.t.Helper()
-	for _, cookie := range b.cookies(app.url) {
+	return ours(b.cookies(app.url))
+}
+
+func ours(cookies []*http.Cookie) (found []*http.Cookie) {
+	for _, cookie := range cookies {
 		if strings.HasPrefix(cookie.Name, "logtogin_") {
 			found = append(found, cookie)
 		}

@@ -218,9 +218,9 @@ func (a *Attempts) Started(header http.Header) (count int) {
 }
 
 // KeepWithinBudget deletes attempts of the request until what the browser will have after this response
-// fits into the budget, but no more of them than a response has room for. Those go first that cannot be
-// finished any more, then those that other sites have begun, then those that are not at Logto yet, and of
-// each the oldest. What this response has written itself stays.
+// fits into the budget, but no more of them than a response has room for. First go attempts that cannot be
+// finished any more, then what other sites have begun, then what is not at Logto yet, the youngest first,
+// because tabs wait for the oldest, and then the oldest. What this response has written itself stays.
 func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
 	total, sizes, written := a.sizes(r, header)
 	pending := slices.DeleteFunc(a.Pending(r), func(p Pending) bool { return written[a.NameOf(p.ID)] })
@@ -229,7 +229,12 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
 		return nil
 	}
 	now := a.s.Now()
-	slices.SortStableFunc(pending, func(one, other Pending) int { return a.worth(one, now) - a.worth(other, now) })
+	slices.SortStableFunc(pending, func(one, other Pending) int {
+		if worth := a.worth(one, now); worth != a.worth(other, now) || worth != worthAWait {
+			return worth - a.worth(other, now)
+		}
+		return other.ID.Compare(one.ID)
+	})
 	for _, p := range pending[:min(len(pending), maxRemoved)] {
 		if total <= CookieBudget && count <= maxAttempts {
 			break
@@ -266,6 +271,13 @@ func (a *Attempts) sizes(r *http.Request, header http.Header) (total int, sizes 
 	return total, sizes, written
 }
 
+const (
+	worthNothing = iota
+	worthLittle
+	worthAWait
+	worthASignIn
+)
+
 // worth says which attempts are missed more than others.
 func (a *Attempts) worth(p Pending, now time.Time) int {
 	age, lifetime := now.Sub(p.ID.Time()), announcedLifetime
@@ -274,13 +286,13 @@ func (a *Attempts) worth(p Pending, now time.Time) int {
 	}
 	switch {
 	case age >= lifetime, age < -a.s.ClockSkew:
-		return 0
+		return worthNothing
 	case p.ID.IsCrossSite():
-		return 1
+		return worthLittle
 	case !p.IsStarted:
-		return 2
+		return worthAWait
 	}
-	return 3
+	return worthASignIn
 }
 
 // cookiesSet are the cookies that the response sets so far.

@@ -159,8 +159,8 @@ func TestUselessAttemptsGiveWayFirst(t *testing.T) {
 		cookie(-2*time.Minute, false, verifier), // from the future
 		cookie(30*time.Minute, true, verifier),
 		cookie(time.Minute, true, verifier),
-		cookie(20*time.Second, false, announced),
 		cookie(10*time.Second, false, announced),
+		cookie(20*time.Second, false, announced),
 		cookie(50*time.Minute, false, verifier),
 		cookie(40*time.Minute, false, verifier),
 	}

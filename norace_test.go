@@ -1,0 +1,5 @@
+//go:build !race
+
+package logtogin_test
+
+const isRace = false
