@@ -271,6 +271,33 @@ func TestOneAttemptAtTwoInstancesIsOneSession(t *testing.T) {
 	}
 }
 
+// The user has left a page with a link open, and signs in when it is too late.
+func TestALinkThatIsFollowedTooLateEndsOnAPageThatKnowsTheWay(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{61 * time.Minute, 25 * time.Hour} {
+		logto := logtotest.NewServer(t)
+		now, change := withClock(logto)
+		app := newApplication(t, logto, change)
+		app.router.GET("/link", func(c *gin.Context) {
+			address, err := app.auth.SignInURL(c, logtogin.SignInOptions{ReturnTo: "/profile?wanted"})
+			if err != nil {
+				t.Error(err)
+			}
+			c.String(http.StatusOK, address)
+		})
+		b := newBrowser(t)
+		address := b.get(app.url + "/link").body
+		now.advance(late)
+		shown := b.signIn(address, logtotest.DefaultUser())
+		if shown.status != http.StatusBadRequest || !strings.Contains(shown.body, `href="/sign-in?return_to=%2Fprofile%3Fwanted"`) {
+			t.Errorf("after %s: %d %s", late, shown.status, shown.body)
+		}
+		if arrived := b.signIn(app.url+"/sign-in?return_to=%2Fprofile%3Fwanted", logtotest.DefaultUser()); arrived.url.RequestURI() != "/profile?wanted" {
+			t.Errorf("after %s the button leads to %s", late, arrived.url)
+		}
+	}
+}
+
 // A deep link of 2,000 bytes survives the whole way.
 func TestALongDeepLinkSurvives(t *testing.T) {
 	t.Parallel()

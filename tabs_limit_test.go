@@ -19,7 +19,7 @@ func TestAHundredTabsSignNobodyOut(t *testing.T) {
 		{situation{tabs: 100, isLogtoAlive: true, ourSession: "expired", instances: 1, isLarge: true}, 0},
 	} {
 		b := newTabbedBrowser(t, test.situation, 1)
-		b.limit = 8_180
+		b.limit, b.patience = 8_180, 30*time.Second
 		arrived := 0
 		for _, own := range b.open(pagesOf(100)...) {
 			if own.hasArrived() {

@@ -42,6 +42,7 @@ type tabbedBrowser struct {
 	limit    int            // of our cookies in a request, with which a proxy answers 400; 0 for none
 	user     logtotest.User
 	typing   time.Duration // until the user has filled in the form
+	patience time.Duration // of the user
 
 	tabs      []*tab
 	pending   eventQueue
@@ -106,7 +107,7 @@ func (b *tabbedBrowser) open(pages ...string) []*tab {
 		b.tabs = append(b.tabs, opened)
 		b.after(b.jitter(0), func() { b.visit(opened, http.MethodGet, b.app.String()+page, nil) })
 	}
-	for end := b.clock.Now().Add(15 * time.Minute); b.pending.Len() > 0; {
+	for end := b.clock.Now().Add(b.patience); b.pending.Len() > 0; {
 		next := heap.Pop(&b.pending).(event)
 		if next.at.After(end) {
 			b.pending = nil
@@ -296,7 +297,7 @@ func newTabbedBrowser(t *testing.T, s situation, seed uint64) *tabbedBrowser {
 	}
 	b := &tabbedBrowser{
 		t: t, clock: now, random: rand.New(rand.NewPCG(seed, 0)), logto: logto.Endpoint(),
-		toServer: 100 * time.Millisecond, user: logto.AddUser(logtotest.User{Username: "tabby", Password: "tabby-password"}), typing: 7 * time.Second,
+		toServer: 100 * time.Millisecond, user: logto.AddUser(logtotest.User{Username: "tabby", Password: "tabby-password"}), typing: 7 * time.Second, patience: 15 * time.Minute,
 	}
 	if !s.isHTTP2 {
 		b.slots = 6

@@ -265,6 +265,51 @@ func TestNobodyWaitsForTheSignInsOfOtherSites(t *testing.T) {
 	}
 }
 
+// Without a shared state, an instance may not know that another one has ended the session. The user
+// must not be sent back and forth between them.
+func TestASessionThatOneInstanceHasEndedLeadsNowhereAtAnother(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	user := logto.AddUser(logtotest.User{Username: "carol", Password: "carol-password"})
+	change := secrets(strings.Repeat("s", 32))
+	one := newApplication(t, logto, change)
+	two := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = one.url })
+	b := newBrowser(t)
+	b.signIn(one.url+"/profile", user)
+	if err := one.auth.RevokeUser(t.Context(), user.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.stopAt(one.url + "/sign-in")
+	led := b.get(one.url + "/profile").header.Get("Location")
+	b.keepGoing()
+	b.stopAt(logto.Endpoint())
+	if shown := b.get(two.url + led); !strings.HasPrefix(shown.header.Get("Location"), logto.Endpoint()) {
+		t.Errorf("%q leads to %d %s", led, shown.status, shown.url)
+	}
+}
+
+func TestSecretsMayBeRotatedDuringASignIn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, secrets(strings.Repeat("o", 32)))
+	b := newBrowser(t)
+	form := b.get(app.url + "/profile?1")
+	shown := b.get(app.url + "/profile?2")
+	rotated := newApplication(t, logto, func(cfg *logtogin.Config) {
+		cfg.Secrets, cfg.BaseURL = []string{strings.Repeat("n", 32), strings.Repeat("o", 32)}, app.url
+	})
+	app.server.Handler = rotated.router
+	if shown = b.refresh(shown); !waits(shown) {
+		t.Errorf("the second tab shows %s", shown.url)
+	}
+	if arrived := b.enter(form, logtotest.DefaultUser()); arrived.url.RequestURI() != "/profile?1" || arrived.status != http.StatusOK {
+		t.Errorf("the first tab arrives at %d %s", arrived.status, arrived.url)
+	}
+	if arrived := b.refresh(shown); arrived.url.RequestURI() != "/profile?2" || arrived.status != http.StatusOK {
+		t.Errorf("the second tab arrives at %d %s", arrived.status, arrived.url)
+	}
+}
+
 // A page that is refused with a session is not led back to by that very session.
 func TestATabWithARefusedSessionWaitsForANewOne(t *testing.T) {
 	t.Parallel()

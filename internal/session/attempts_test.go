@@ -83,6 +83,9 @@ func TestAnAttemptNeedsItsStateAndItsCookie(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", what, found, err, started)
 		}
 	}
+	if started.Nonce() == (&Attempt{State: started.State}).Nonce() || started.Nonce() == (&Attempt{Verifier: started.Verifier}).Nonce() {
+		t.Error("the nonce can be told without the verifier or the state")
+	}
 	for what, other := range map[string]*Attempts{
 		"another secret":      newAttempts(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("o", 32)} }),
 		"another origin":      newAttempts(t, now, func(s *Settings) { s.Origin = "https://other.example.com" }),
