@@ -286,10 +286,13 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 	return record
 }
 
-// beginSession gives the browser the new session if the application agrees.
+// beginSession gives the browser the new session if the application agrees. If another tab has begun one
+// since the attempt started, that goes on.
 func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attempt, record *session, its *outcome) error {
 	ctx := context.WithoutCancel(x.request.Context()) // the code has been redeemed
-	parallel := a.parallelSession(ctx, x, started, record)
+	if parallel := a.parallelSession(ctx, x, started, record); parallel != nil {
+		record, its.isResumed = parallel, true
+	}
 	previous, had := x.known.get(a)
 	a.remember(x, record)
 	admitted := false
@@ -306,71 +309,43 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attem
 		return err
 	}
 	own := *a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
-	record = &own
-	var created http.Header
 	var replaced []*session
-	err := ErrNotSignedIn
-	if parallel != nil {
-		record, created, err = a.continueSession(ctx, x, parallel, &own)
+	if !its.isResumed {
+		var created http.Header
+		var err error
+		if created, replaced, err = a.store.createSession(ctx, x, &own); err != nil {
+			return err
+		}
+		its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
 	}
-	if errors.Is(err, ErrNotSignedIn) { // there is none, or it has ended meanwhile
-		record = &own
-		created, replaced, err = a.store.createSession(ctx, x, record)
-	}
-	if err != nil {
-		return err
-	}
-	a.remember(x, record)
-	its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
-	admitted, its.session = true, record
+	a.remember(x, &own)
+	admitted, its.session = true, &own
 	polite, cancel := politely(ctx)
 	defer cancel()
 	// The refresh token of the same user is not revoked: Logto shares the grant between the sign-ins of
 	// one browser.
 	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session) bool {
-		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
+		return old.subject == own.subject && !a.revocations.wasLoggedOut(old)
 	}))
 	return nil
 }
 
-// parallelSession is the session that another tab of the browser has begun since this attempt started,
-// or nil. Pages of that tab are under way with its cookie: it must not end.
+// parallelSession is the session of the same user that another tab of the browser has begun since this
+// attempt started, or nil. Pages of that tab are under way with its cookie, so it must not end. The tokens
+// of this sign-in are not needed then; they are not revoked, because both have one grant. After an attempt
+// that had to authenticate the user again there is a new session in any case, or a copy of the other one
+// would be worth more than before.
 func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attempts.Attempt, record *session) *session {
+	if started.IsForOneUser {
+		return nil
+	}
 	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
 	// new session shares its grant.
 	found, _, err := a.store.loadSession(ctx, x.request)
-	if err != nil || found.subject != record.subject || !found.startedAt.After(started.StartedAt) {
+	if err != nil || found.subject != record.subject || found.startedAt.Equal(started.SessionBefore) {
 		return nil
 	}
 	return found
-}
-
-// continueSession makes what a sign-in has yielded the next version of a session. The error is
-// ErrNotSignedIn if that has ended.
-func (a *Auth) continueSession(ctx context.Context, x *exchange, parallel, record *session) (*session, http.Header, error) {
-	for {
-		newest, err := a.newest(ctx, x.request, parallel)
-		if err != nil {
-			return nil, nil, err
-		}
-		next := *record
-		next.id, next.entry, next.livesBy = newest.id, parallel.entry, newest.livesBy
-		next.version, next.replacements = newest.version+1, newest.replacements+1
-		next.startedAt, next.begunAt, next.expires = newest.startedAt, newest.begunAt, newest.expires
-		if !a.store.memory.remember(ctx, newest, &next) {
-			theirs, err := a.newestOfOthers(ctx, x.request, newest) // it was refreshed at the same moment
-			switch {
-			case err != nil:
-				return nil, nil, err
-			case theirs.version > newest.version:
-				continue
-			}
-			a.store.memory.note(ctx, &next)
-		}
-		cookies := http.Header{}
-		written, err := a.store.update(ctx, x.request, cookies, &next)
-		return written, cookies, err
-	}
 }
 
 // askApplication lets Config.OnSignedIn refuse the user, or choose where to go.

@@ -178,12 +178,15 @@ func TestCallbacksThatCrossShareASession(t *testing.T) {
 		if shown := b.get(one); shown.url.RequestURI() != "/profile?1" {
 			t.Fatalf("the first tab arrives at %s: %s", shown.url, shown.body)
 		}
-		first := b.ours(app)
+		first, session := b.ours(app), sessionCookie(t, b, app)
 		if signedInWith(t, app, old) {
 			t.Error("the session from before lives on")
 		}
 		if shown := b.get(two); shown.url.RequestURI() != "/profile?2" {
 			t.Fatalf("the second tab arrives at %s: %s", shown.url, shown.body)
+		}
+		if sessionCookie(t, b, app).Value != session.Value {
+			t.Error("the second callback changes the session")
 		}
 		if calls := logto.Calls(); calls.Token != 2 || calls.Revocation != 0 {
 			t.Errorf("got %+v, want two codes redeemed and nothing revoked", calls)
@@ -201,10 +204,10 @@ func TestCallbacksThatCrossShareASession(t *testing.T) {
 		for range 2 {
 			b.get(two)
 		}
-		if !slices.Equal(resumed, []bool{false, false, true, true}) {
+		if !slices.Equal(resumed, []bool{false, true, true, true}) {
 			t.Errorf("got %v", resumed)
 		}
-		// The token of the second sign-in is the one that lives on.
+		// The session can be refreshed.
 		now.advance(61 * time.Minute)
 		if shown := b.get(app.url + "/profile"); shown.status != http.StatusOK || logto.Calls().Token != 3 {
 			t.Errorf("%d %s, %d token calls", shown.status, shown.url, logto.Calls().Token)
@@ -213,6 +216,52 @@ func TestCallbacksThatCrossShareASession(t *testing.T) {
 		b.get(app.url + "/sign-out")
 		if signedInWith(t, app, first...) {
 			t.Error("the session of the first callback outlives the sign-out")
+		}
+	})
+}
+
+// Who has copied the cookie of a session has not authenticated again when the user does.
+func TestACallbackThatHadToAuthenticateReplacesAParallelSession(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto)
+		app := start(change)
+		app.guarded("/recent", logtogin.MaxAge(10*time.Minute))
+		b := newBrowser(t)
+		b.stopAt(logto.Endpoint())
+		stepUp := b.get(app.url + "/recent").header.Get("Location")
+		b.keepGoing()
+		now.advance(time.Second)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		copied := sessionCookie(t, b, app)
+		now.advance(30 * time.Minute)
+		if shown := b.enter(b.get(stepUp), logtotest.DefaultUser()); shown.url.Path != "/recent" {
+			t.Fatalf("%d %s", shown.status, shown.url)
+		}
+		if shown := send(t, http.MethodGet, app.url+"/recent", []*http.Cookie{copied}, http.Header{"Accept": {"application/json"}}); shown.status != http.StatusUnauthorized {
+			t.Errorf("the copied cookie is answered %d", shown.status)
+		}
+	})
+}
+
+// A sign-in without a refresh token leaves a session that has one as it is: nothing would tell otherwise
+// that the user was deleted.
+func TestAParallelSignInWithoutARefreshTokenChangesNothing(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto)
+		app := start(change)
+		app.router.GET("/start", func(c *gin.Context) { app.auth.SignIn(c, logtogin.SignInOptions{Prompt: logtogin.PromptOmit}) })
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		callback := b.untilCallback(app, app.url+"/start")
+		now.advance(time.Second)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		b.get(callback)
+		logto.DeleteUser(logtotest.DefaultUser().Username)
+		now.advance(24 * time.Hour)
+		if b.isSignedIn(app) {
+			t.Error("a user who was deleted is signed in")
 		}
 	})
 }

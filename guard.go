@@ -211,7 +211,11 @@ func (a *Auth) Optional() gin.HandlerFunc {
 				who.claims, err = record.claims()
 			}
 			if err != nil { // which Claims is to return
-				p.exchange.known.set(knownSession{auth: a, err: err})
+				known, _ := p.exchange.known.get(a)
+				if known.session != nil {
+					known.endedStart = known.session.startedAt
+				}
+				p.exchange.known.set(knownSession{auth: a, err: err, endedStart: known.endedStart})
 			}
 		}
 		a.endIfLate(c, p)

@@ -30,9 +30,11 @@ type outcome struct {
 	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
 	done     chan struct{}
 	session  *session
-	returnTo string      // a path of this application
-	err      error       // ErrNoAttempt until there is something better to say
-	cookies  http.Header // the Set-Cookie lines that go with it
+	returnTo string // a path of this application
+	err      error  // ErrNoAttempt until there is something better to say
+	// isResumed says that the session was there before.
+	isResumed bool
+	cookies   http.Header // the Set-Cookie lines that go with it
 }
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or
@@ -105,5 +107,5 @@ func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SignInResult{Claims: claims, ReturnTo: a.external(shared.returnTo)}, nil
+	return &SignInResult{Claims: claims, ReturnTo: a.external(shared.returnTo), Resumed: shared.isResumed}, nil
 }

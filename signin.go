@@ -231,7 +231,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	if err != nil {
 		return // there is no request to answer
 	}
-	address, err := a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false))
+	address, err := a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false, false))
 	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
@@ -249,7 +249,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false))
+	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false, false))
 }
 
 func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions, id attempts.ID) (string, error) {
@@ -271,10 +271,11 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 	}
 	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
 	started := &attempts.Attempt{
-		ID:          id,
-		StartedAt:   a.settings.Now().Truncate(time.Millisecond),
-		RedirectURI: redirectURI,
-		MaxAge:      opts.MaxAge,
+		ID:            id,
+		StartedAt:     a.settings.Now().Truncate(time.Millisecond),
+		RedirectURI:   redirectURI,
+		MaxAge:        opts.MaxAge,
+		SessionBefore: a.startOfSession(ctx, x),
 		IsForOneUser: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
 			opts.LoginHint != "" || opts.OneTimeToken != "",
 		Verifier: logto.NewVerifier(),

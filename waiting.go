@@ -16,8 +16,14 @@ import (
 // Sign-ins that guards start: one tab of a browser goes to Logto, and the others wait for it.
 
 // newAttemptID is the ID of an attempt that the request begins.
-func (a *Auth) newAttemptID(r *http.Request, isByGuard bool) attempts.ID {
-	return attempts.NewID(a.settings.Now(), isByGuard, web.IsCrossSite(r.Header) || web.IsFramed(r.Header))
+func (a *Auth) newAttemptID(r *http.Request, isByGuard, isCrossSite bool) attempts.ID {
+	return attempts.NewID(a.settings.Now(), isByGuard, isCrossSite || isOfAnotherSite(r))
+}
+
+// isOfAnotherSite reports whether a page of another site has led here, or the request comes from a frame,
+// in which Logto's pages do not open.
+func isOfAnotherSite(r *http.Request) bool {
+	return web.IsCrossSite(r.Header) || web.IsFramed(r.Header)
 }
 
 // leadToSignIn sends a page navigation that a guard has refused to the sign-in route, and announces the
@@ -38,7 +44,8 @@ func (a *Auth) leadToSignIn(c *gin.Context, start attempts.Start, returnTo strin
 // announceSignIn returns the sign-in route with a start whose attempt it has announced. The error is
 // ErrResponseStarted.
 func (a *Auth) announceSignIn(x *exchange, start attempts.Start, returnTo string) (string, error) {
-	start.Step, start.Attempt = attempts.Announced, a.newAttemptID(x.request, true)
+	start.Step, start.Attempt = attempts.Announced, a.newAttemptID(x.request, true, start.IsCrossSite)
+	start.IsCrossSite = start.Attempt.IsCrossSite()
 	if err := a.store.announce(x, start.Attempt); err != nil {
 		return "", err
 	}
@@ -64,7 +71,13 @@ func (a *Auth) serveStart(c *gin.Context, start attempts.Start, opts SignInOptio
 	if !a.mayReturnTo(opts.ReturnTo) {
 		opts.ReturnTo = ""
 	}
-	turn := start.Next(a.store.attempts.Pending(x.request), a.settings.Now())
+	if isOfAnotherSite(x.request) && !start.IsCrossSite { // a link with an address of another browser
+		start.IsCrossSite = true
+		if start.Step != attempts.Insists {
+			start.Step = attempts.Begins
+		}
+	}
+	turn := a.store.attempts.Next(start, x.request)
 	address, err := a.takeTurn(ctx, x, start, turn, opts)
 	if x.isLate(c) {
 		return
@@ -83,7 +96,7 @@ func (a *Auth) takeTurn(ctx context.Context, x *exchange, start attempts.Start, 
 		switch {
 		case errors.Is(err, ErrStoreUnavailable):
 			return "", err
-		case err == nil && !record.startedAt.Equal(start.RefusedSession): // another tab has signed in
+		case err == nil && start.EndsBy(record.startedAt): // another tab has signed in
 			return a.external(opts.ReturnTo), a.takeBack(x, start)
 		}
 	}
@@ -97,7 +110,7 @@ func (a *Auth) takeTurn(ctx context.Context, x *exchange, start attempts.Start, 
 	}
 	id := start.Attempt
 	if !start.IsAnnounced() {
-		id = a.newAttemptID(x.request, false)
+		id = a.newAttemptID(x.request, false, start.IsCrossSite)
 	}
 	opts.MaxAge = start.MaxAge
 	if start.WantsLogin {
@@ -124,6 +137,11 @@ func (a *Auth) refusedStart(c *gin.Context, err error) time.Time {
 	if missing != nil {
 		return time.Time{}
 	}
+	return a.startOfSession(ctx, x)
+}
+
+// startOfSession is the start of the session that the browser has, also of one that has ended, or zero.
+func (a *Auth) startOfSession(ctx context.Context, x *exchange) time.Time {
 	if record, err := a.current(ctx, x); err == nil {
 		return record.startedAt
 	}

@@ -310,6 +310,92 @@ func TestSecretsMayBeRotatedDuringASignIn(t *testing.T) {
 	}
 }
 
+// A start is sealed for no certain browser, so a link on another site can have one of somebody else's.
+func TestNobodyWaitsForAStartThatAnotherSiteHasPassedOn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, change)
+	for name, begin := range map[string]func(*browser){
+		"of another browser": func(b *browser) {
+			attacker := newBrowser(t)
+			attacker.stopAt(app.url + "/sign-in")
+			start := attacker.get(app.url + "/profile").header.Get("Location")
+			now.advance(time.Second)
+			b.header.Set("Sec-Fetch-Site", "cross-site")
+			b.get(app.url + start)
+		},
+		"that has waited": func(b *browser) {
+			b.header.Set("Sec-Fetch-Site", "cross-site")
+			b.stopAt(app.url + "/sign-in")
+			b.get(app.url + "/profile?1")
+			b.keepGoing()
+			shown := b.get(app.url + "/profile?2")
+			now.advance(12 * time.Second)
+			b.header.Set("Sec-Fetch-Site", "same-origin") // of the meta element
+			if shown = b.refresh(shown); !isForm(shown) {
+				t.Errorf("%s", shown.url)
+			}
+		},
+	} {
+		b := newBrowser(t)
+		begin(b)
+		b.header.Set("Sec-Fetch-Site", "none")
+		now.advance(5 * time.Second)
+		if shown := b.get(app.url + "/profile?mine"); !isForm(shown) {
+			t.Errorf("%s: the user waits at %s", name, shown.url)
+		}
+	}
+}
+
+// A session with which the application is not content is not what a tab has waited for, whatever the
+// guard knows of it.
+func TestARefusedSessionGoesInNoCircles(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		path   string
+		header http.Header
+		skew   time.Duration
+	}{
+		"Optional while Logto is down":              {path: "/own"},
+		"a part of a page while Logto is down":      {path: "/part", header: http.Header{"Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}}},
+		"a token that is missing, clocks are apart": {path: "/token", skew: -30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			now, change := withClock(logto)
+			app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.MaxStale = time.Minute })
+			refuse := func(c *gin.Context) {
+				if _, ok := logtogin.ClaimsFrom(c); !ok {
+					app.auth.Refuse(c, logtogin.ErrNotSignedIn)
+				}
+			}
+			app.router.GET("/own", app.auth.Optional(), refuse)
+			app.router.GET("/part", app.auth.Optional(), refuse)
+			app.router.GET("/token", app.auth.Guard(), func(c *gin.Context) { app.auth.Refuse(c, logtogin.ErrTokenExpired) })
+			b := newBrowser(t)
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+			if now.advance(time.Second + test.skew); test.skew == 0 {
+				now.advance(2 * time.Hour)
+				logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				})
+			}
+			address := app.url + test.path
+			if test.header != nil {
+				test.header.Set("Hx-Current-Url", app.url+"/")
+				address = app.url + send(t, http.MethodGet, address, b.ours(app), test.header).header.Get("HX-Redirect")
+			}
+			b.visited = nil
+			shown := b.get(address)
+			if len(b.visited) > 12 || shown.status < 400 {
+				t.Errorf("it ends at %d %s after %d requests", shown.status, shown.url, len(b.visited))
+			}
+		})
+	}
+}
+
 // A page that is refused with a session is not led back to by that very session.
 func TestATabWithARefusedSessionWaitsForANewOne(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,7 @@ func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, c
 	t.Helper()
 	started = &Attempt{
 		ID: NewID(now, true, false), StartedAt: now, RedirectURI: "https://app.example.com/callback", ReturnTo: "/wanted?x=1",
-		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier,
+		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier, SessionBefore: time.UnixMilli(1_799_999_999_123),
 	}
 	header := http.Header{}
 	if err := attempts.Start(requestWith(), header, started); err != nil {
@@ -115,6 +115,7 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 		"a session that began before":        {Attempt{StartedAt: began}, -61 * time.Second, time.Minute, false},
 		"a day later":                        {Attempt{StartedAt: began}, time.Second, 24*time.Hour - 1, true},
 		"more than a day later":              {Attempt{StartedAt: began}, time.Second, 24 * time.Hour, false},
+		"the session that it is to replace":  {Attempt{StartedAt: began, SessionBefore: began.Add(-time.Second)}, -time.Second, time.Minute, false},
 		"a user had to authenticate for one": {Attempt{StartedAt: began, IsForOneUser: true}, time.Second, time.Minute, false},
 	} {
 		if got := test.attempt.ResumesBy(began.Add(test.session), began.Add(test.now), time.Minute); got != test.want {
@@ -123,12 +124,37 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 	}
 }
 
+func TestAWaitEndsByASessionThatBeganSince(t *testing.T) {
+	t.Parallel()
+	began := time.UnixMilli(1_800_000_000_500)
+	id := NewID(began.Add(300*time.Microsecond), true, false)
+	for what, test := range map[string]struct {
+		start   Start
+		session time.Time
+		want    bool
+	}{
+		"a session that began then":      {Start{Step: Announced, Attempt: id}, began, true},
+		"later":                          {Start{Step: Waits, Attempt: id}, began.Add(time.Second), true},
+		"before":                         {Start{Step: GaveWay, Attempt: id}, began.Add(-time.Millisecond), false},
+		"the one that the guard refused": {Start{Step: Announced, Attempt: id, RefusedSession: began.Add(time.Second)}, began.Add(time.Second), false},
+		"nothing was announced":          {Start{Step: Begins}, began, false},
+		"the user does not want to wait": {Start{Step: Insists}, began, false},
+	} {
+		if got := test.start.EndsBy(test.session); got != test.want {
+			t.Errorf("%s: got %t, want %t", what, got, test.want)
+		}
+	}
+	if _, ok := newAttempts(t, began, nil).OpenStart(strings.Repeat("A", 1<<20)); ok {
+		t.Error("a parameter of a megabyte is opened")
+	}
+}
+
 func TestAStartComesBackAsItWasSealed(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	attempts := newAttempts(t, now, nil)
 	for _, want := range []Start{
-		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, RefusedSession: time.UnixMilli(1_799_999_999_123)}, {Step: Insists},
+		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, IsCrossSite: true, RefusedSession: time.UnixMilli(1_799_999_999_123)}, {Step: Insists},
 	} {
 		sealed := attempts.SealStart(want)
 		if got, ok := attempts.OpenStart(sealed); !ok || got != want {

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/record"
@@ -18,8 +20,8 @@ const (
 	// or the user has clicked again. It is long enough for a browser with many tabs on a slow line.
 	maxAnnounced = 10 * time.Second
 
-	// maxClockSkew is by how much the clocks of instances can differ. What is farther ahead is made up.
-	maxClockSkew = 5 * time.Minute
+	// maxStart is the longest parameter that is looked at. Ours are far shorter.
+	maxStart = 512
 
 	// minPause and maxPause are how soon a page that waits asks again.
 	minPause = time.Second
@@ -45,6 +47,8 @@ type Start struct {
 	Attempt ID
 	// RefusedSession is the start of the session with which the guard was not content, or zero.
 	RefusedSession time.Time
+	// IsCrossSite says that another site has led the tab here, also if it has waited since.
+	IsCrossSite bool
 	// MaxAge and WantsLogin are the options of the sign-in.
 	MaxAge     time.Duration
 	WantsLogin bool
@@ -68,47 +72,59 @@ const (
 
 const startFormat byte = 1
 
+const (
+	wantsLogin uint64 = 1 << iota
+	isCrossSite
+)
+
 // SealStart makes a parameter of a start.
 func (a *Attempts) SealStart(start Start) string {
 	w := record.NewWriter(startFormat)
 	w.Number(uint64(start.Step))
 	w.Text(string(start.Attempt[:]))
-	refused := start.RefusedSession
-	if refused.IsZero() {
-		refused = time.UnixMilli(0)
-	}
-	w.Milliseconds(refused)
+	writeStart(w, start.RefusedSession)
 	w.Number(uint64(start.MaxAge / time.Second))
-	var wantsLogin uint64
+	var flags uint64
 	if start.WantsLogin {
-		wantsLogin = 1
+		flags |= wantsLogin
 	}
-	w.Number(wantsLogin)
+	if start.IsCrossSite {
+		flags |= isCrossSite
+	}
+	w.Number(flags)
 	return a.starts.Seal(w.Bytes(), a.s.Name)
 }
 
 // OpenStart returns the start of a parameter. ok is false if it was not sealed here.
 func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
+	if len(sealed) > maxStart {
+		return Start{}, false
+	}
 	encoded, _, err := a.starts.Open(sealed, a.s.Name)
 	if err != nil {
 		return Start{}, false
 	}
 	r := record.NewReader(encoded, startFormat)
 	step, id := r.Number(), r.Text()
-	refused := r.Milliseconds()
-	start = Start{Step: Step(step), MaxAge: time.Duration(r.Seconds()) * time.Second, WantsLogin: r.Number() == 1}
+	start = Start{Step: Step(step), RefusedSession: readStart(r), MaxAge: time.Duration(r.Seconds()) * time.Second}
+	flags := r.Number()
+	start.WantsLogin, start.IsCrossSite = flags&wantsLogin != 0, flags&isCrossSite != 0
 	if r.Err() != nil || step > uint64(Insists) || len(id) != len(start.Attempt) {
 		return Start{}, false
 	}
 	copy(start.Attempt[:], id)
-	if refused.UnixMilli() != 0 {
-		start.RefusedSession = refused
-	}
 	return start, true
 }
 
 // IsAnnounced reports whether the attempt is the start's own.
 func (s Start) IsAnnounced() bool { return s.Step == Announced || s.Step == GaveWay }
+
+// EndsBy reports whether a session that began at that time is what the tab has waited for: it is not the one
+// that the guard has refused, and began when the attempt did or later.
+func (s Start) EndsBy(sessionStart time.Time) bool {
+	return s.Step != Begins && s.Step != Insists && !sessionStart.Equal(s.RefusedSession) &&
+		!sessionStart.Before(s.Attempt.Time().Truncate(time.Millisecond))
+}
 
 // Turn is what the sign-in route does next.
 type Turn struct {
@@ -120,34 +136,49 @@ type Turn struct {
 	Pause time.Duration
 }
 
-// Next decides whose turn it is, by the attempts of the request, the oldest first.
-func (s Start) Next(pending []Pending, now time.Time) Turn {
-	switch s.Step {
-	case Begins:
-		return Turn{Step: Begins}
-	case Waits:
-		for _, other := range pending {
-			if other.ID == s.Attempt && other.isAwaited(now) {
-				return wait(other.ID, now)
-			}
-		}
-		return Turn{Step: Begins}
-	case Announced, GaveWay:
-		return s.takeTurn(pending, now)
-	}
-	return Turn{Step: Insists}
+// Next decides whose turn it is, by the attempts of the request.
+func (a *Attempts) Next(start Start, r *http.Request) Turn {
+	return start.next(a.awaited(a.Pending(r)), a.s.Now())
 }
 
-// takeTurn is Next for an announced attempt.
-func (s Start) takeTurn(pending []Pending, now time.Time) Turn {
+// awaited are the attempts that others still wait for.
+func (a *Attempts) awaited(pending []Pending) []Pending {
+	now := a.s.Now()
+	return slices.DeleteFunc(pending, func(p Pending) bool {
+		longest, age := maxAnnounced, now.Sub(p.ID.Time())
+		if p.IsStarted {
+			longest = maxSignIn
+		}
+		return age >= longest || age < -a.s.ClockSkew // what is farther ahead is made up
+	})
+}
+
+// next is Next by the attempts that are awaited, the oldest first.
+func (s Start) next(awaited []Pending, now time.Time) Turn {
+	switch {
+	case s.Step == Insists:
+		return Turn{Step: Insists}
+	case s.Step == Waits:
+		if slices.ContainsFunc(awaited, func(other Pending) bool { return other.ID == s.Attempt }) {
+			return wait(s.Attempt, now)
+		}
+		return Turn{Step: Begins}
+	case s.Step == Begins, now.Sub(s.Attempt.Time()) >= announcedLifetime: // of a page that was restored, with an old address
+		return Turn{Step: Begins}
+	}
+	return s.takeTurn(awaited, now)
+}
+
+// takeTurn is next for an announced attempt.
+func (s Start) takeTurn(awaited []Pending, now time.Time) Turn {
 	var older, younger *ID
 	isKept := false
-	for _, other := range pending {
+	for _, other := range awaited {
 		id := other.ID
 		switch {
 		case id == s.Attempt:
 			isKept = true
-		case !id.IsByGuard(), !other.isAwaited(now), s.Attempt.Time().Sub(id.Time()) > takesTurns,
+		case !id.IsByGuard(), s.Attempt.Time().Sub(id.Time()) > takesTurns,
 			id.IsCrossSite() && !s.Attempt.IsCrossSite(): // or other sites could make everybody wait
 		case other.IsStarted:
 			return wait(id, now)
@@ -166,16 +197,6 @@ func (s Start) takeTurn(pending []Pending, now time.Time) Turn {
 		return Turn{Step: GaveWay, Attempt: s.Attempt, Pause: minPause}
 	}
 	return Turn{Step: Insists}
-}
-
-// isAwaited reports whether others still wait for an attempt.
-func (p Pending) isAwaited(now time.Time) bool {
-	longest := maxAnnounced
-	if p.IsStarted {
-		longest = maxSignIn
-	}
-	age := now.Sub(p.ID.Time())
-	return age < longest && age >= -maxClockSkew
 }
 
 // wait is longer the longer the other one takes: a user may have to type a password.

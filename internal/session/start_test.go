@@ -49,7 +49,8 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 		"one from another site":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "gx")), announced(mine)}, now: 100, want: Insists},
 		"both from another site":                         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "gx")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "gx"), pause: time.Second},
 		"from another site, and one that is not":         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "g")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "g"), pause: time.Second},
-		"one from the future":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(401, "g"))}, now: 100, want: Insists},
+		"one from the future":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(161, "g"))}, now: 100, want: Insists},
+		"a page that was restored":                       {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine)}, now: 160, want: Begins},
 		"one of a clock that is ahead":                   {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(160, "g"))}, now: 100, want: Waits, other: at(160, "g"), pause: time.Second},
 		"it waits, and the other one is there":           {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 112, want: Waits, other: mine, pause: 4 * time.Second},
 		"it waits for long":                              {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 400, want: Waits, other: mine, pause: 10 * time.Second},
@@ -58,7 +59,8 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 		"it waits for one that does not come":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{announced(mine)}, now: 110, want: Begins},
 	} {
 		slices.SortFunc(test.pending, func(one, other Pending) int { return one.ID.Compare(other.ID) })
-		turn := test.start.Next(test.pending, at(test.now, "").Time())
+		now := at(test.now, "").Time()
+		turn := test.start.next(newAttempts(t, now, nil).awaited(test.pending), now)
 		// IDs of the same time differ by what is random.
 		isOther := turn.Attempt.Time().Equal(test.other.Time()) || test.other == ID{}
 		if turn.Step != test.want || !isOther || turn.Pause != test.pause {
@@ -84,7 +86,7 @@ func TestTwoTabsNeverGoToLogtoTogether(t *testing.T) {
 					pending = append(pending, Pending{id, isStarted})
 				}
 			}
-			return start.Next(pending, now)
+			return start.next(pending, now)
 		}
 		// Both requests have left before either answer arrives.
 		first, second := ask(Start{Step: Announced, Attempt: one}, seen.byOne), ask(Start{Step: Announced, Attempt: two}, seen.byTwo)
