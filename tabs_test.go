@@ -34,6 +34,7 @@ type tabbedBrowser struct {
 	clock    *clock
 	random   *rand.Rand
 	jar      http.CookieJar
+	network  *http.Transport
 	logto    string
 	app      *url.URL
 	servers  []*application // of one application, which take turns
@@ -183,7 +184,7 @@ func (b *tabbedBrowser) ask(method string, u *url.URL, cookies []*http.Cookie, f
 	for _, cookie := range cookies {
 		r.AddCookie(cookie)
 	}
-	response, err := http.DefaultTransport.RoundTrip(r)
+	response, err := b.network.RoundTrip(r)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -297,8 +298,9 @@ func newTabbedBrowser(t *testing.T, s situation, seed uint64) *tabbedBrowser {
 	}
 	b := &tabbedBrowser{
 		t: t, clock: now, random: rand.New(rand.NewPCG(seed, 0)), logto: logto.Endpoint(),
-		toServer: 100 * time.Millisecond, user: logto.AddUser(logtotest.User{Username: "tabby", Password: "tabby-password"}), typing: 7 * time.Second, patience: 15 * time.Minute,
+		network: &http.Transport{}, toServer: 100 * time.Millisecond, user: logto.AddUser(logtotest.User{Username: "tabby", Password: "tabby-password"}), typing: 7 * time.Second, patience: 15 * time.Minute,
 	}
+	t.Cleanup(b.network.CloseIdleConnections)
 	if !s.isHTTP2 {
 		b.slots = 6
 	}
