@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -378,6 +379,16 @@ func sessionCookies(cookies []*http.Cookie) (found []*http.Cookie) {
 		}
 	}
 	return found
+}
+
+var attemptCookieName = regexp.MustCompile(`^logtogin_[0-9a-f]{8}_[A-Za-z0-9_-]{12}$`)
+
+// besidesAttempts are the cookies that are not of an attempt to sign in. A guard that sends a visitor to
+// the sign-in sets one of an attempt; any other would touch a session.
+func besidesAttempts(cookies []*http.Cookie) []*http.Cookie {
+	return slices.DeleteFunc(slices.Clone(cookies), func(cookie *http.Cookie) bool {
+		return attemptCookieName.MatchString(cookie.Name)
+	})
 }
 
 // user is who a request with these cookies comes from.
