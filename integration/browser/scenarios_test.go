@@ -80,7 +80,19 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		tab.arrivesAtLogto(s, "/sign-in")
 	})
 
-	t.Run("two tabs come back from Logto at once", func(t *testing.T) {
+	t.Run("a second tab waits while the first is at Logto, and goes on by itself", func(t *testing.T) {
+		one := b.window(t)
+		one.open(s.address + "/protected?page=1")
+		one.arrivesAtLogto(s, "/sign-in")
+		other := one.another()
+		other.open(s.address + "/protected?page=2")
+		other.waits(s)
+		one.signsIn(s)
+		one.arrives(200, s.address+"/protected?page=1")
+		other.arrives(200, s.address+"/protected?page=2")
+	})
+
+	t.Run("two tabs in which the user has followed links to the sign-in come back from Logto at once", func(t *testing.T) {
 		one := b.window(t)
 		one.openSignedIn(s, "/profile")
 		one.forget(s.address) // Logto still knows the user
@@ -89,7 +101,7 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		// One after the other to Logto, of whose interactions an application has one in a browser.
 		for i, tab := range []*tab{one, other} {
 			caught := tab.holdCallback()
-			tab.open(fmt.Sprintf("%s/protected?page=%d", s.address, i+1))
+			tab.open(fmt.Sprintf("%s/sign-in?return_to=%%2Fprotected%%3Fpage%%3D%d", s.address, i+1))
 			held = append(held, caught())
 		}
 		for _, callback := range held {
@@ -99,19 +111,37 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		other.arrives(200, s.address+"/protected?page=2")
 	})
 
-	t.Run("two tabs are at Logto when the user signs in, in one of them", func(t *testing.T) {
+	t.Run("the user follows links to the sign-in in two tabs and signs in, in one of them", func(t *testing.T) {
 		one := b.window(t)
-		one.open(s.address + "/protected?page=1")
-		one.arrivesAtLogto(s, "/sign-in")
 		other := one.another()
-		other.open(s.address + "/protected?page=2")
-		other.arrivesAtLogto(s, "/sign-in")
+		for _, tab := range []*tab{one, other} {
+			tab.open(s.address + "/")
+			tab.arrives(200, s.address+"/", "You are not signed in")
+			tab.click(".account a")
+			tab.arrivesAtLogto(s, "/sign-in") // a user who asks for it is not told to wait
+		}
 		other.signsIn(s)
-		other.arrives(200, s.address+"/protected?page=2")
+		other.arrives(200, s.address+"/", "Hello, Alice Example")
 		one.back()
-		one.waitFor("an empty page", func(found seen) bool { return found.Address == "about:blank" })
+		one.arrives(200, s.address+"/") // as it was, if the browser has kept it
 		one.open(s.address + "/protected?page=1")
 		one.arrives(200, s.address+"/protected?page=1")
+	})
+
+	t.Run("the user goes back from Logto, tries again and does not want to wait", func(t *testing.T) {
+		tab := b.window(t)
+		tab.open(s.address + "/")
+		tab.arrives(200, s.address+"/", "You are not signed in")
+		tab.click(`nav a[href="/profile"]`)
+		tab.arrivesAtLogto(s, "/sign-in")
+		tab.back()
+		tab.arrives(200, s.address+"/") // as it was, if the browser has kept it
+		tab.open(s.address + "/profile")
+		tab.waits(s) // nothing says that the form has been left
+		tab.doesNotWait(s)
+		tab.arrivesAtLogto(s, "/sign-in")
+		tab.signsIn(s)
+		tab.arrives(200, s.address+"/profile", "alice@example.test")
 	})
 
 	t.Run("the back button after a sign-in leads past Logto", func(t *testing.T) {
@@ -153,8 +183,10 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		held := caught()
 		held.release()
 		tab.arrives(200, s.address+"/protected?page=3")
-		tab.open(held.address)
+		tab.open(s.address + "/")
 		tab.arrives(200, s.address+"/", "Hello, Alice Example")
+		tab.open(held.address)
+		tab.arrives(200, s.address+"/protected?page=3") // which its state names
 
 		stranger := b.window(t)
 		stranger.mayFail(400, "/callback")
@@ -317,6 +349,40 @@ func tryScenarios(t *testing.T, s *site, b chromium) {
 		private.open(s.address + "/profile")
 		private.arrivesAtLogto(s, "/sign-in")
 	})
+}
+
+// waits for the page that says that another tab is at Logto.
+func (b *tab) waits(s *site) {
+	b.Helper()
+	b.waitFor("the page of a tab that waits", func(found seen) bool {
+		return strings.HasPrefix(found.Address, s.address+"/sign-in?") && found.Status == 200 &&
+			found.Title == "One moment" && strings.Contains(found.Text, "Sign in here")
+	})
+}
+
+// doesNotWait follows the link on that page. The page is soon replaced by another one like it, so that a
+// click may come too late.
+func (b *tab) doesNotWait(s *site) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, wait)
+	defer cancel()
+	err := servers.Until(ctx, func() error {
+		address, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(() => {
+			const link = document.querySelector('a.button[href^="/sign-in?"]')
+			if (link && link.innerText === "Sign in here" && !window.isClicked) {
+				window.isClicked = true
+				link.click()
+			}
+			return location.href
+		})()`))
+		if err == nil && !strings.HasPrefix(address, s.logto) {
+			err = fmt.Errorf("the tab is at %s", address)
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatalf("%v; the page is %s", err, b.describe())
+	}
 }
 
 func (b *tab) signsOut(s *site) {
