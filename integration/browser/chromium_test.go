@@ -29,7 +29,7 @@ const wait = time.Minute
 // chromium is a browser with a new profile.
 type chromium struct{ ctx context.Context }
 
-func startChromium(t *testing.T) chromium {
+func startChromium(t *testing.T, options ...chromedp.ExecAllocatorOption) chromium {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -41,7 +41,7 @@ func startChromium(t *testing.T) chromium {
 	if path == "" {
 		t.Fatal("there is no chromium: install the Debian package chromium")
 	}
-	allocator, end := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	allocator, end := chromedp.NewExecAllocator(context.Background(), append(slices.Concat(chromedp.DefaultExecAllocatorOptions[:], options),
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // as root there is none
 		chromedp.DisableGPU,
@@ -67,10 +67,13 @@ func startChromium(t *testing.T) chromium {
 // unless it was announced by mayFail.
 type tab struct {
 	*testing.T
-	ctx context.Context
+	ctx    context.Context
+	opened time.Time // is set by the tests that say how long it took
 
 	mu       sync.Mutex
 	statuses map[string]int64 // of documents, by address without fragment
+	visits   []string         // the requests for documents, redirects included
+	largest  int              // of the plugin's cookies in one request, in bytes
 	problems []problem
 	expected []problem
 }
@@ -93,6 +96,15 @@ func (b *tab) another() *tab {
 
 func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
 	t.Helper()
+	b, err := tryTab(t, parent, options...)
+	if err != nil {
+		t.Fatalf("no new tab: %v", err)
+	}
+	return b
+}
+
+// tryTab is openTab for any goroutine.
+func tryTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) (*tab, error) {
 	b := &tab{T: t, statuses: map[string]int64{}}
 	var end context.CancelFunc
 	b.ctx, end = chromedp.NewContext(parent, append(options, chromedp.WithListener(b.listen))...)
@@ -100,10 +112,7 @@ func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOp
 		b.complain()
 		end()
 	})
-	if err := chromedp.Do(b.ctx); err != nil {
-		t.Fatalf("no new tab: %v", err)
-	}
-	return b
+	return b, chromedp.Do(b.ctx)
 }
 
 func (b *tab) listen(event any) {
@@ -111,6 +120,12 @@ func (b *tab) listen(event any) {
 	defer b.mu.Unlock()
 	add := func(address, what string) { b.problems = append(b.problems, problem{address, what}) }
 	switch event := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if event.Type == network.ResourceTypeDocument {
+			b.visits = append(b.visits, event.Request.Method+" "+event.Request.URL)
+		}
+	case *network.EventRequestWillBeSentExtraInfo:
+		b.largest = max(b.largest, sizeOfOurs(event.AssociatedCookies))
 	case *network.EventResponseReceived:
 		if event.Type == network.ResourceTypeDocument {
 			b.statuses[event.Response.URL] = event.Response.Status
@@ -137,11 +152,28 @@ func (b *tab) listen(event any) {
 	}
 }
 
+// sizeOfOurs is what the plugin's cookies take in the header of a request.
+func sizeOfOurs(cookies []*network.AssociatedCookie) (size int) {
+	for _, associated := range cookies {
+		if len(associated.BlockedReasons) == 0 && strings.Contains(associated.Cookie.Name, "logtogin") {
+			size += len(associated.Cookie.Name) + len("=") + len(associated.Cookie.Value) + len("; ")
+		}
+	}
+	return size
+}
+
 // mayFail: the document at a path is going to be answered with this status.
 func (b *tab) mayFail(status int, path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expected = append(b.expected, problem{path, fmt.Sprintf("answered %d", status)})
+}
+
+// mayHappen is mayFail for what has no address.
+func (b *tab) mayHappen(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expected = append(b.expected, problem{"", what})
 }
 
 func (b *tab) complain() {
