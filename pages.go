@@ -45,6 +45,7 @@ h1 { font-size: 1.5rem }
 </html>
 {{end}}
 {{define "waiting"}}{{template "head" .}}<p role="status">You are signing in in another tab. This page goes on by itself when you have finished there.</p>
+<p>If there is no such tab, sign in here.</p>
 <p><a class="button" href="{{.SignIn}}">Sign in here</a></p>
 </main>
 </body>

@@ -167,14 +167,14 @@ func TestNobodyWaitsForLong(t *testing.T) {
 			t.Errorf("after %d requests: %s", requests, shown.url)
 		}
 	})
-	t.Run("a tab whose other tab never went to Logto goes there after ten seconds", func(t *testing.T) {
+	t.Run("a tab whose other tab never went to Logto goes there after a quarter of a minute", func(t *testing.T) {
 		t.Parallel()
 		app, b, now := start(t)
 		b.stopAt(app.url + "/sign-in")
 		b.get(app.url + "/profile") // a user clicks twice: the first answer is dropped
 		b.keepGoing()
 		shown := b.get(app.url + "/profile")
-		now.advance(10 * time.Second)
+		now.advance(15 * time.Second)
 		if !waits(shown) || !isForm(b.refresh(shown)) {
 			t.Errorf("%s", shown.url)
 		}
@@ -331,7 +331,7 @@ func TestNobodyWaitsForAStartThatAnotherSiteHasPassedOn(t *testing.T) {
 			b.get(app.url + "/profile?1")
 			b.keepGoing()
 			shown := b.get(app.url + "/profile?2")
-			now.advance(12 * time.Second)
+			now.advance(16 * time.Second)
 			b.header.Set("Sec-Fetch-Site", "same-origin") // of the meta element
 			if shown = b.refresh(shown); !isForm(shown) {
 				t.Errorf("%s", shown.url)

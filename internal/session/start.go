@@ -10,15 +10,13 @@ import (
 
 const (
 	// takesTurns is how much later than another one an attempt may begin and still wait for it. A user
-	// who comes back from Logto's form and tries again later is not told to wait.
+	// who comes back from Logto's form and tries again later is not told to wait. It is also how long one
+	// is waited for that was announced and did not come, because its tab was closed or the user has clicked
+	// again: long enough for a browser with many tabs on a slow line.
 	takesTurns = 15 * time.Second
 
 	// maxSignIn is how long an attempt at Logto is waited for.
 	maxSignIn = 10 * time.Minute
-
-	// maxAnnounced is how long one is waited for that was announced and did not come: its tab was closed,
-	// or the user has clicked again. It is long enough for a browser with many tabs on a slow line.
-	maxAnnounced = 10 * time.Second
 
 	// maxStart is the longest parameter that is looked at. Ours are far shorter.
 	maxStart = 512
@@ -145,7 +143,7 @@ func (a *Attempts) Next(start Start, r *http.Request) Turn {
 func (a *Attempts) awaited(pending []Pending) []Pending {
 	now := a.s.Now()
 	return slices.DeleteFunc(pending, func(p Pending) bool {
-		longest, age := maxAnnounced, now.Sub(p.ID.Time())
+		longest, age := takesTurns, now.Sub(p.ID.Time())
 		if p.IsStarted {
 			longest = maxSignIn
 		}

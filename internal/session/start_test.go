@@ -45,7 +45,7 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 		"one that a link began":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "")), announced(mine)}, now: 100, want: Insists},
 		"one that began more than 15 seconds before":     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(84.9, "g")), announced(mine)}, now: 100, want: Insists},
 		"one that began 15 seconds before":               {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(85, "g")), announced(mine)}, now: 100, want: Waits, other: at(85, "g"), pause: 5 * time.Second},
-		"one that was announced and did not come":        {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(89.9, "g")), announced(mine)}, now: 100, want: Insists},
+		"one that was announced and did not come":        {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(85, "g")), announced(mine)}, now: 100, want: Insists},
 		"one from another site":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "gx")), announced(mine)}, now: 100, want: Insists},
 		"both from another site":                         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "gx")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "gx"), pause: time.Second},
 		"from another site, and one that is not":         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "g")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "g"), pause: time.Second},
@@ -56,7 +56,7 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 		"it waits for long":                              {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 400, want: Waits, other: mine, pause: 10 * time.Second},
 		"it waits, and the other one is gone":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(at(101, "g"))}, now: 112, want: Begins},
 		"it waits, and the other one is ten minutes old": {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 700, want: Begins},
-		"it waits for one that does not come":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{announced(mine)}, now: 110, want: Begins},
+		"it waits for one that does not come":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{announced(mine)}, now: 115, want: Begins},
 	} {
 		slices.SortFunc(test.pending, func(one, other Pending) int { return one.ID.Compare(other.ID) })
 		now := at(test.now, "").Time()
