@@ -310,7 +310,7 @@ func ours(cookies []*http.Cookie) (found []*http.Cookie) {
 
 var attemptCookie = regexp.MustCompile(`_[0-9a-f]{8}_[A-Za-z0-9_-]{12}$`)
 
-// isAttempt reports whether a cookie is that of an attempt, and not of a session.
+// isAttempt reports whether a cookie belongs to an attempt, and not to a session.
 func isAttempt(cookie *http.Cookie) bool { return attemptCookie.MatchString(cookie.Name) }
 
 // attempts are the cookies of attempts that the browser sends.

@@ -12,7 +12,7 @@ import (
 	"github.com/logtogin/logtogin/logtotest"
 )
 
-// setCookies are the cookies of an answer by name. Those that it deletes have no value.
+// setCookies are the cookies of an answer by name. Deleted ones have no value.
 func (r response) setCookies(t *testing.T) map[string]*http.Cookie {
 	t.Helper()
 	cookies := map[string]*http.Cookie{}

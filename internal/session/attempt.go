@@ -38,7 +38,7 @@ type Attempt struct {
 
 	// State is the state parameter, which is sealed.
 	State string
-	// Verifier is that of PKCE (RFC 7636), "" if the browser does not have it.
+	// Verifier is the code verifier of PKCE (RFC 7636), "" if the browser does not have it.
 	Verifier string
 
 	challenge [sha256.Size]byte

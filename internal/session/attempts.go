@@ -40,7 +40,7 @@ const (
 	// MaxStarted is how many attempts one response starts, for the same reason.
 	MaxStarted = 20
 
-	// verifierLength is that of a verifier of 32 random bytes (RFC 7636, section 4.1).
+	// verifierLength is the length of a verifier of 32 random bytes (RFC 7636, section 4.1).
 	verifierLength = 43
 
 	// announced is the value of a cookie before its attempt is at Logto.
@@ -55,7 +55,7 @@ const (
 
 // Settings are what attempts need to know of the application.
 type Settings struct {
-	// Name is that of the session's cookie; the names of attempts begin with it.
+	// Name is the name of the session's cookie; the names of attempts begin with it.
 	Name string
 	// Origin is the scheme and the host of the application. Attempts are bound to it.
 	Origin string
@@ -153,7 +153,7 @@ func (a *Attempts) Open(state string) (*Attempt, error) {
 const candidates = 8
 
 // FindVerifier fills in the verifier of an opened attempt, if the browser has it: a cookie with another
-// value is none of this attempt, whoever has set it.
+// value is none of this attempt, no matter where it comes from.
 func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
 	name := a.NameOf(opened.ID)
 	for _, value := range cookiestore.AppendValues(nil, r.Header, name, candidates) {
@@ -248,7 +248,7 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
 	return nil
 }
 
-// sizes are those of our cookies in the header of the next request, by their names.
+// sizes are the sizes of our cookies in the header of the next request, by their names.
 func (a *Attempts) sizes(r *http.Request, header http.Header) (total int, sizes map[string]int, written map[string]bool) {
 	sizes, written = map[string]int{}, map[string]bool{}
 	for _, cookie := range r.Cookies() {

@@ -29,8 +29,8 @@ const (
 // Start is a sign-in that a guard has asked for. It travels sealed to the sign-in route, so that nobody
 // can weaken what the guard has asked for.
 //
-// Logto keeps one interaction for each application and browser, so that of several sign-ins at the same
-// time few succeed. One tab goes to Logto, and the others wait for it:
+// Logto keeps one interaction for each application and browser, so few of several sign-ins at the same
+// time succeed. One tab goes to Logto, and the others wait for it:
 //
 //   - The redirect of a guard announces an attempt by a cookie. The request to the sign-in route carries
 //     the cookies of other tabs that have arrived by then.
