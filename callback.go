@@ -63,9 +63,15 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, _, err := a.finishSignIn(ctx, c, x)
+	result, returnTo, err := a.finishSignIn(ctx, c, x)
+	if err != nil && !x.isLate(c) {
+		c.Set(wayBackKey{a}, returnTo) // for Refuse
+	}
 	return result, err
 }
+
+// wayBackKey is the key in a *gin.Context of where a sign-in was to lead that has failed.
+type wayBackKey struct{ a *Auth }
 
 // finishSignIn also returns where the attempt was to return to.
 func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (result *SignInResult, returnTo string, err error) {
@@ -208,7 +214,22 @@ func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts
 	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(record.startedAt, a.settings.Now(), a.settings.ClockSkew):
 		return a.resume(record, opened.ReturnTo)
 	}
-	return nil, a.store.whyNoAttempt(x.request, opened)
+	return nil, a.whyNoAttempt(x.request, opened)
+}
+
+// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
+// of the state, or nil if that cannot be opened.
+func (a *Auth) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
+	pending := len(a.store.attempts.Pending(r))
+	switch {
+	case opened != nil && opened.IsExpired(a.settings.Now()):
+		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
+	case pending > 0:
+		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
+	case len(r.Header["Cookie"]) == 0:
+		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+	}
+	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
 }
 
 // resume is the result of a callback by a session that was there before.
@@ -342,7 +363,7 @@ func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attemp
 	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
 	// new session shares its grant.
 	found, _, err := a.store.loadSession(ctx, x.request)
-	if err != nil || found.subject != record.subject || found.startedAt.Equal(started.SessionBefore) {
+	if err != nil || found.subject != record.subject || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
 		return nil
 	}
 	return found

@@ -114,14 +114,8 @@ func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsReq
 		a.Refuse(c, errGuardedCallback)
 		return
 	}
-	if age := smallestAge(requirements); age > 0 && errors.Is(err, ErrNotSignedIn) && web.IsNavigation(c.Request) && a.routes.SignIn != "" {
-		if a.isWanted(c) {
-			a.leadToSignIn(c, attempts.Start{MaxAge: age, RefusedSession: a.refusedStart(c, err)}, c.Request.URL.RequestURI())
-		}
-		return
-	}
 	c.Set(notHandled{}, true)
-	a.Refuse(c, err)
+	a.refuse(c, err, attempts.Start{MaxAge: smallestAge(requirements)})
 }
 
 // isOwnCallback reports whether this is a callback, at the route of the application's own that
@@ -162,20 +156,18 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 		return
 	}
 	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
-	if web.IsNavigation(c.Request) {
-		switch {
-		case !a.isWanted(c):
-		case a.routes.SignIn == "":
+	if web.IsNavigation(c.Request) && a.routes.SignIn == "" {
+		if a.isWanted(c) {
 			// "login" alone would yield no refresh token.
 			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
-		default:
-			a.leadToSignIn(c, attempts.Start{MaxAge: age, WantsLogin: true, RefusedSession: a.refusedStart(c, err)}, c.Request.URL.RequestURI())
 		}
 		return
 	}
-	c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(age.Seconds())))
 	c.Set(notHandled{}, true)
-	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
+	if !web.IsNavigation(c.Request) {
+		c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(age.Seconds())))
+	}
+	a.refuse(c, err, attempts.Start{MaxAge: age, WantsLogin: true})
 }
 
 // mustBeAbleToTell panics if a session cannot tell whether a requirement is met.

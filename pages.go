@@ -44,8 +44,7 @@ h1 { font-size: 1.5rem }
 </body>
 </html>
 {{end}}
-{{define "waiting"}}{{template "head" .}}<p role="status">You are signing in in another tab. This page goes on by itself when you have finished there.</p>
-<p>If there is no such tab, sign in here.</p>
+{{define "waiting"}}{{template "head" .}}<p role="status">A sign-in is under way in this browser, perhaps in another tab. This page goes on by itself when it is finished.</p>
 <p><a class="button" href="{{.SignIn}}">Sign in here</a></p>
 </main>
 </body>
@@ -105,18 +104,19 @@ func (a *Auth) showSignOutPage(c *gin.Context) {
 // showWaitingPage asks the sign-in route again after a while. Without a script, so that every
 // Content-Security-Policy allows it; a user who does not want to wait can go on.
 func (a *Auth) showWaitingPage(c *gin.Context, start attempts.Start, turn attempts.Turn, returnTo string) {
-	insists := start
-	insists.Step, insists.Attempt = attempts.Insists, attempts.ID{}
-	start.Step, start.Attempt = turn.Step, turn.Attempt
+	step := attempts.Waits
+	if turn.Move == attempts.WaitOnce {
+		step = attempts.GaveWay
+	}
 	next := fmt.Sprintf(`<meta name="robots" content="noindex">
 <meta http-equiv="refresh" content="%d; url=%s">
-`, int(turn.Pause.Seconds()), html.EscapeString(a.startPath(start, returnTo)))
+`, int(turn.Pause.Seconds()), html.EscapeString(a.startPath(start.With(step, turn.Attempt), returnTo)))
 	c.Header("Referrer-Policy", "no-referrer")
 	writePage(c, http.StatusOK, "waiting", struct {
 		pageHead
 		SignIn string
 	}{
-		pageHead{Title: "One moment", Refresh: template.HTML(next)}, a.startPath(insists, returnTo),
+		pageHead{Title: "One moment", Refresh: template.HTML(next)}, a.startPath(start.With(attempts.Insists, attempts.ID{}), returnTo),
 	})
 }
 

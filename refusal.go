@@ -37,24 +37,47 @@ const retryAfter = 5
 //		auth.Refuse(c, err)
 //		return
 //	}
-func (a *Auth) Refuse(c *gin.Context, err error) {
-	if leads := web.IsNavigation(c.Request) || web.IsHTMX(c.Request.Header); leads && StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
+func (a *Auth) Refuse(c *gin.Context, err error) { a.refuse(c, err, attempts.Start{}) }
+
+// refuse is Refuse with what a sign-in is to be like that cures the error.
+func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
+	isPart := web.IsHTMX(c.Request.Header)
+	if leads := isPart || web.IsNavigation(c.Request); leads && StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		switch {
 		case c.FullPath() == a.routes.SignIn, c.Request.URL.Path == a.routes.SignIn, c.Request.URL.Path == a.settings.base.Path+a.routes.SignIn:
 			err = errGuardedSignIn
-		case a.isFutile(c, err):
+		case start.MaxAge == 0 && a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
-		case web.IsNavigation(c.Request):
-			if a.isWanted(c) {
-				a.leadToSignIn(c, attempts.Start{RefusedSession: a.refusedStart(c, err)}, a.wantedPage(c.Request))
+		case isPart || a.isWanted(c):
+			address, failure := a.leadToSignIn(c, start, !isPart)
+			switch {
+			case failure != nil:
+				err = failure
+			case isPart:
+				c.Header("HX-Redirect", address)
+			default:
+				redirect(c, address)
+				return
 			}
-			return
 		default:
-			// One of several parts of a page; the browser follows but one of the answers, so nothing is announced.
-			c.Header("HX-Redirect", a.startPath(attempts.Start{RefusedSession: a.refusedStart(c, err)}, a.wantedPage(c.Request)))
+			return
 		}
 	}
-	a.answerError(c, err, a.wantedPage(c.Request), web.ShowsPage(c.Request))
+	a.answerError(c, err, a.wantedPage(c), web.ShowsPage(c.Request))
+}
+
+// leadToSignIn returns the address at which a request signs in that was refused. Of several parts of a page
+// the browser follows but one of the answers, so nothing is announced for them.
+func (a *Auth) leadToSignIn(c *gin.Context, start attempts.Start, isPage bool) (string, error) {
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return "", err
+	}
+	start.Before = a.sessionBefore(ctx, x)
+	if !isPage {
+		return a.startPath(start, a.wantedPage(c)), nil
+	}
+	return a.announceSignIn(x, start, a.wantedPage(c))
 }
 
 // errGuardedSignIn is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
@@ -267,7 +290,7 @@ func (a *Auth) SignInPath(c *gin.Context) string {
 	if how, ok := a.answering(c); ok {
 		return a.signInPath(how.returnTo)
 	}
-	return a.signInPath(a.wantedPage(c.Request))
+	return a.signInPath(a.wantedPage(c))
 }
 
 func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
@@ -276,8 +299,12 @@ func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
 }
 
 // wantedPage is the path of the page that the request is for, or that it belongs
-// to, or "" if that is not known.
-func (a *Auth) wantedPage(r *http.Request) string {
+// to, or "" if that is not known. A callback is for the page that its sign-in was for.
+func (a *Auth) wantedPage(c *gin.Context) string {
+	r := c.Request
+	if returnTo, ok := c.Get(wayBackKey{a}); ok {
+		return returnTo.(string)
+	}
 	switch {
 	case web.IsHTMX(r.Header):
 		return a.htmxPage(r)

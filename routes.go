@@ -211,7 +211,11 @@ func (a *Auth) mayReturnTo(target string) bool {
 		return false
 	}
 	path := strings.TrimRight(web.PathOf(target), "/")
-	if uri := a.settings.SignInDefaults.RedirectURI; isCallbackPath(uri) && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
+	uri := a.settings.SignInDefaults.RedirectURI
+	if !isCallbackPath(uri) && a.settings.base != nil {
+		uri = web.PathWithin(a.settings.base, uri)
+	}
+	if uri != "" && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
 		return false // a callback route of the application's own
 	}
 	for _, route := range []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -28,7 +29,6 @@ const (
 	maxClockSkew           = 5 * time.Minute
 	minSecret              = 32
 	minDerivableSecret     = 16
-	maxCookieName          = 22
 
 	scopeOrganizations     = "urn:logto:scope:organizations"
 	scopeOrganizationRoles = "urn:logto:scope:organization_roles"
@@ -348,10 +348,10 @@ func (s *settings) checkCookies() error {
 		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
 	case (host || strings.HasPrefix(name, "__secure-")) && !secure && s.base != nil:
 		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
-	case len(cookies.Name) > maxCookieName || strings.ContainsFunc(cookies.Name, func(r rune) bool {
+	case len(cookies.Name) > attempts.MaxCookieName || strings.ContainsFunc(cookies.Name, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}):
-		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, maxCookieName)}
+		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, attempts.MaxCookieName)}
 	}
 	if cookies.Name == "" {
 		cookies.Name = "logtogin"

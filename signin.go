@@ -271,13 +271,13 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 	}
 	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
 	started := &attempts.Attempt{
-		ID:            id,
-		StartedAt:     a.settings.Now().Truncate(time.Millisecond),
-		RedirectURI:   redirectURI,
-		MaxAge:        opts.MaxAge,
-		SessionBefore: a.startOfSession(ctx, x),
+		ID:          id,
+		StartedAt:   a.settings.Now().Truncate(time.Millisecond),
+		RedirectURI: redirectURI,
+		MaxAge:      opts.MaxAge,
+		Before:      a.sessionBefore(ctx, x),
 		IsForOneUser: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
-			opts.LoginHint != "" || opts.OneTimeToken != "",
+			opts.LoginHint != "", // which OneTimeToken needs
 		Verifier: logto.NewVerifier(),
 	}
 	if a.mayReturnTo(opts.ReturnTo) {

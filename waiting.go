@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -24,21 +23,6 @@ func (a *Auth) newAttemptID(r *http.Request, isByGuard, isCrossSite bool) attemp
 // in which Logto's pages do not open.
 func isOfAnotherSite(r *http.Request) bool {
 	return web.IsCrossSite(r.Header) || web.IsFramed(r.Header)
-}
-
-// leadToSignIn sends a page navigation that a guard has refused to the sign-in route, and announces the
-// attempt that is to begin there.
-func (a *Auth) leadToSignIn(c *gin.Context, start attempts.Start, returnTo string) {
-	_, x, err := a.exchangeOf(c)
-	if err != nil {
-		return // there is no request to answer
-	}
-	address, err := a.announceSignIn(x, start, returnTo)
-	if err != nil {
-		a.answerError(c, err, returnTo, web.ShowsPage(c.Request))
-		return
-	}
-	redirect(c, address)
 }
 
 // announceSignIn returns the sign-in route with a start whose attempt it has announced. The error is
@@ -78,34 +62,34 @@ func (a *Auth) serveStart(c *gin.Context, start attempts.Start, opts SignInOptio
 		}
 	}
 	turn := a.store.attempts.Next(start, x.request)
-	address, err := a.takeTurn(ctx, x, start, turn, opts)
-	if x.isLate(c) {
-		return
+	address, err := a.continueStart(ctx, x, start, turn, opts)
+	if err != nil {
+		_ = a.takeBack(x, start) // or other tabs would wait for it
 	}
-	if address == "" && err == nil {
+	switch {
+	case x.isLate(c):
+	case address == "" && err == nil:
 		a.showWaitingPage(c, start, turn, opts.ReturnTo)
-		return
+	default:
+		a.lead(c, x, address, err, opts.ReturnTo)
 	}
-	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
-// takeTurn returns where a sign-in goes on, or "" if it waits.
-func (a *Auth) takeTurn(ctx context.Context, x *exchange, start attempts.Start, turn attempts.Turn, opts SignInOptions) (string, error) {
-	if start.Step != attempts.Insists {
-		record, err := a.current(ctx, x)
-		switch {
-		case errors.Is(err, ErrStoreUnavailable):
-			return "", err
-		case err == nil && start.EndsBy(record.startedAt): // another tab has signed in
-			return a.external(opts.ReturnTo), a.takeBack(x, start)
-		}
+// continueStart returns where a sign-in goes on, or "" if it waits.
+func (a *Auth) continueStart(ctx context.Context, x *exchange, start attempts.Start, turn attempts.Turn, opts SignInOptions) (string, error) {
+	record, err := a.current(ctx, x)
+	switch {
+	case errors.Is(err, ErrStoreUnavailable):
+		return "", err
+	case err == nil && start.IsEndedBy(a.sessionNow(x, record)): // another tab has signed in
+		return a.external(opts.ReturnTo), a.takeBack(x, start)
 	}
-	switch turn.Step {
-	case attempts.Waits:
+	switch turn.Move {
+	case attempts.Wait:
 		return "", a.takeBack(x, start)
-	case attempts.GaveWay:
+	case attempts.WaitOnce:
 		return "", nil
-	case attempts.Begins:
+	case attempts.Announce:
 		return a.announceSignIn(x, start, opts.ReturnTo)
 	}
 	id := start.Attempt
@@ -127,24 +111,20 @@ func (a *Auth) takeBack(x *exchange, start attempts.Start) error {
 	return a.store.removeAttempt(x, start.Attempt)
 }
 
-// refusedStart is the start of the session with which a guard was not content, or zero.
-func (a *Auth) refusedStart(c *gin.Context, err error) time.Time {
-	var refused *refusedSession
-	if errors.As(err, &refused) {
-		return refused.session.startedAt
-	}
-	ctx, x, missing := a.exchangeOf(c)
-	if missing != nil {
-		return time.Time{}
-	}
-	return a.startOfSession(ctx, x)
-}
-
-// startOfSession is the start of the session that the browser has, also of one that has ended, or zero.
-func (a *Auth) startOfSession(ctx context.Context, x *exchange) time.Time {
-	if record, err := a.current(ctx, x); err == nil {
-		return record.startedAt
+// sessionBefore is the session that the browser has, whether it is good or not, without a call to a store.
+func (a *Auth) sessionBefore(ctx context.Context, x *exchange) attempts.Before {
+	if !a.store.sessions.Remembers() { // a refresh changes the cookie, so the start has to be known
+		_, _ = a.current(ctx, x)
 	}
 	known, _ := x.known.get(a)
-	return known.endedStart
+	before := attempts.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
+	if known.session != nil {
+		before.Start = known.session.startedAt
+	}
+	return before
+}
+
+// sessionNow is a session of the request, to be compared with the one before.
+func (a *Auth) sessionNow(x *exchange, record *session) attempts.Before {
+	return attempts.Before{Start: record.startedAt, Cookie: a.store.attempts.CookieOf(x.request)}
 }

@@ -420,8 +420,9 @@ func TestATabWithARefusedSessionWaitsForANewOne(t *testing.T) {
 	b.stopAt(app.url + "/sign-in")
 	late := b.get(app.url + "/recent?3").header.Get("Location")
 	b.keepGoing()
-	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
-	if shown = b.get(app.url + late); shown.url.RequestURI() != "/recent?3" && !isForm(shown) {
+	now.advance(16 * time.Second)
+	b.enter(b.get(app.url+"/recent?4"), logtotest.DefaultUser())
+	if shown = b.get(app.url + late); shown.url.RequestURI() != "/recent?3" || shown.status != http.StatusOK {
 		t.Errorf("it arrives at %d %s", shown.status, shown.url)
 	}
 }

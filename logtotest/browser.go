@@ -89,8 +89,9 @@ func (s *Server) Browser(tb testing.TB, handler http.Handler, user User) *http.C
 //
 //	response, err := logto.Visitor(t, router).Get("/profile")
 //
-// It stops at the first redirect to Logto, which is the response then. The client is
-// otherwise like Browser's.
+// It stops at the first redirect to Logto, which is the response then. A second guarded page within
+// 15 seconds is answered by a page that waits for the first one's sign-in, so use a visitor for
+// each page. The client is otherwise like Browser's.
 func (s *Server) Visitor(tb testing.TB, handler http.Handler) *http.Client {
 	tb.Helper()
 	client := s.newTestBrowser(tb, handler, "")

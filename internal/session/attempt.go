@@ -29,9 +29,9 @@ type Attempt struct {
 	RedirectURI string
 	ReturnTo    string // a return path, or "" for the default
 	MaxAge      time.Duration
-	// SessionBefore is the start of the session that the browser had then, or zero. The sign-in replaces
-	// that one, and no other: no clocks are compared.
-	SessionBefore time.Time
+	// Before is the session that the browser had when the attempt started. The sign-in replaces that one, and
+	// no other.
+	Before Before
 	// IsForOneUser says that the user had to authenticate again, or to be a certain one, so that no
 	// other session can stand for the one that this attempt would have yielded.
 	IsForOneUser bool
@@ -47,8 +47,8 @@ type Attempt struct {
 // Challenge is the hash of the verifier, which no two attempts share.
 func (a *Attempt) Challenge() string { return string(a.challenge[:]) }
 
-// Nonce is the nonce of the authentication request (OpenID Connect Core, section 3.1.2.1). Who knows the
-// state but not the verifier cannot tell it.
+// Nonce is the nonce of the authentication request (OpenID Connect Core, section 3.1.2.1). It cannot be
+// computed from the state without the verifier.
 func (a *Attempt) Nonce() string {
 	state := sha256.Sum256([]byte(a.State))
 	nonce := sha256.Sum256([]byte("nonce" + a.Verifier + string(state[:])))
@@ -58,10 +58,10 @@ func (a *Attempt) Nonce() string {
 // IsExpired reports whether it is too late to finish the sign-in.
 func (a *Attempt) IsExpired(now time.Time) bool { return !now.Before(a.StartedAt.Add(AttemptLifetime)) }
 
-// ResumesBy reports whether a session that began at that time stands for this attempt: it began later,
-// so that the user has arrived on another way.
+// ResumesBy reports whether a session that began at that time stands for this attempt: it is not the one
+// from before, and began later, so that the user has arrived on another way.
 func (a *Attempt) ResumesBy(sessionStart, now time.Time, clockSkew time.Duration) bool {
-	return !a.IsForOneUser && !sessionStart.Equal(a.SessionBefore) && now.Before(a.StartedAt.Add(resumable)) && !sessionStart.Before(a.StartedAt.Add(-clockSkew))
+	return !a.IsForOneUser && !sessionStart.Equal(a.Before.Start) && now.Before(a.StartedAt.Add(resumable)) && !sessionStart.Before(a.StartedAt.Add(-clockSkew))
 }
 
 const attemptFormat byte = 1
@@ -88,26 +88,10 @@ func (a *Attempt) encode(origin string) []byte {
 	w.Milliseconds(a.StartedAt)
 	w.Number(flags)
 	w.Number(uint64(a.MaxAge / time.Second))
-	writeStart(w, a.SessionBefore)
+	a.Before.write(w)
 	w.Text(redirectURI)
 	w.Text(a.ReturnTo)
 	return w.Bytes()
-}
-
-// writeStart writes the start of a session, or zero for none.
-func writeStart(w *record.Writer, start time.Time) {
-	if start.IsZero() {
-		w.Number(0)
-		return
-	}
-	w.Milliseconds(start)
-}
-
-func readStart(r *record.Reader) time.Time {
-	if start := r.Milliseconds(); start.UnixMilli() != 0 {
-		return start
-	}
-	return time.Time{}
 }
 
 var errOtherOrigin = errors.New("session: the attempt is of another origin")
@@ -118,7 +102,7 @@ func decodeAttempt(encoded []byte, origin string) (*Attempt, error) {
 	a := &Attempt{StartedAt: r.Milliseconds()}
 	flags := r.Number()
 	a.MaxAge = time.Duration(r.Seconds()) * time.Second
-	a.SessionBefore = readStart(r)
+	a.Before = readBefore(r)
 	a.RedirectURI, a.ReturnTo = r.Text(), r.Text()
 	a.IsForOneUser = flags&isForOneUser != 0
 	if flags&isRelative != 0 {

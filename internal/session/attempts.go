@@ -19,13 +19,13 @@ const (
 	// requests whose header is much longer.
 	CookieBudget = 8 << 10
 
-	// MaxName is the longest name of the session's cookie, to which 22 characters of Config.Cookies.Name
-	// lead.
-	MaxName = 31
+	// MaxCookieName is the longest Config.Cookies.Name. A hash of 8 characters makes the name of the
+	// session's cookie of it.
+	MaxCookieName = 22
 
 	// MaxAttemptCookie is what an attempt takes in the header of a request, at most: the names, the
 	// verifier and what is between cookies.
-	MaxAttemptCookie = MaxName + len("_") + idLength + len("=") + verifierLength + len("; ")
+	MaxAttemptCookie = MaxCookieName + len("_12345678_") + idLength + len("=") + verifierLength + len("; ")
 
 	// AlwaysRoomFor is how many attempts fit beside the largest session.
 	AlwaysRoomFor = 20
@@ -95,23 +95,23 @@ func NewAttempts(s Settings) (*Attempts, error) {
 func (a *Attempts) NameOf(id ID) string { return a.s.Name + "_" + id.String() }
 
 // Announce writes the cookie of an attempt that a guard begins and that is not at Logto yet.
-func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) error {
-	return a.write(r, header, id, announced, announcedLifetime)
+func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) {
+	a.write(r, header, id, announced, announcedLifetime)
 }
 
-// Start fills in the State of an attempt and writes the cookie with its Verifier.
-func (a *Attempts) Start(r *http.Request, header http.Header, started *Attempt) error {
+// Start fills in the State of an attempt and writes the cookie with its Verifier, which has 43 characters.
+func (a *Attempts) Start(r *http.Request, header http.Header, started *Attempt) {
 	started.challenge = sha256.Sum256([]byte(started.Verifier))
 	started.State = a.states.Seal(started.encode(a.s.Origin), a.s.Name)
-	return a.write(r, header, started.ID, started.Verifier, AttemptLifetime)
+	a.write(r, header, started.ID, started.Verifier, AttemptLifetime)
 }
 
 // Remove writes that the browser forgets an attempt.
-func (a *Attempts) Remove(r *http.Request, header http.Header, id ID) error {
-	return a.write(r, header, id, "", -time.Second)
+func (a *Attempts) Remove(r *http.Request, header http.Header, id ID) {
+	a.write(r, header, id, "", -time.Second)
 }
 
-func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) error {
+func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) {
 	name := a.NameOf(id)
 	written := sessions.NewSession(a.store, name)
 	options := a.s.Cookie
@@ -119,11 +119,8 @@ func (a *Attempts) write(r *http.Request, header http.Header, id ID, value strin
 	written.Options = &options
 	written.Values[valueKey] = value
 	w := headerOnly{}
-	if err := a.store.Save(r, w, written); err != nil {
-		return err
-	}
+	_ = a.store.Save(r, w, written) // fails only for values that are too long
 	anystore.ReplaceCookies(header, name, w["Set-Cookie"])
-	return nil
 }
 
 // headerOnly is a response of which only the header is wanted.
@@ -157,9 +154,6 @@ const candidates = 8
 func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
 	name := a.NameOf(opened.ID)
 	for _, value := range cookiestore.AppendValues(nil, r.Header, name, candidates) {
-		if !isVerifier(value) {
-			continue
-		}
 		alone := &http.Request{Header: http.Header{"Cookie": {name + "=" + value}}}
 		kept, err := a.store.New(alone, name)
 		if err != nil {
@@ -171,13 +165,6 @@ func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
 		}
 	}
 	return false
-}
-
-// isVerifier reports whether a cookie's value can be a verifier of ours.
-func isVerifier(value string) bool {
-	return len(value) == verifierLength && !strings.ContainsFunc(value, func(r rune) bool {
-		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
 }
 
 // Pending is the cookie of an attempt that a request carries, as far as its name and length tell.
@@ -221,12 +208,12 @@ func (a *Attempts) Started(header http.Header) (count int) {
 // fits into the budget, but no more of them than a response has room for. First go attempts that cannot be
 // finished any more, then what other sites have begun, then what is not at Logto yet, the youngest first,
 // because tabs wait for the oldest, and then the oldest. What this response has written itself stays.
-func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
+func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) {
 	total, sizes, written := a.sizes(r, header)
 	pending := slices.DeleteFunc(a.Pending(r), func(p Pending) bool { return written[a.NameOf(p.ID)] })
 	count := a.Started(header) + len(pending)
 	if total <= CookieBudget && count <= maxAttempts {
-		return nil
+		return
 	}
 	now := a.s.Now()
 	slices.SortStableFunc(pending, func(one, other Pending) int {
@@ -239,13 +226,10 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) error {
 		if total <= CookieBudget && count <= maxAttempts {
 			break
 		}
-		if err := a.Remove(r, header, p.ID); err != nil {
-			return err
-		}
+		a.Remove(r, header, p.ID)
 		total -= sizes[a.NameOf(p.ID)]
 		count--
 	}
-	return nil
 }
 
 // sizes are the sizes of our cookies in the header of the next request, by their names.
@@ -278,7 +262,7 @@ const (
 	worthASignIn
 )
 
-// worth says which attempts are missed more than others.
+// worth orders attempts for eviction, the lowest first.
 func (a *Attempts) worth(p Pending, now time.Time) int {
 	age, lifetime := now.Sub(p.ID.Time()), announcedLifetime
 	if p.IsStarted {

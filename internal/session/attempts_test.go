@@ -41,12 +41,10 @@ func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, c
 	t.Helper()
 	started = &Attempt{
 		ID: NewID(now, true, false), StartedAt: now, RedirectURI: "https://app.example.com/callback", ReturnTo: "/wanted?x=1",
-		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier, SessionBefore: time.UnixMilli(1_799_999_999_123),
+		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier, Before: Before{time.UnixMilli(1_799_999_999_123), 1 << 63},
 	}
 	header := http.Header{}
-	if err := attempts.Start(requestWith(), header, started); err != nil {
-		t.Fatal(err)
-	}
+	attempts.Start(requestWith(), header, started)
 	pair, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
 	return started, pair
 }
@@ -115,7 +113,7 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 		"a session that began before":        {Attempt{StartedAt: began}, -61 * time.Second, time.Minute, false},
 		"a day later":                        {Attempt{StartedAt: began}, time.Second, 24*time.Hour - 1, true},
 		"more than a day later":              {Attempt{StartedAt: began}, time.Second, 24 * time.Hour, false},
-		"the session that it is to replace":  {Attempt{StartedAt: began, SessionBefore: began.Add(-time.Second)}, -time.Second, time.Minute, false},
+		"the session that it is to replace":  {Attempt{StartedAt: began, Before: Before{Start: began.Add(-time.Second)}}, -time.Second, time.Minute, false},
 		"a user had to authenticate for one": {Attempt{StartedAt: began, IsForOneUser: true}, time.Second, time.Minute, false},
 	} {
 		if got := test.attempt.ResumesBy(began.Add(test.session), began.Add(test.now), time.Minute); got != test.want {
@@ -124,28 +122,54 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 	}
 }
 
-func TestAWaitEndsByASessionThatBeganSince(t *testing.T) {
+func TestASessionIsAnotherIfItsStartAndItsCookieDiffer(t *testing.T) {
 	t.Parallel()
+	attempts := newAttempts(t, time.Unix(1_800_000_000, 0), nil)
+	cookie := func(value string) uint64 { return attempts.CookieOf(requestWith("x=y", value)) }
 	began := time.UnixMilli(1_800_000_000_500)
-	id := NewID(began.Add(300*time.Microsecond), true, false)
 	for what, test := range map[string]struct {
-		start   Start
-		session time.Time
-		want    bool
+		before, now Before
+		want        bool
 	}{
-		"a session that began then":      {Start{Step: Announced, Attempt: id}, began, true},
-		"later":                          {Start{Step: Waits, Attempt: id}, began.Add(time.Second), true},
-		"before":                         {Start{Step: GaveWay, Attempt: id}, began.Add(-time.Millisecond), false},
-		"the one that the guard refused": {Start{Step: Announced, Attempt: id, RefusedSession: began.Add(time.Second)}, began.Add(time.Second), false},
-		"nothing was announced":          {Start{Step: Begins}, began, false},
-		"the user does not want to wait": {Start{Step: Insists}, began, false},
+		"there was none":                       {Before{}, Before{began, cookie(name + "=a")}, true},
+		"another session":                      {Before{began, cookie(name + "=a")}, Before{began.Add(1e9), cookie(name + "=b")}, true},
+		"one that began before":                {Before{began, cookie(name + "=a")}, Before{began.Add(-1e9), cookie(name + "=b")}, true},
+		"the same":                             {Before{began, cookie(name + "=a")}, Before{began, cookie(name + "=a")}, false},
+		"the same, which was refreshed":        {Before{began, cookie(name + "=a")}, Before{began, cookie(name + "=b")}, false},
+		"the same, which could not be opened":  {Before{Cookie: cookie(name + "=a")}, Before{began, cookie(name + "=a")}, false},
+		"another one than could not be opened": {Before{Cookie: cookie(name + "=a")}, Before{began, cookie(name + "=b")}, true},
 	} {
-		if got := test.start.EndsBy(test.session); got != test.want {
+		if got := test.before.IsSucceededBy(test.now); got != test.want {
 			t.Errorf("%s: got %t, want %t", what, got, test.want)
 		}
+		if got := (Start{Step: Insists, Before: test.before}).IsEndedBy(test.now); got {
+			t.Errorf("%s: a user who does not want to wait is led back", what)
+		}
+		if got := (Start{Step: Begins, Before: test.before}).IsEndedBy(test.now); got != test.want {
+			t.Errorf("%s: it ends a wait: %t, want %t", what, got, test.want)
+		}
 	}
-	if _, ok := newAttempts(t, began, nil).OpenStart(strings.Repeat("A", 1<<20)); ok {
+	if none := attempts.CookieOf(requestWith("x=y")); none != 0 {
+		t.Errorf("without a cookie: got %d", none)
+	}
+}
+
+func TestAStartThatIsTooLongIsNotOpened(t *testing.T) {
+	t.Parallel()
+	if _, ok := newAttempts(t, time.Unix(1_800_000_000, 0), nil).OpenStart(strings.Repeat("A", 1<<20)); ok {
 		t.Error("a parameter of a megabyte is opened")
+	}
+}
+
+// Who waits and asks again must still be asked for all that the guard wants.
+func TestAStartThatGoesOnKeepsWhatTheGuardHasAskedFor(t *testing.T) {
+	t.Parallel()
+	id := NewID(time.Unix(1_800_000_000, 0), true, false)
+	start := Start{Step: Announced, Before: Before{time.UnixMilli(1), 2}, IsCrossSite: true, MaxAge: time.Hour, WantsLogin: true}
+	want := start
+	want.Step, want.Attempt = Waits, id
+	if got := start.With(Waits, id); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -154,7 +178,7 @@ func TestAStartComesBackAsItWasSealed(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	attempts := newAttempts(t, now, nil)
 	for _, want := range []Start{
-		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, IsCrossSite: true, RefusedSession: time.UnixMilli(1_799_999_999_123)}, {Step: Insists},
+		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, IsCrossSite: true, Before: Before{time.UnixMilli(1_799_999_999_123), 7}}, {Step: Insists},
 	} {
 		sealed := attempts.SealStart(want)
 		if got, ok := attempts.OpenStart(sealed); !ok || got != want {
@@ -201,9 +225,7 @@ func TestUselessAttemptsGiveWayFirst(t *testing.T) {
 		}
 		session := name + "=" + strings.Repeat("x", CookieBudget-room-len(name)-len("=; "))
 		header := http.Header{}
-		if err := attempts.KeepWithinBudget(requestWith(append([]string{session}, order...)...), header); err != nil {
-			t.Fatal(err)
-		}
+		attempts.KeepWithinBudget(requestWith(append([]string{session}, order...)...), header)
 		var gone []string
 		for _, line := range header["Set-Cookie"] {
 			deleted, rest, _ := strings.Cut(line, "=")
@@ -233,9 +255,7 @@ func TestAResponseDeletesTwentyAttemptsAtMost(t *testing.T) {
 			cookies = append(cookies, attempts.NameOf(NewID(now, true, false))+"="+announced)
 		}
 		header := http.Header{}
-		if err := attempts.KeepWithinBudget(requestWith(cookies...), header); err != nil {
-			t.Fatal(err)
-		}
+		attempts.KeepWithinBudget(requestWith(cookies...), header)
 		if got := len(header["Set-Cookie"]); got != want {
 			t.Errorf("of %d, %d are deleted, want %d", count, got, want)
 		}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -9,11 +10,11 @@ import (
 )
 
 const (
-	// takesTurns is how much later than another one an attempt may begin and still wait for it. A user
+	// simultaneous is how much later than another one an attempt may begin and still wait for it. A user
 	// who comes back from Logto's form and tries again later is not told to wait. It is also how long one
 	// is waited for that was announced and did not come, because its tab was closed or the user has clicked
 	// again: long enough for a browser with many tabs on a slow line.
-	takesTurns = 15 * time.Second
+	simultaneous = 15 * time.Second
 
 	// maxSignIn is how long an attempt at Logto is waited for.
 	maxSignIn = 10 * time.Minute
@@ -26,8 +27,8 @@ const (
 	maxPause = 10 * time.Second
 )
 
-// Start is a sign-in that a guard has asked for. It travels sealed to the sign-in route, so that nobody
-// can weaken what the guard has asked for.
+// Start is a sign-in that a guard has asked for. It travels sealed in the address of the sign-in route, so
+// that what the guard has asked for survives the wait. The guard itself looks at what has come of it.
 //
 // Logto keeps one interaction for each application and browser, so few of several sign-ins at the same
 // time succeed. One tab goes to Logto, and the others wait for it:
@@ -43,8 +44,8 @@ type Start struct {
 	Step Step
 	// Attempt is the announced one, or for a start that Waits the one that it waits for.
 	Attempt ID
-	// RefusedSession is the start of the session with which the guard was not content, or zero.
-	RefusedSession time.Time
+	// Before is the session with which the guard was not content.
+	Before Before
 	// IsCrossSite says that another site has led the tab here, also if it has waited since.
 	IsCrossSite bool
 	// MaxAge and WantsLogin are the options of the sign-in.
@@ -80,7 +81,7 @@ func (a *Attempts) SealStart(start Start) string {
 	w := record.NewWriter(startFormat)
 	w.Number(uint64(start.Step))
 	w.Text(string(start.Attempt[:]))
-	writeStart(w, start.RefusedSession)
+	start.Before.write(w)
 	w.Number(uint64(start.MaxAge / time.Second))
 	var flags uint64
 	if start.WantsLogin {
@@ -104,7 +105,7 @@ func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
 	}
 	r := record.NewReader(encoded, startFormat)
 	step, id := r.Number(), r.Text()
-	start = Start{Step: Step(step), RefusedSession: readStart(r), MaxAge: time.Duration(r.Seconds()) * time.Second}
+	start = Start{Step: Step(step), Before: readBefore(r), MaxAge: time.Duration(r.Seconds()) * time.Second}
 	flags := r.Number()
 	start.WantsLogin, start.IsCrossSite = flags&wantsLogin != 0, flags&isCrossSite != 0
 	if r.Err() != nil || step > uint64(Insists) || len(id) != len(start.Attempt) {
@@ -117,22 +118,37 @@ func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
 // IsAnnounced reports whether the attempt is the start's own.
 func (s Start) IsAnnounced() bool { return s.Step == Announced || s.Step == GaveWay }
 
-// EndsBy reports whether a session that began at that time is what the tab has waited for: it is not the one
-// that the guard has refused, and began when the attempt did or later.
-func (s Start) EndsBy(sessionStart time.Time) bool {
-	return s.Step != Begins && s.Step != Insists && !sessionStart.Equal(s.RefusedSession) &&
-		!sessionStart.Before(s.Attempt.Time().Truncate(time.Millisecond))
+// IsEndedBy reports whether the session that the browser has now is what the tab has waited for.
+func (s Start) IsEndedBy(now Before) bool { return s.Step != Insists && s.Before.IsSucceededBy(now) }
+
+// With is the start with which a page asks again that waits, or that the user does not want to wait on.
+func (s Start) With(step Step, attempt ID) Start {
+	s.Step, s.Attempt = step, attempt
+	return s
 }
 
 // Turn is what the sign-in route does next.
 type Turn struct {
-	// Step is Waits or GaveWay to wait, Begins to announce an attempt, and Insists to go to Logto.
-	Step Step
-	// Attempt is the one to wait for, or with GaveWay the start's own.
+	Move Move
+	// Attempt is the one to wait for, or with WaitOnce the start's own.
 	Attempt ID
 	// Pause is how soon to ask again.
 	Pause time.Duration
 }
+
+// Move is a kind of Turn.
+type Move byte
+
+const (
+	// GoToLogto starts the sign-in.
+	GoToLogto Move = iota
+	// Announce begins anew, as a guard would.
+	Announce
+	// Wait takes the start's own attempt back and waits for another one.
+	Wait
+	// WaitOnce keeps the start's own attempt.
+	WaitOnce
+)
 
 // Next decides whose turn it is, by the attempts of the request.
 func (a *Attempts) Next(start Start, r *http.Request) Turn {
@@ -143,7 +159,7 @@ func (a *Attempts) Next(start Start, r *http.Request) Turn {
 func (a *Attempts) awaited(pending []Pending) []Pending {
 	now := a.s.Now()
 	return slices.DeleteFunc(pending, func(p Pending) bool {
-		longest, age := takesTurns, now.Sub(p.ID.Time())
+		longest, age := simultaneous, now.Sub(p.ID.Time())
 		if p.IsStarted {
 			longest = maxSignIn
 		}
@@ -155,14 +171,14 @@ func (a *Attempts) awaited(pending []Pending) []Pending {
 func (s Start) next(awaited []Pending, now time.Time) Turn {
 	switch {
 	case s.Step == Insists:
-		return Turn{Step: Insists}
+		return Turn{Move: GoToLogto}
 	case s.Step == Waits:
 		if slices.ContainsFunc(awaited, func(other Pending) bool { return other.ID == s.Attempt }) {
 			return wait(s.Attempt, now)
 		}
-		return Turn{Step: Begins}
+		return Turn{Move: Announce}
 	case s.Step == Begins, now.Sub(s.Attempt.Time()) >= announcedLifetime: // of a page that was restored, with an old address
-		return Turn{Step: Begins}
+		return Turn{Move: Announce}
 	}
 	return s.takeTurn(awaited, now)
 }
@@ -176,29 +192,29 @@ func (s Start) takeTurn(awaited []Pending, now time.Time) Turn {
 		switch {
 		case id == s.Attempt:
 			isKept = true
-		case !id.IsByGuard(), s.Attempt.Time().Sub(id.Time()) > takesTurns,
+		case !id.IsByGuard(), s.Attempt.Time().Sub(id.Time()) > simultaneous,
 			id.IsCrossSite() && !s.Attempt.IsCrossSite(): // or other sites could make everybody wait
 		case other.IsStarted:
 			return wait(id, now)
-		case older == nil && id.Compare(s.Attempt) < 0:
-			older = &id
-		case younger == nil:
-			younger = &id
+		case id.Compare(s.Attempt) > 0:
+			younger = cmp.Or(younger, &id)
+		default:
+			older = cmp.Or(older, &id)
 		}
 	}
 	switch {
 	case older != nil:
 		return wait(*older, now)
-	case younger != nil && !isKept: // it has nothing to be seen by
+	case younger != nil && !isKept: // its own cookie is gone, so other tabs cannot see it
 		return wait(*younger, now)
 	case younger != nil && s.Step == Announced:
-		return Turn{Step: GaveWay, Attempt: s.Attempt, Pause: minPause}
+		return Turn{Move: WaitOnce, Attempt: s.Attempt, Pause: minPause}
 	}
-	return Turn{Step: Insists}
+	return Turn{Move: GoToLogto}
 }
 
-// wait is longer the longer the other one takes: a user may have to type a password.
+// wait has a pause that grows with the age of the other attempt: a user may have to type a password.
 func wait(other ID, now time.Time) Turn {
 	pause := (now.Sub(other.Time()) / 3).Truncate(time.Second)
-	return Turn{Step: Waits, Attempt: other, Pause: min(max(pause, minPause), maxPause)}
+	return Turn{Move: Wait, Attempt: other, Pause: min(max(pause, minPause), maxPause)}
 }

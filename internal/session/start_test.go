@@ -24,48 +24,48 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 		start   Start
 		pending []Pending
 		now     float64
-		want    Step
+		want    Move
 		other   ID
 		pause   time.Duration
 	}{
-		"one that begins":                                {start: Start{Step: Begins}, now: 100, want: Begins},
-		"one that insists":                               {start: Start{Step: Insists}, pending: []Pending{started(at(99, "g"))}, now: 100, want: Insists},
-		"alone":                                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine)}, now: 100, want: Insists},
-		"alone without a cookie":                         {start: Start{Step: Announced, Attempt: mine}, now: 100, want: Insists},
-		"its own is at Logto":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(mine)}, now: 100, want: Insists},
-		"an older one is at Logto":                       {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "g")), announced(mine)}, now: 100, want: Waits, other: at(99, "g"), pause: time.Second},
-		"a younger one is at Logto":                      {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(100.1, "g"))}, now: 100.2, want: Waits, other: at(100.1, "g"), pause: time.Second},
-		"one at Logto counts more than an older one":     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(99, "g")), announced(mine), started(at(100.1, "g"))}, now: 100.2, want: Waits, other: at(100.1, "g"), pause: time.Second},
-		"an older one is announced":                      {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(99, "g")), announced(mine)}, now: 100, want: Waits, other: at(99, "g"), pause: time.Second},
-		"a younger one is announced":                     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), announced(at(100.1, "g"))}, now: 100.2, want: GaveWay, other: mine, pause: time.Second},
-		"a younger one has given way":                    {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine)}, now: 101, want: Insists},
-		"a younger one comes late":                       {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine), announced(at(100.1, "g"))}, now: 101, want: Insists},
-		"a younger one was at Logto first":               {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine), started(at(100.1, "g"))}, now: 101, want: Waits, other: at(100.1, "g"), pause: time.Second},
-		"a younger one, and its own was lost":            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(100.1, "g"))}, now: 100.2, want: Waits, other: at(100.1, "g"), pause: time.Second},
-		"one that a link began":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "")), announced(mine)}, now: 100, want: Insists},
-		"one that began more than 15 seconds before":     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(84.9, "g")), announced(mine)}, now: 100, want: Insists},
-		"one that began 15 seconds before":               {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(85, "g")), announced(mine)}, now: 100, want: Waits, other: at(85, "g"), pause: 5 * time.Second},
-		"one that was announced and did not come":        {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(85, "g")), announced(mine)}, now: 100, want: Insists},
-		"one from another site":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "gx")), announced(mine)}, now: 100, want: Insists},
-		"both from another site":                         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "gx")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "gx"), pause: time.Second},
-		"from another site, and one that is not":         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "g")), announced(fromElsewhere)}, now: 100, want: Waits, other: at(99, "g"), pause: time.Second},
-		"one from the future":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(161, "g"))}, now: 100, want: Insists},
-		"a page that was restored":                       {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine)}, now: 160, want: Begins},
-		"one of a clock that is ahead":                   {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(160, "g"))}, now: 100, want: Waits, other: at(160, "g"), pause: time.Second},
-		"it waits, and the other one is there":           {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 112, want: Waits, other: mine, pause: 4 * time.Second},
-		"it waits for long":                              {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 400, want: Waits, other: mine, pause: 10 * time.Second},
-		"it waits, and the other one is gone":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(at(101, "g"))}, now: 112, want: Begins},
-		"it waits, and the other one is ten minutes old": {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 700, want: Begins},
-		"it waits for one that does not come":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{announced(mine)}, now: 115, want: Begins},
+		"one that begins":                                {start: Start{Step: Begins}, now: 100, want: Announce},
+		"one that insists":                               {start: Start{Step: Insists}, pending: []Pending{started(at(99, "g"))}, now: 100, want: GoToLogto},
+		"alone":                                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine)}, now: 100, want: GoToLogto},
+		"alone without a cookie":                         {start: Start{Step: Announced, Attempt: mine}, now: 100, want: GoToLogto},
+		"its own is at Logto":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(mine)}, now: 100, want: GoToLogto},
+		"an older one is at Logto":                       {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "g")), announced(mine)}, now: 100, want: Wait, other: at(99, "g"), pause: time.Second},
+		"a younger one is at Logto":                      {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(100.1, "g"))}, now: 100.2, want: Wait, other: at(100.1, "g"), pause: time.Second},
+		"one at Logto counts more than an older one":     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(99, "g")), announced(mine), started(at(100.1, "g"))}, now: 100.2, want: Wait, other: at(100.1, "g"), pause: time.Second},
+		"an older one is announced":                      {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(99, "g")), announced(mine)}, now: 100, want: Wait, other: at(99, "g"), pause: time.Second},
+		"a younger one is announced":                     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), announced(at(100.1, "g"))}, now: 100.2, want: WaitOnce, other: mine, pause: time.Second},
+		"a younger one has given way":                    {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine)}, now: 101, want: GoToLogto},
+		"a younger one comes late":                       {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine), announced(at(100.1, "g"))}, now: 101, want: GoToLogto},
+		"a younger one was at Logto first":               {start: Start{Step: GaveWay, Attempt: mine}, pending: []Pending{announced(mine), started(at(100.1, "g"))}, now: 101, want: Wait, other: at(100.1, "g"), pause: time.Second},
+		"a younger one, and its own was lost":            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(100.1, "g"))}, now: 100.2, want: Wait, other: at(100.1, "g"), pause: time.Second},
+		"one that a link began":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "")), announced(mine)}, now: 100, want: GoToLogto},
+		"one that began more than 15 seconds before":     {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(84.9, "g")), announced(mine)}, now: 100, want: GoToLogto},
+		"one that began 15 seconds before":               {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(85, "g")), announced(mine)}, now: 100, want: Wait, other: at(85, "g"), pause: 5 * time.Second},
+		"one that was announced and did not come":        {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(at(85, "g")), announced(mine)}, now: 100, want: GoToLogto},
+		"one from another site":                          {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{started(at(99, "gx")), announced(mine)}, now: 100, want: GoToLogto},
+		"both from another site":                         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "gx")), announced(fromElsewhere)}, now: 100, want: Wait, other: at(99, "gx"), pause: time.Second},
+		"from another site, and one that is not":         {start: Start{Step: Announced, Attempt: fromElsewhere}, pending: []Pending{started(at(99, "g")), announced(fromElsewhere)}, now: 100, want: Wait, other: at(99, "g"), pause: time.Second},
+		"one from the future":                            {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(161, "g"))}, now: 100, want: GoToLogto},
+		"a page that was restored":                       {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine)}, now: 160, want: Announce},
+		"one of a clock that is ahead":                   {start: Start{Step: Announced, Attempt: mine}, pending: []Pending{announced(mine), started(at(160, "g"))}, now: 100, want: Wait, other: at(160, "g"), pause: time.Second},
+		"it waits, and the other one is there":           {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 112, want: Wait, other: mine, pause: 4 * time.Second},
+		"it waits for long":                              {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 400, want: Wait, other: mine, pause: 10 * time.Second},
+		"it waits, and the other one is gone":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(at(101, "g"))}, now: 112, want: Announce},
+		"it waits, and the other one is ten minutes old": {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{started(mine)}, now: 700, want: Announce},
+		"it waits for one that does not come":            {start: Start{Step: Waits, Attempt: mine}, pending: []Pending{announced(mine)}, now: 115, want: Announce},
 	} {
 		slices.SortFunc(test.pending, func(one, other Pending) int { return one.ID.Compare(other.ID) })
 		now := at(test.now, "").Time()
 		turn := test.start.next(newAttempts(t, now, nil).awaited(test.pending), now)
 		// IDs of the same time differ by what is random.
 		isOther := turn.Attempt.Time().Equal(test.other.Time()) || test.other == ID{}
-		if turn.Step != test.want || !isOther || turn.Pause != test.pause {
-			t.Errorf("%s: got step %d for %v, pause %v, want step %d for %v, pause %v",
-				name, turn.Step, turn.Attempt.Time(), turn.Pause, test.want, test.other.Time(), test.pause)
+		if turn.Move != test.want || !isOther || turn.Pause != test.pause {
+			t.Errorf("%s: got move %d for %v, pause %v, want move %d for %v, pause %v",
+				name, turn.Move, turn.Attempt.Time(), turn.Pause, test.want, test.other.Time(), test.pause)
 		}
 	}
 }
@@ -91,16 +91,16 @@ func TestTwoTabsNeverGoToLogtoTogether(t *testing.T) {
 		// Both requests have left before either answer arrives.
 		first, second := ask(Start{Step: Announced, Attempt: one}, seen.byOne), ask(Start{Step: Announced, Attempt: two}, seen.byTwo)
 		apply := func(id ID, turn Turn) {
-			switch turn.Step {
-			case Insists:
+			switch turn.Move {
+			case GoToLogto:
 				jar[id] = true
-			case Waits:
+			case Wait:
 				delete(jar, id)
 			}
 		}
 		apply(one, first)
 		apply(two, second)
-		if first.Step == GaveWay {
+		if first.Move == WaitOnce {
 			apply(one, ask(Start{Step: GaveWay, Attempt: one}, true))
 		}
 		if jar[one] == jar[two] {

@@ -14,9 +14,7 @@ import (
 // ErrResponseStarted.
 func (st *store) announce(x *exchange, id attempts.ID) error {
 	written := http.Header{}
-	if err := st.attempts.Announce(x.request, written, id); err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
-	}
+	st.attempts.Announce(x.request, written, id)
 	return st.setCookies(x, written, never, st.attempts.NameOf(id))
 }
 
@@ -31,9 +29,7 @@ func (st *store) startAttempt(x *exchange, started *attempts.Attempt) error {
 		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", ErrInvalidOptions, attempts.MaxStarted)
 	}
 	written := http.Header{}
-	if err := st.attempts.Start(x.request, written, started); err != nil {
-		return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
-	}
+	st.attempts.Start(x.request, written, started)
 	return st.setCookies(x, written, never, st.attempts.NameOf(started.ID))
 }
 
@@ -45,9 +41,7 @@ func (st *store) removeAttempt(x *exchange, id attempts.ID) error {
 // removal are the cookies with which a browser forgets an attempt.
 func (st *store) removal(r *http.Request, id attempts.ID) http.Header {
 	written := http.Header{}
-	if err := st.attempts.Remove(r, written, id); err != nil {
-		st.s.Logger.Error("logtogin: cannot delete the cookie of a sign-in attempt", "error", err)
-	}
+	st.attempts.Remove(r, written, id)
 	return written
 }
 
@@ -64,9 +58,7 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 				anystore.ReplaceCookies(header, name, lines)
 			}
 		}
-		if err := st.attempts.KeepWithinBudget(x.request, header); err != nil {
-			st.s.Logger.Error("logtogin: cannot delete the cookies of sign-in attempts", "error", err)
-		}
+		st.attempts.KeepWithinBudget(x.request, header)
 		return true
 	}) {
 		return ErrResponseStarted
@@ -75,18 +67,3 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 }
 
 func never() bool { return false }
-
-// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
-// of the state, or nil if that cannot be opened.
-func (st *store) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
-	pending := len(st.attempts.Pending(r))
-	switch {
-	case opened != nil && opened.IsExpired(st.s.Now()):
-		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
-	case pending > 0:
-		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
-	case len(r.Header["Cookie"]) == 0:
-		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, st.s.BaseURL)
-	}
-	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, st.s.BaseURL)
-}

@@ -1,0 +1,55 @@
+package session
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/record"
+)
+
+// Before is the session that a browser had when a guard refused it or a sign-in started, whether it was
+// good or not. The zero value is no session. Sessions are told apart without a clock, because instances
+// have different ones.
+type Before struct {
+	// Start is when the session began, zero if that is not known.
+	Start time.Time
+	// Cookie is a digest of its cookies, 0 without one.
+	Cookie uint64
+}
+
+// CookieOf is the digest of the session's cookies in a request.
+func (a *Attempts) CookieOf(r *http.Request) uint64 {
+	values := cookiestore.AppendValues(nil, r.Header, a.s.Name, candidates)
+	if len(values) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(strings.Join(values, ";")))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// IsSucceededBy reports whether what the browser has now is another session. One that was refreshed has
+// another cookie, and one that an instance cannot open may have begun at any time, so both have to differ.
+func (b Before) IsSucceededBy(now Before) bool {
+	return now.Cookie != b.Cookie && !now.Start.Equal(b.Start)
+}
+
+func (b Before) write(w *record.Writer) {
+	var start uint64
+	if !b.Start.IsZero() {
+		start = uint64(b.Start.UnixMilli())
+	}
+	w.Number(start)
+	w.Number(b.Cookie)
+}
+
+func readBefore(r *record.Reader) (b Before) {
+	if start := r.Milliseconds(); start.UnixMilli() != 0 {
+		b.Start = start
+	}
+	b.Cookie = r.Number()
+	return b
+}
