@@ -25,8 +25,13 @@ import (
 // unsafe method from another origin, or one that opens a WebSocket from there, is answered
 // 403, and one whose session cannot be read 503. Config.OnError can draw these answers.
 //
+// The redirect sets a small cookie for a minute: of several tabs that come at the same time, one signs in,
+// and the sign-in route lets the others wait for it, because Logto keeps one interaction for each
+// application and browser.
+//
 // Without a sign-in route, because RegisterRoutes was not called or
-// Paths.SignIn is "-", a page navigation is answered 401, too.
+// Paths.SignIn is "-", a page navigation is answered 401, too. A user who has to authenticate again
+// (MaxAge) is then redirected to Logto.
 //
 // A session that Logto has not confirmed for Config.RevalidateAfter is refreshed
 // first, one call to Logto; all other requests cost none.
