@@ -30,8 +30,8 @@ type SignInResult struct {
 	// Config.BaseURL; in Config.OnSignedIn it is without that, as in the rest of
 	// the configuration.
 	ReturnTo string
-	// Resumed says that the session was there before: the callback came again, or its attempt is gone and
-	// the user has signed in meanwhile.
+	// Resumed says that the session was there before, and Claims are its own: the callback came again, its
+	// attempt is gone and the user has signed in meanwhile, or another tab has signed in at the same moment.
 	Resumed bool
 }
 
@@ -211,7 +211,7 @@ func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts
 		return a.resume(record, "")
 	case isEmpty:
 		return nil, ErrCancelled
-	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(record.startedAt, a.settings.Now(), a.settings.ClockSkew):
+	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(a.sessionNow(x, record), a.settings.Now(), a.settings.ClockSkew):
 		return a.resume(record, opened.ReturnTo)
 	}
 	return nil, a.whyNoAttempt(x.request, opened)
@@ -307,15 +307,13 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 	return record
 }
 
-// beginSession gives the browser the new session if the application agrees. If another tab has begun one
-// since the attempt started, that goes on.
+// beginSession gives the browser the new session if the application agrees, or goes on with one that
+// another tab has just begun.
 func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attempt, record *session, its *outcome) error {
 	ctx := context.WithoutCancel(x.request.Context()) // the code has been redeemed
-	if parallel := a.parallelSession(ctx, x, started, record); parallel != nil {
-		record, its.isResumed = parallel, true
-	}
+	parallel := a.parallelSession(ctx, x, started, record)
 	previous, had := x.known.get(a)
-	a.remember(x, record)
+	a.remember(x, cmp.Or(parallel, record))
 	admitted := false
 	defer func() {
 		switch {
@@ -326,44 +324,60 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attem
 			x.known.unset(a)
 		}
 	}()
-	if err := a.askApplication(c, x, record, its); err != nil {
+	if err := a.askApplication(c, x, cmp.Or(parallel, record), its); err != nil {
 		return err
 	}
-	own := *a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
-	var replaced []*session
-	if !its.isResumed {
-		var created http.Header
-		var err error
-		if created, replaced, err = a.store.createSession(ctx, x, &own); err != nil {
-			return err
-		}
-		its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
+	created := a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
+	if parallel != nil && created != nil && !a.store.isOver(created) {
+		admitted, its.session, its.isResumed = true, created, true
+		return nil
+	}
+	if parallel == nil && created != nil {
+		record = created
+	}
+	own := *record
+	own.activeAt = a.settings.Now() // the application may have taken its time
+	if err := a.replaceSessions(ctx, x, &own, its); err != nil {
+		return err
 	}
 	a.remember(x, &own)
 	admitted, its.session = true, &own
+	return nil
+}
+
+// replaceSessions writes a new session and ends those that the browser had. The refresh token of the same
+// user is not revoked: Logto shares the grant between the sign-ins of one browser.
+func (a *Auth) replaceSessions(ctx context.Context, x *exchange, record *session, its *outcome) error {
+	created, replaced, err := a.store.createSession(ctx, x, record)
+	if err != nil {
+		return err
+	}
+	its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
 	polite, cancel := politely(ctx)
 	defer cancel()
-	// The refresh token of the same user is not revoked: Logto shares the grant between the sign-ins of
-	// one browser.
 	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session) bool {
-		return old.subject == own.subject && !a.revocations.wasLoggedOut(old)
+		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
 	}))
 	return nil
 }
 
-// parallelSession is the session of the same user that another tab of the browser has begun since this
-// attempt started, or nil. Pages of that tab are under way with its cookie, so it must not end. The tokens
-// of this sign-in are not needed then; they are not revoked, because both have one grant. After an attempt
-// that had to authenticate the user again there is a new session in any case, or a copy of the other one
-// would be worth more than before.
+// pagesUnderWay is how long requests are under way with the cookie of a session that has just begun.
+const pagesUnderWay = time.Minute
+
+// parallelSession is the session of the same user that another tab of the browser has just begun, or nil.
+// Pages of that tab are under way with its cookie, so it must not end. The tokens of this sign-in are as
+// new as its own, and are not needed then; they are not revoked, because sign-ins in one session at Logto
+// have one grant. After an attempt that had to authenticate the user again there is a new session in any
+// case, or a copy of the other one would be worth more than before.
 func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attempts.Attempt, record *session) *session {
-	if started.IsForOneUser {
+	if started.NeedsOwnSession {
 		return nil
 	}
 	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
 	// new session shares its grant.
 	found, _, err := a.store.loadSession(ctx, x.request)
-	if err != nil || found.subject != record.subject || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
+	if err != nil || found.subject != record.subject || found.logtoSessionID != record.logtoSessionID ||
+		a.settings.Now().Sub(found.startedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
 		return nil
 	}
 	return found

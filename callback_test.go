@@ -82,6 +82,13 @@ func TestACallbackWithoutItsAttemptLeadsToItsPageIfTheUserHasSignedInSince(t *te
 			b.plant(app, []*http.Cookie{{Name: b.attempts(app)[1].Name, MaxAge: -1}, {Name: b.attempts(app)[0].Name, MaxAge: -1}})
 			return b.get(callback)
 		}},
+		"the session is as old as clocks may differ": {visit: func(app *application, b *browser, now *clock, _ string) page {
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			now.advance(10 * time.Second)
+			session := sessionCookie(t, b, app)
+			callback := b.untilCallback(app, app.url+"/sign-in?return_to="+url.QueryEscape(wanted))
+			return send(t, http.MethodGet, callback, []*http.Cookie{session}, nil)
+		}},
 		"without a session": {visit: func(app *application, b *browser, _ *clock, callback string) page {
 			b.plant(app, []*http.Cookie{{Name: b.attempts(app)[0].Name, MaxAge: -1}})
 			return b.get(callback)
@@ -264,6 +271,80 @@ func TestAParallelSignInWithoutARefreshTokenChangesNothing(t *testing.T) {
 			t.Error("a user who was deleted is signed in")
 		}
 	})
+}
+
+// A hook may lose the session that another tab has begun. What was redeemed is good then.
+func TestAParallelSessionThatIsLostDuringTheHookIsReplaced(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*serverStore, *clock){
+		"it idles out":            func(_ *serverStore, now *clock) { now.advance(11 * time.Second) },
+		"the store has lost it":   func(store *serverStore, _ *clock) { store.set(func() { clear(store.records) }) },
+		"nothing happens with it": func(*serverStore, *clock) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, logto := newServerStore(), withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			var app *application
+			isSecond := false
+			app = inStore(t, logto, store, func(cfg *logtogin.Config) {
+				change(cfg)
+				cfg.IdleTimeout = 10 * time.Second
+				cfg.OnSignedIn = func(c *gin.Context, _ *logtogin.SignInResult) error {
+					if isSecond {
+						lose(store, now)
+						_, _ = app.auth.AccessToken(c, logtogin.Resource(ordersAPI))
+					}
+					return nil
+				}
+			})
+			b := newBrowser(t)
+			callback := b.untilCallback(app, app.url+"/sign-in?return_to=/profile")
+			now.advance(time.Second)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			isSecond = true
+			if shown := b.get(callback); shown.status != http.StatusOK || shown.url.Path != "/profile" {
+				t.Errorf("%d %s %s", shown.status, shown.url, app.log)
+			}
+		})
+	}
+}
+
+// No tab is parallel to a sign-in that comes later, or that asks for more.
+func TestASignInThatNoTabIsParallelToReplacesTheSession(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options logtogin.SignInOptions
+		later   time.Duration
+	}{
+		"a minute later":         {later: time.Minute},
+		"with a stronger method": {options: logtogin.SignInOptions{ExtraParams: map[string]string{"acr_values": "mfa"}}, later: time.Second},
+		"of a certain user":      {options: logtogin.SignInOptions{LoginHint: "alice"}, later: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+				now, change := withClock(logto)
+				app := start(change)
+				app.router.GET("/link", func(c *gin.Context) {
+					address, err := app.auth.SignInURL(c, test.options)
+					if err != nil {
+						t.Error(err)
+					}
+					c.String(http.StatusOK, address)
+				})
+				b := newBrowser(t)
+				address := b.get(app.url + "/link").body
+				b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+				before := sessionCookie(t, b, app)
+				now.advance(test.later)
+				b.get(address)
+				if sessionCookie(t, b, app).Value == before.Value || signedInWith(t, app, before) {
+					t.Error("the session from before goes on")
+				}
+			})
+		})
+	}
 }
 
 // Only the same user's session goes on.

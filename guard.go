@@ -161,7 +161,8 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 		return
 	}
 	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
-	if web.IsNavigation(c.Request) && a.routes.SignIn == "" {
+	isPage := web.IsNavigation(c.Request) && !web.IsHTMX(c.Request.Header)
+	if isPage && a.routes.SignIn == "" {
 		if a.isWanted(c) {
 			// "login" alone would yield no refresh token.
 			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
@@ -169,7 +170,7 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 		return
 	}
 	c.Set(notHandled{}, true)
-	if !web.IsNavigation(c.Request) {
+	if !isPage {
 		c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(age.Seconds())))
 	}
 	a.refuse(c, err, attempts.Start{MaxAge: age, WantsLogin: true})

@@ -46,9 +46,11 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 		switch {
 		case c.FullPath() == a.routes.SignIn, c.Request.URL.Path == a.routes.SignIn, c.Request.URL.Path == a.settings.base.Path+a.routes.SignIn:
 			err = errGuardedSignIn
+		case !isPart && !a.isWanted(c):
+			return
 		case start.MaxAge == 0 && a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
-		case isPart || a.isWanted(c):
+		default:
 			address, failure := a.leadToSignIn(c, start, !isPart)
 			switch {
 			case failure != nil:
@@ -59,8 +61,6 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 				redirect(c, address)
 				return
 			}
-		default:
-			return
 		}
 	}
 	a.answerError(c, err, a.wantedPage(c), web.ShowsPage(c.Request))

@@ -276,8 +276,9 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 		RedirectURI: redirectURI,
 		MaxAge:      opts.MaxAge,
 		Before:      a.sessionBefore(ctx, x),
-		IsForOneUser: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
-			opts.LoginHint != "", // which OneTimeToken needs
+		NeedsOwnSession: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
+			opts.LoginHint != "" || // which OneTimeToken needs
+			opts.ExtraParams["acr_values"] != "",
 		Verifier: logto.NewVerifier(),
 	}
 	if a.mayReturnTo(opts.ReturnTo) {

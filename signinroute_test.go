@@ -134,6 +134,47 @@ func TestAnAgeBehindAnInnerEngineGoesInNoCircles(t *testing.T) {
 	}
 }
 
+// The guard sees a cookie that the sign-in route is not sent.
+func TestAnOlderSessionUnderAPathGoesInNoCircles(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto)
+		app := start(change)
+		app.guarded("/recent", logtogin.MaxAge(time.Minute))
+		other, b := newBrowser(t), newBrowser(t)
+		other.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		planted := *sessionCookie(t, other, app)
+		now.advance(10 * time.Second)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		planted.Path = "/recent"
+		b.plant(app, []*http.Cookie{&planted})
+		now.advance(5 * time.Minute)
+		b.visited = nil
+		if shown := b.get(app.url + "/recent"); !isForm(shown) || len(b.visited) > 5 {
+			t.Errorf("it ends at %d %s after %d requests", shown.status, shown.url, len(b.visited))
+		}
+	})
+}
+
+// A page that is loaded in advance has offered nothing to its user.
+func TestAPrefetchIsNoOffer(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	now, change := withClock(logto)
+	app := newApplication(t, logto, change)
+	app.router.GET("/token", app.auth.Guard(), func(c *gin.Context) { app.auth.Refuse(c, logtogin.ErrTokenExpired) })
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	now.advance(time.Minute)
+	send(t, http.MethodGet, app.url+"/token", b.ours(app), http.Header{"Sec-Purpose": {"prefetch"}})
+	now.advance(5 * time.Second)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	b.stopAt(app.url + "/sign-in")
+	if shown := b.get(app.url + "/token"); shown.status != http.StatusFound {
+		t.Errorf("%d %s", shown.status, shown.body)
+	}
+}
+
 // htmx loads parts of a page, also where browsers send no Fetch Metadata.
 func TestAPartOfAPageLeadsToItsPage(t *testing.T) {
 	t.Parallel()
@@ -153,6 +194,9 @@ func TestAPartOfAPageLeadsToItsPage(t *testing.T) {
 				"Hx-Request": {"true"}, "Hx-Current-Url": {app.url + "/profile?page"}, "Accept": {"text/html"}, "Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil,
 			})
 			led := shown.header.Get("HX-Redirect")
+			if challenge := shown.header.Get("WWW-Authenticate"); (challenge != "") != (who == "a user") {
+				t.Errorf("%s at %s: the challenge is %q", who, path, challenge)
+			}
 			if shown.status != http.StatusUnauthorized || withoutAttempt(led) != "/sign-in?return_to=%2Fprofile%3Fpage" || slices.ContainsFunc(setCookies(shown), isAttempt) {
 				t.Errorf("%s at %s: %d %v", who, path, shown.status, shown.header)
 				continue

@@ -81,7 +81,7 @@ func (a *Auth) continueStart(ctx context.Context, x *exchange, start attempts.St
 	switch {
 	case errors.Is(err, ErrStoreUnavailable):
 		return "", err
-	case err == nil && start.IsEndedBy(a.sessionNow(x, record)): // another tab has signed in
+	case err == nil && start.MayReturnWith(a.sessionNow(x, record)): // another tab has signed in
 		return a.external(opts.ReturnTo), a.takeBack(x, start)
 	}
 	switch turn.Move {
@@ -111,11 +111,9 @@ func (a *Auth) takeBack(x *exchange, start attempts.Start) error {
 	return a.store.removeAttempt(x, start.Attempt)
 }
 
-// sessionBefore is the session that the browser has, whether it is good or not, without a call to a store.
+// sessionBefore is the session that the browser has, whether it is good or not.
 func (a *Auth) sessionBefore(ctx context.Context, x *exchange) attempts.Before {
-	if !a.store.sessions.Remembers() { // a refresh changes the cookie, so the start has to be known
-		_, _ = a.current(ctx, x)
-	}
+	_, _ = a.current(ctx, x) // if it cannot be read, its cookie has to do
 	known, _ := x.known.get(a)
 	before := attempts.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
 	if known.session != nil {

@@ -32,9 +32,9 @@ type Attempt struct {
 	// Before is the session that the browser had when the attempt started. The sign-in replaces that one, and
 	// no other.
 	Before Before
-	// IsForOneUser says that the user had to authenticate again, or to be a certain one, so that no
-	// other session can stand for the one that this attempt would have yielded.
-	IsForOneUser bool
+	// NeedsOwnSession says that the user had to authenticate again, or in a certain way, or to be a certain
+	// one, so that no other session can stand for the one that this attempt would have yielded.
+	NeedsOwnSession bool
 
 	// State is the state parameter, which is sealed.
 	State string
@@ -58,24 +58,25 @@ func (a *Attempt) Nonce() string {
 // IsExpired reports whether it is too late to finish the sign-in.
 func (a *Attempt) IsExpired(now time.Time) bool { return !now.Before(a.StartedAt.Add(AttemptLifetime)) }
 
-// ResumesBy reports whether a session that began at that time stands for this attempt: it is not the one
+// ResumesBy reports whether the session that the browser has now stands for this attempt: it is not the one
 // from before, and began later, so that the user has arrived on another way.
-func (a *Attempt) ResumesBy(sessionStart, now time.Time, clockSkew time.Duration) bool {
-	return !a.IsForOneUser && !sessionStart.Equal(a.Before.Start) && now.Before(a.StartedAt.Add(resumable)) && !sessionStart.Before(a.StartedAt.Add(-clockSkew))
+func (a *Attempt) ResumesBy(current Before, now time.Time, clockSkew time.Duration) bool {
+	return !a.NeedsOwnSession && a.Before.IsSucceededBy(current) &&
+		now.Before(a.StartedAt.Add(resumable)) && !current.Start.Before(a.StartedAt.Add(-clockSkew))
 }
 
 const attemptFormat byte = 1
 
 const (
-	isForOneUser uint64 = 1 << iota
-	isRelative          // the redirect URI begins with the origin
+	needsOwnSession uint64 = 1 << iota
+	isRelative             // the redirect URI begins with the origin
 )
 
 // encode binds the attempt to the origin of the application.
 func (a *Attempt) encode(origin string) []byte {
 	var flags uint64
-	if a.IsForOneUser {
-		flags |= isForOneUser
+	if a.NeedsOwnSession {
+		flags |= needsOwnSession
 	}
 	redirectURI, isBelow := strings.CutPrefix(a.RedirectURI, origin)
 	if isBelow {
@@ -104,7 +105,7 @@ func decodeAttempt(encoded []byte, origin string) (*Attempt, error) {
 	a.MaxAge = time.Duration(r.Seconds()) * time.Second
 	a.Before = readBefore(r)
 	a.RedirectURI, a.ReturnTo = r.Text(), r.Text()
-	a.IsForOneUser = flags&isForOneUser != 0
+	a.NeedsOwnSession = flags&needsOwnSession != 0
 	if flags&isRelative != 0 {
 		a.RedirectURI = origin + a.RedirectURI
 	}

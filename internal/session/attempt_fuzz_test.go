@@ -9,7 +9,7 @@ import (
 func FuzzAttemptRecord(f *testing.F) {
 	const origin = "https://app.example.com"
 	for _, seed := range []Attempt{
-		{StartedAt: time.UnixMilli(1_800_000_000_123), RedirectURI: origin + "/callback", ReturnTo: "/x", MaxAge: time.Minute, IsForOneUser: true},
+		{StartedAt: time.UnixMilli(1_800_000_000_123), RedirectURI: origin + "/callback", ReturnTo: "/x", MaxAge: time.Minute, NeedsOwnSession: true},
 		{RedirectURI: "https://other.example/callback"},
 	} {
 		f.Add(seed.encode(origin))

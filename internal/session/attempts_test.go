@@ -41,7 +41,7 @@ func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, c
 	t.Helper()
 	started = &Attempt{
 		ID: NewID(now, true, false), StartedAt: now, RedirectURI: "https://app.example.com/callback", ReturnTo: "/wanted?x=1",
-		MaxAge: time.Minute, IsForOneUser: true, Verifier: verifier, Before: Before{time.UnixMilli(1_799_999_999_123), 1 << 63},
+		MaxAge: time.Minute, NeedsOwnSession: true, Verifier: verifier, Before: Before{time.UnixMilli(1_799_999_999_123), 1 << 63},
 	}
 	header := http.Header{}
 	attempts.Start(requestWith(), header, started)
@@ -114,9 +114,10 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 		"a day later":                        {Attempt{StartedAt: began}, time.Second, 24*time.Hour - 1, true},
 		"more than a day later":              {Attempt{StartedAt: began}, time.Second, 24 * time.Hour, false},
 		"the session that it is to replace":  {Attempt{StartedAt: began, Before: Before{Start: began.Add(-time.Second)}}, -time.Second, time.Minute, false},
-		"a user had to authenticate for one": {Attempt{StartedAt: began, IsForOneUser: true}, time.Second, time.Minute, false},
+		"the same cookie":                    {Attempt{StartedAt: began, Before: Before{Cookie: 1}}, time.Second, time.Minute, false},
+		"a user had to authenticate for one": {Attempt{StartedAt: began, NeedsOwnSession: true}, time.Second, time.Minute, false},
 	} {
-		if got := test.attempt.ResumesBy(began.Add(test.session), began.Add(test.now), time.Minute); got != test.want {
+		if got := test.attempt.ResumesBy(Before{began.Add(test.session), 1}, began.Add(test.now), time.Minute); got != test.want {
 			t.Errorf("%s: got %t, want %t", what, got, test.want)
 		}
 	}
@@ -142,11 +143,19 @@ func TestASessionIsAnotherIfItsStartAndItsCookieDiffer(t *testing.T) {
 		if got := test.before.IsSucceededBy(test.now); got != test.want {
 			t.Errorf("%s: got %t, want %t", what, got, test.want)
 		}
-		if got := (Start{Step: Insists, Before: test.before}).IsEndedBy(test.now); got {
+		if got := (Start{Step: Insists, Before: test.before}).MayReturnWith(test.now); got {
 			t.Errorf("%s: a user who does not want to wait is led back", what)
 		}
-		if got := (Start{Step: Begins, Before: test.before}).IsEndedBy(test.now); got != test.want {
-			t.Errorf("%s: it ends a wait: %t, want %t", what, got, test.want)
+		for _, step := range []Step{Announced, GaveWay, Waits} {
+			for ago, isRecent := range map[time.Duration]bool{-time.Second: true, 59 * time.Second: true, 62 * time.Second: false} {
+				start := Start{Step: step, Before: test.before, Attempt: NewID(test.now.Start.Add(ago), true, false)}
+				if got := start.MayReturnWith(test.now); got != (test.want && isRecent) {
+					t.Errorf("%s, in step %d, %s before the attempt: got %t", what, step, ago, got)
+				}
+			}
+		}
+		if (Start{Before: test.before}).MayReturnWith(test.now) {
+			t.Errorf("%s: before anything was announced, it leads back", what)
 		}
 	}
 	if none := attempts.CookieOf(requestWith("x=y")); none != 0 {

@@ -13,7 +13,7 @@ import (
 
 // Before is the session that a browser had when a guard refused it or a sign-in started, whether it was
 // good or not. The zero value is no session. Sessions are told apart without a clock, because instances
-// have different ones.
+// have different ones; if a start is not known, the cookies alone decide.
 type Before struct {
 	// Start is when the session began, zero if that is not known.
 	Start time.Time
@@ -33,8 +33,8 @@ func (a *Attempts) CookieOf(r *http.Request) uint64 {
 
 // IsSucceededBy reports whether what the browser has now is another session. One that was refreshed has
 // another cookie, and one that an instance cannot open may have begun at any time, so both have to differ.
-func (b Before) IsSucceededBy(now Before) bool {
-	return now.Cookie != b.Cookie && !now.Start.Equal(b.Start)
+func (b Before) IsSucceededBy(current Before) bool {
+	return current.Cookie != b.Cookie && !current.Start.Equal(b.Start)
 }
 
 func (b Before) write(w *record.Writer) {

@@ -19,6 +19,10 @@ const (
 	// maxSignIn is how long an attempt at Logto is waited for.
 	maxSignIn = 10 * time.Minute
 
+	// clockDifference is by how much the clocks of instances usually differ, at most. More costs a user a
+	// sign-in at Logto.
+	clockDifference = time.Minute
+
 	// maxStart is the longest parameter that is looked at. Ours are far shorter.
 	maxStart = 512
 
@@ -118,8 +122,13 @@ func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
 // IsAnnounced reports whether the attempt is the start's own.
 func (s Start) IsAnnounced() bool { return s.Step == Announced || s.Step == GaveWay }
 
-// IsEndedBy reports whether the session that the browser has now is what the tab has waited for.
-func (s Start) IsEndedBy(now Before) bool { return s.Step != Insists && s.Before.IsSucceededBy(now) }
+// MayReturnWith reports whether the session that the browser has now is what the tab has waited for, so that
+// the guard is asked again. One that is older than the attempt has not come since: the guard knew it, or is
+// not sent its cookie, and would lead here again.
+func (s Start) MayReturnWith(current Before) bool {
+	return s.Step != Insists && s.Step != Begins && s.Before.IsSucceededBy(current) &&
+		!current.Start.Before(s.Attempt.Time().Add(-clockDifference))
+}
 
 // With is the start with which a page asks again that waits, or that the user does not want to wait on.
 func (s Start) With(step Step, attempt ID) Start {
