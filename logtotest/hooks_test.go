@@ -194,6 +194,34 @@ func TestHooksMayBeSetAndMayCallTheServerWhileRequestsRun(t *testing.T) {
 	running.Wait()
 }
 
+// Applications that nobody has closed still ask when the test is over.
+func TestAClosedServerAnswersNoApplication(t *testing.T) {
+	t.Parallel()
+	server, err := logtotest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := server.Config("https://app.example.com").HTTPClient
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for {
+				response, err := client.Get(server.Issuer() + "/jwks")
+				if err != nil {
+					return
+				}
+				_ = response.Body.Close()
+			}
+		})
+	}
+	server.Close()
+	asking.Wait()
+	if response, err := client.Get(server.Issuer() + "/jwks"); err == nil {
+		_ = response.Body.Close()
+		t.Error("it answers")
+	}
+}
+
 func TestCloseEndsWhatIsGoingOn(t *testing.T) {
 	t.Parallel()
 	server, err := logtotest.Start()

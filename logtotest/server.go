@@ -180,11 +180,25 @@ func (s *Server) Close() {
 		_ = s.http.Close()
 		// Serve may not have taken over the listener yet.
 		_ = s.listener.Close()
+		s.mu.Lock()
 		s.stop()
+		s.mu.Unlock()
 		s.outgoing.network.CloseIdleConnections()
 		s.running.Wait()
 		s.connections.Wait()
 	})
+}
+
+// run calls f in a goroutine that Close waits for. ok is false after Close: an application that nobody has
+// closed may still ask.
+func (s *Server) run(f func()) (ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lifetime.Err() != nil {
+		return false
+	}
+	s.running.Go(f)
+	return true
 }
 
 func (s *Server) countConnection(_ net.Conn, state http.ConnState) {

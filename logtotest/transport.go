@@ -75,6 +75,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return t.network.RoundTrip(request)
 }
 
+var errServerClosed = errors.New("logtotest: the server has been closed")
+
 var errPanic = errors.New("logtotest: the handler panicked")
 
 func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Response, error) {
@@ -90,7 +92,7 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 	}
 	body, writing := io.Pipe()
 	w := &pipeWriter{header: http.Header{}, writing: writing, started: make(chan struct{})}
-	t.server.running.Go(func() {
+	isRunning := t.server.run(func() {
 		defer cancel()
 		defer func() {
 			if reason := recover(); reason != nil {
@@ -102,6 +104,10 @@ func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Re
 		}()
 		handler.ServeHTTP(w, incoming)
 	})
+	if !isRunning {
+		cancel()
+		return nil, errServerClosed
+	}
 	// A test that forgets to close a body must not keep Close waiting.
 	forget := context.AfterFunc(t.server.lifetime, cancel)
 	stop := context.AfterFunc(ctx, func() { _ = writing.CloseWithError(context.Canceled) })
