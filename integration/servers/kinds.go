@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -231,17 +232,22 @@ func unprivileged(tb testing.TB, debianPackage string) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
+// makingFerretDB keeps ferretdb.New to itself, which sets a variable of its package.
+var makingFerretDB sync.Mutex
+
 // MongoDB starts a FerretDB inside the test: an independent server for MongoDB's
 // protocol that keeps its data in SQLite. MongoDB itself is not in Debian. The
 // result is its address and a function that stops it for good.
 func MongoDB(tb testing.TB) (address string, stop func()) {
 	tb.Helper()
+	makingFerretDB.Lock()
 	server, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: host + ":0"},
 		Logger:    slog.New(slog.DiscardHandler),
 		Handler:   "sqlite",
 		SQLiteURL: (&url.URL{Scheme: "file", Opaque: tb.TempDir() + "/"}).String(),
 	})
+	makingFerretDB.Unlock()
 	if err != nil {
 		tb.Fatalf("servers: FerretDB: %v", err)
 	}
