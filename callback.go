@@ -253,6 +253,9 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 	if !a.isCallbackOf(r, started.RedirectURI) {
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
 	}
+	if answer.errorCode != "" && answer.code != "" {
+		return nil, fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
+	}
 	if answer.errorCode != "" {
 		return nil, &ProviderError{Code: excerpt(answer.errorCode), Description: excerpt(answer.errorDescription)}
 	}

@@ -141,6 +141,14 @@ func isOperators(refused *ProviderError) bool {
 	return false
 }
 
+// isOfAccount reports whether Logto has refused the user who is signed in there, who is not allowed to use this
+// application or does not exist any more: another sign-in ends in the same way, whatever its prompt, until
+// that user signs out at Logto.
+func isOfAccount(err error) bool {
+	var refused *ProviderError
+	return !errors.Is(err, ErrSignInRefused) && errors.As(err, &refused) && refused.Status == 0 && (refused.Code == "access_denied" || refused.Code == "invalid_grant")
+}
+
 // errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
 // an error, and not too many of them.
 func errorText(s string, limit int) string {
@@ -202,7 +210,7 @@ func (e *ConfigError) Error() string {
 }
 
 // StatusCode is the HTTP status with which a request that failed so is
-// answered: 401 to sign in, 403 for what is not allowed, 503 if something is
+// answered: 401 to sign in, 403 for what is not allowed, also to an account that Logto refuses, 503 if something is
 // unavailable, 400 for a sign-in or a token that Logto refuses, 502 or 504 if an API that an
 // HTTPClient was to call could not be reached, and 500 for mistakes of the application and
 // all other errors.
@@ -216,8 +224,8 @@ func StatusCode(err error) int {
 		return bearer.status
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable), errors.Is(err, errPrefetched):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
-		errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+	case errors.Is(err, ErrCrossOrigin), errors.Is(err, errSignOutNotAsked), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
+		errors.As(err, &refused) && refused.Status == http.StatusForbidden, isOfAccount(err):
 		return http.StatusForbidden
 	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
 		return http.StatusInternalServerError

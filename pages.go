@@ -38,7 +38,9 @@ h1 { font-size: 1.5rem }
 {{end}}
 {{define "error"}}{{template "head" .}}<p>{{.Advice}}</p>
 {{with .Detail}}<p class="detail">{{.}}</p>
+{{end}}{{with .Retry}}<p><a class="button" href="{{.}}">Try again</a></p>
 {{end}}{{with .SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
+{{end}}{{with .SignOut}}<p><a class="button" href="{{.}}">Use another account</a></p>
 {{end}}{{with .Start}}<p><a class="button" href="{{.}}">Go to the start page</a></p>
 {{end}}</main>
 </body>
@@ -46,6 +48,12 @@ h1 { font-size: 1.5rem }
 {{end}}
 {{define "waiting"}}{{template "head" .}}<p role="status">A sign-in is under way in this browser, perhaps in another tab. This page goes on by itself when it is finished.</p>
 <p><a class="button" href="{{.SignIn}}">Sign in here</a></p>
+</main>
+</body>
+</html>
+{{end}}
+{{define "leaving"}}{{template "head" .}}<p>You are signed out of this application.</p>
+<p><a class="button" href="{{.Address}}">Continue</a></p>
 </main>
 </body>
 </html>
@@ -61,7 +69,7 @@ h1 { font-size: 1.5rem }
 func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
 	page := struct {
 		pageHead
-		Advice, Detail, SignIn, Start string
+		Advice, Detail, Retry, SignIn, SignOut, Start string
 	}{
 		pageHead: pageHead{Title: titleFor(status, err)},
 		Advice:   adviceFor(err),
@@ -77,15 +85,27 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 		}
 	}
 	switch {
-	case errors.Is(err, ErrInsufficientRights), errors.Is(err, ErrInvalidOptions): // another sign-in would end here again
+	case isOfAccount(err) && a.routes.SignOut != "": // from where a new sign-in is another user's
+		page.SignOut = a.settings.base.Path + a.routes.SignOut
+	case isOfAccount(err), errors.Is(err, ErrInsufficientRights), errors.Is(err, ErrInvalidOptions): // another sign-in would end here again
 		if a.settings.base != nil {
 			page.Start = a.external("")
 		}
+	case status == http.StatusServiceUnavailable && a.routes.SignOut != "" && c.FullPath() == a.routes.SignOut:
+		page.Retry = a.settings.base.Path + a.routes.SignOut
+	case status == http.StatusServiceUnavailable && a.isOfPage(c) && a.mayReturnTo(returnTo): // the session may be good
+		page.Retry = a.external(returnTo)
 	case !errors.Is(err, ErrCrossOrigin):
 		page.SignIn = a.signInPath(returnTo)
 	}
 	c.Header("Referrer-Policy", "no-referrer")
 	writePage(c, status, "error", page)
+}
+
+// isOfPage reports whether the request is for a page of the application, and not a step of a sign-in.
+func (a *Auth) isOfPage(c *gin.Context) bool {
+	_, isCallback := c.Get(wayBackKey{a})
+	return !isCallback && !isOwnRoute(c)
 }
 
 // showSignOutPage asks a user who came from another site whether to sign out:
@@ -98,6 +118,18 @@ func (a *Auth) showSignOutPage(c *gin.Context) {
 		Action string
 	}{
 		pageHead{Title: "Sign out?"}, a.settings.base.Path + a.routes.SignOut,
+	})
+}
+
+// showLeavingPage leads on to an address at Logto, as a redirect would that no form-action could stop.
+func (a *Auth) showLeavingPage(c *gin.Context, address string) {
+	next := `<meta http-equiv="refresh" content="0; url=` + html.EscapeString(address) + "\">\n"
+	c.Header("Referrer-Policy", "no-referrer")
+	writePage(c, http.StatusOK, "leaving", struct {
+		pageHead
+		Address string
+	}{
+		pageHead{Title: "Signing out", Refresh: template.HTML(next)}, address,
 	})
 }
 
@@ -133,9 +165,7 @@ func writePage(c *gin.Context, status int, name string, data any) {
 		return
 	}
 	forbidStoring(c.Writer.Header())
-	// Without form-action: the sign-out form is redirected to Logto, and
-	// browsers apply it to redirects, too.
-	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Data(status, "text/html; charset=utf-8", page.Bytes())
 	c.Abort()
@@ -182,6 +212,8 @@ func adviceFor(err error) string {
 		return "Something in this application went wrong. Please try again later."
 	case errors.As(err, &refused) && isOperators(refused):
 		return "This application is not set up correctly. Please tell its operator."
+	case isOfAccount(err):
+		return "Your account cannot use this application, or does not exist any more."
 	case errors.As(err, &refused):
 		return "The sign-in service refused the request."
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
@@ -198,6 +230,8 @@ func adviceFor(err error) string {
 		return "You are not allowed to do this."
 	case errors.Is(err, ErrCrossOrigin):
 		return "The request came from another site."
+	case errors.Is(err, errSignOutNotAsked):
+		return "Nobody was signed out. Send POST, or open the page."
 	case errors.Is(err, ErrSessionTooLarge):
 		return "Your account has more data than this application can keep. Please tell its operator."
 	}

@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -163,21 +164,27 @@ func (a *Auth) lead(c *gin.Context, x *exchange, address string, err error, retu
 	}
 }
 
+// serveSignOut never answers with success while the session goes on: a script would take that for a
+// sign-out.
 func (a *Auth) serveSignOut(c *gin.Context) {
-	if !a.isWanted(c) {
-		return
-	}
-	if c.Request.Method == http.MethodPost {
-		if web.IsCrossOrigin(c.Request, a.origins) {
-			a.showError(c, ErrCrossOrigin, "")
-			return
-		}
-	} else if web.ComesFromAnotherOrigin(c.Request.Header) {
+	header := c.Request.Header
+	switch {
+	case c.Request.Method == http.MethodPost && web.IsCrossOrigin(c.Request, a.origins):
+		a.answerError(c, ErrCrossOrigin, "", web.IsForm(c.Request))
+	case c.Request.Method == http.MethodPost:
+		a.SignOut(c, SignOutOptions{})
+	case web.IsSubresource(header) && !web.IsHTMX(header) && !web.IsPrefetch(header):
+		a.answerError(c, errSignOutNotAsked, "", false)
+	case !a.isWanted(c):
+	case web.ComesFromAnotherOrigin(header):
 		a.showSignOutPage(c)
-		return
+	default:
+		a.SignOut(c, SignOutOptions{})
 	}
-	a.SignOut(c, SignOutOptions{})
 }
+
+// errSignOutNotAsked is for images, and for scripts that have to send POST.
+var errSignOutNotAsked = errors.New("logtogin: a script or an image has asked for the sign-out with GET; send POST, or navigate there")
 
 // isWanted reports whether the user wants what the request asks for. If it is an
 // image, a script or a prefetch that asks, it answers such that nothing happens.
@@ -188,8 +195,6 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 		// Not 204: Chromium would use that for the click that follows.
 		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusServiceUnavailable)
-	case web.IsHTMX(header) && c.Request.Method == http.MethodPost:
-		return true
 	case web.IsHTMX(header):
 		// htmx cannot follow a redirect to another origin, but it can navigate.
 		c.Header("Cache-Control", "no-store")

@@ -118,6 +118,33 @@ func TestTheSignInRouteSaysWhatIsDown(t *testing.T) {
 	})
 }
 
+// Nobody has to sign in because a store is down.
+func TestThePageOfAnOutageOffersAnotherTry(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	store.down = errors.New("down")
+	form := b.header.Clone()
+	form.Set("Referer", app.url+"/form?a=b")
+	for name, test := range map[string]struct {
+		method, path string
+		header       http.Header
+		retry        string // "" for a sign-in
+	}{
+		"a page":                   {http.MethodGet, "/profile?x=1", nil, "/profile?x=1"},
+		"a form":                   {http.MethodPost, "/profile", form, "/form?a=b"},
+		"a form of unknown origin": {http.MethodPost, "/profile", nil, ""},
+	} {
+		shown := send(t, test.method, app.url+test.path, b.ours(app), test.header)
+		offersRetry := strings.Contains(shown.body, `href="`+test.retry+`">Try again<`)
+		if shown.status != http.StatusServiceUnavailable || offersRetry != (test.retry != "") || strings.Contains(shown.body, ">Sign in<") == offersRetry {
+			t.Errorf("%s: %d %s", name, shown.status, shown.body)
+		}
+	}
+}
+
 func TestAnAgeBehindAnInnerEngineGoesInNoCircles(t *testing.T) {
 	t.Parallel()
 	app := newApplication(t, logtotest.NewServer(t), nil)

@@ -41,11 +41,17 @@ type SignOutOptions struct {
 // token is left out.
 const maxHintedAddress = 2000
 
-// SignOut ends the session and redirects the browser to Logto to end it there
+// SignOut ends the session and leads the browser to Logto to end it there
 // too (OpenID Connect RP-Initiated Logout 1.0). On an error of SignOutURL it
 // answers with an error page. Browsers are asked to drop what they keep of pages
 // that the user has left, which the back button would show again; the page with the
 // button itself they may still show.
+//
+// A GET is redirected. A form is answered by a page that leads on by itself, because browsers apply a
+// Content-Security-Policy with form-action to the redirects of a form, too. With IDTokenHint, which no page
+// should carry, it is a redirect, and form-action must allow Logto. A script that sends POST, PUT or DELETE, also
+// by navigator.sendBeacon, gets 200 and a JSON object whose member "location" is the address to navigate to:
+// only that ends the session at Logto.
 func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
@@ -56,7 +62,23 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 		// Chromium keeps pages to go back to in spite of "no-store".
 		x.response.change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
-	a.lead(c, x, address, err, "")
+	isRead := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
+	isForm := web.IsForm(c.Request)
+	switch {
+	case x.isLate(c):
+	case err != nil && !isRead && !isForm:
+		a.answerError(c, err, "", false)
+	case err != nil, isRead, web.IsHTMX(c.Request.Header), isForm && opts.IDTokenHint:
+		a.lead(c, x, address, err, "")
+	case c.Writer.Written(): // a time limit has answered beside the handler
+		c.Abort()
+	case isForm:
+		a.showLeavingPage(c, address)
+	default:
+		c.AbortWithStatusJSON(http.StatusOK, struct {
+			Location string `json:"location"`
+		}{address})
+	}
 }
 
 // SignOutURL ends the session in this application and returns the address to

@@ -1,6 +1,8 @@
 package logtogin_test
 
 import (
+	"errors"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -27,9 +29,18 @@ func TestWhoMaySignOut(t *testing.T) {
 		"GET without Fetch Metadata":       {"GET", http.Header{"Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusFound, true},
 		"GET from another site":            {"GET", http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusOK, false},
 		"GET from a sibling domain":        {"GET", http.Header{"Sec-Fetch-Site": {"same-site"}}, http.StatusOK, false},
-		"GET by an image":                  {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, http.StatusNoContent, false},
+		"GET by an image":                  {"GET", http.Header{"Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, http.StatusForbidden, false},
+		"GET by a script":                  {"GET", http.Header{"Accept": {"*/*"}, "Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"}}, http.StatusForbidden, false},
+		"GET by an XMLHttpRequest":         {"GET", http.Header{"Accept": {"*/*"}, "X-Requested-With": {"XMLHttpRequest"}, "Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusForbidden, false},
 		"GET by a prefetch":                {"GET", http.Header{"Sec-Purpose": {"prefetch"}}, http.StatusServiceUnavailable, false},
-		"POST by a form":                   {"POST", http.Header{"Sec-Fetch-Site": {"same-origin"}}, http.StatusSeeOther, true},
+		"POST by a form":                   {"POST", http.Header{"Sec-Fetch-Site": {"same-origin"}}, http.StatusOK, true},
+		"POST by a form with a target":     {"POST", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Dest": {"iframe"}}, http.StatusOK, true},
+		"POST without Fetch Metadata":      {"POST", http.Header{"Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusOK, true},
+		"POST by a script":                 {"POST", http.Header{"Accept": {"*/*"}, "Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"}}, http.StatusOK, true},
+		"POST by a beacon":                 {"POST", http.Header{"Accept": {"*/*"}, "Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"empty"}}, http.StatusOK, true},
+		"POST by an XMLHttpRequest":        {"POST", http.Header{"Accept": {"text/html, */*"}, "X-Requested-With": {"XMLHttpRequest"}, "Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusOK, true},
+		"POST by a program":                {"POST", http.Header{"Accept": nil, "Sec-Fetch-Mode": nil, "Sec-Fetch-Dest": nil}, http.StatusOK, true},
+		"POST by htmx":                     {"POST", http.Header{"Accept": {"*/*"}, "Hx-Request": {"true"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"}}, http.StatusNoContent, true},
 		"POST from another site (C79)":     {"POST", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, http.StatusForbidden, false},
 		"POST with the Origin null":        {"POST", http.Header{"Origin": {"null"}}, http.StatusForbidden, false},
 	} {
@@ -53,13 +64,108 @@ func TestWhoMaySignOut(t *testing.T) {
 			if test.status == http.StatusForbidden && strings.Contains(page.body, "/sign-in") {
 				t.Errorf("what another site has sent is no reason to sign in: %s", page.body)
 			}
-			if test.status == http.StatusOK {
-				if page.header.Get("Referrer-Policy") != "same-origin" || strings.Contains(page.header.Get("Content-Security-Policy"), "form-action") ||
+			if test.method == http.MethodPost && test.ends {
+				leadsOn(t, logto, page)
+			}
+			if test.status == http.StatusOK && !test.ends {
+				if page.header.Get("Referrer-Policy") != "same-origin" || !strings.Contains(page.header.Get("Content-Security-Policy"), "form-action 'self'") ||
 					!strings.Contains(page.body, `<form method="post" action="/sign-out">`) {
 					t.Errorf("%v %s", page.header, page.body)
 				}
 			}
 		})
+	}
+}
+
+// leadsOn checks how the answer to a POST leads to Logto: by a page without script and form, or by a member
+// or a header for scripts. A redirect would be stopped by form-action.
+func leadsOn(t *testing.T, logto *logtotest.Server, answer page) {
+	t.Helper()
+	end := logto.Issuer() + "/session/end?client_id=" + logto.AppID()
+	switch kind, _, _ := strings.Cut(answer.header.Get("Content-Type"), ";"); {
+	case answer.header.Get("Location") != "":
+		t.Errorf("it redirects to %s", answer.header.Get("Location"))
+	case kind == "text/html":
+		if !strings.Contains(answer.body, `<meta http-equiv="refresh" content="0; url=`+html.EscapeString(end)+`">`) ||
+			!strings.Contains(answer.body, `<a class="button" href="`+html.EscapeString(end)+`">Continue</a>`) ||
+			strings.Contains(answer.body, "<script") || strings.Contains(answer.body, "<form") || strings.Contains(answer.body, "id_token_hint") {
+			t.Errorf("the page is %s", answer.body)
+		}
+		if !strings.Contains(answer.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("the headers are %v", answer.header)
+		}
+	case kind == "application/json":
+		if got := decode(t, answer.body)["location"]; got != end {
+			t.Errorf("the address is %q", got)
+		}
+	case answer.header.Get("HX-Redirect") != end:
+		t.Errorf("%d %v %s", answer.status, answer.header, answer.body)
+	}
+	if cache := answer.header.Get("Cache-Control"); cache != "private, no-store" {
+		t.Errorf("Cache-Control is %q", cache)
+	}
+}
+
+// With a hint the address carries the ID token, which no page should. A redirect within the application may
+// lead on to Logto, where form-action stops it.
+func TestAFormIsRedirectedWithAHintOnly(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	for name, test := range map[string]struct {
+		options logtogin.SignOutOptions
+		status  int
+		leads   string
+	}{
+		"with the ID token": {logtogin.SignOutOptions{IDTokenHint: true}, http.StatusSeeOther, ""},
+		"only here":         {logtogin.SignOutOptions{LocalOnly: true}, http.StatusOK, `content="0; url=/">`},
+		"to a path":         {logtogin.SignOutOptions{LocalOnly: true, PostLogoutRedirect: "/bye?a=b&c"}, http.StatusOK, `/bye?a=b&amp;c">`},
+	} {
+		app := newApplication(t, logto, nil)
+		app.router.POST("/leave", func(c *gin.Context) { app.auth.SignOut(c, test.options) })
+		app.router.DELETE("/leave", func(c *gin.Context) { app.auth.SignOut(c, test.options) })
+		b := newBrowser(t)
+		b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+		answer := send(t, http.MethodPost, app.url+"/leave", b.ours(app), nil)
+		if answer.status != test.status || !strings.Contains(answer.body, test.leads) {
+			t.Errorf("%s: %d %v %s", name, answer.status, answer.header, answer.body)
+		}
+		answer = send(t, http.MethodDelete, app.url+"/leave", b.ours(app), http.Header{"Accept": {"*/*"}, "Sec-Fetch-Mode": {"cors"}})
+		if answer.status != http.StatusOK || decode(t, answer.body)["location"] == "" {
+			t.Errorf("%s, by a script: %d %v %s", name, answer.status, answer.header, answer.body)
+		}
+	}
+}
+
+// A script is never answered by a page, and a user who wants to leave is not offered a sign-in.
+func TestASignOutThatFailsSaysSo(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	store.down = errors.New("down")
+	script := http.Header{"Accept": {"*/*"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"}}
+	for name, test := range map[string]struct {
+		method string
+		header http.Header
+		kind   string
+	}{
+		"a link": {http.MethodGet, nil, "text/html; charset=utf-8"}, "a form": {http.MethodPost, nil, "text/html; charset=utf-8"}, "a script": {http.MethodPost, script, "application/problem+json"},
+	} {
+		answer := send(t, test.method, app.url+"/sign-out", b.ours(app), test.header)
+		if answer.status != http.StatusServiceUnavailable || answer.header.Get("Content-Type") != test.kind || strings.Contains(answer.body, "/sign-in") ||
+			(test.kind != "application/problem+json" && !strings.Contains(answer.body, `href="/sign-out">Try again`)) {
+			t.Errorf("%s: %d %v %s", name, answer.status, answer.header, answer.body)
+		}
+	}
+	store.set(func() { store.down = nil })
+	if !b.isSignedIn(app) {
+		t.Error("the session has ended all the same")
+	}
+	script.Set("Origin", "https://evil.example")
+	script.Set("Sec-Fetch-Site", "cross-site")
+	if answer := send(t, http.MethodPost, app.url+"/sign-out", b.ours(app), script); answer.status != http.StatusForbidden || answer.header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("another site: %d %v", answer.status, answer.header)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestATabWaitsForTheOneAtLogto(t *testing.T) {
 		}
 		for what, want := range map[string]string{
 			"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer",
-			"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 		} {
 			if got := shown.header.Get(what); got != want {
 				t.Errorf("%s: %s is %q", name, what, got)

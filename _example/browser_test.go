@@ -105,8 +105,18 @@ func (b *browser) send(request *http.Request) document {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if next := refresh.FindSubmatch(body); next != nil {
+		target, err := response.Request.URL.Parse(html.UnescapeString(string(next[1])))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return b.get(target.String())
+	}
 	return document{response.StatusCode, response.Request.URL, response.Header, string(body)}
 }
+
+// refresh is how a page leads on at once.
+var refresh = regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
 
 func (b *browser) get(address string) document {
 	b.t.Helper()

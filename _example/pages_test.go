@@ -23,7 +23,7 @@ func TestHomeOfVisitor(t *testing.T) {
 	}
 	home.mustLack(t, "/sign-out")
 	policy := home.header.Get("Content-Security-Policy")
-	if !strings.Contains(policy, "default-src 'self'") || strings.Contains(policy, "form-action") {
+	if !strings.Contains(policy, "default-src 'self'") || !strings.Contains(policy, "form-action 'self'") {
 		t.Errorf("Content-Security-Policy is %q", policy)
 	}
 	b.get(base+"/nothing").mustBe(t, http.StatusNotFound, base+"/nothing", "Page not found")

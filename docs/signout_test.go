@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -53,7 +54,7 @@ func TestSignOutEverywhereWhileTheSharedStateIsDown(t *testing.T) {
 	cfg.SharedState = brokenState{}
 	router, auth := build(t, cfg, addEverywhere, addProtectedProfile)
 	here, elsewhere := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice())
-	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", nil)
+	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", http.Header{"Accept": {"text/html"}})
 	if answer.status != http.StatusSeeOther || !strings.HasPrefix(answer.header.Get("Location"), logto.Endpoint()+"/oidc/session/end?") {
 		t.Error(answer)
 	}
@@ -97,7 +98,7 @@ func TestSignOutEverywhere(t *testing.T) {
 	logto := logtotest.NewServer(t)
 	router, _ := build(t, logto.Config(baseURL), addEverywhere, addProtectedProfile)
 	here, elsewhere, other := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice()), logto.SignIn(t, router, logtotest.User{Username: "bob"})
-	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", nil)
+	answer := ask(t, stay(here), http.MethodPost, "/sign-out-everywhere", http.Header{"Accept": {"text/html"}})
 	if answer.status != http.StatusSeeOther || !strings.HasPrefix(answer.header.Get("Location"), logto.Endpoint()+"/oidc/session/end?") {
 		t.Error(answer)
 	}
@@ -155,18 +156,28 @@ func TestSignOutElsewhereEndsTheSessionOfTheBrowser(t *testing.T) {
 	}
 }
 
-func TestSignOutByAScriptDoesNothing(t *testing.T) {
+func TestSignOutByAScript(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
 	router, _ := build(t, logto.Config(baseURL), addProtectedProfile)
 	client := logto.SignIn(t, router, alice())
 	fetch := http.Header{"Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Site": {"same-origin"}}
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		if answer := ask(t, client, method, "/sign-out", fetch); answer.status != http.StatusNoContent {
-			t.Error(answer)
-		}
+	if answer := ask(t, client, http.MethodGet, "/sign-out", fetch); answer.status != http.StatusForbidden {
+		t.Error(answer)
 	}
 	if answer := ask(t, client, http.MethodGet, "/profile", fetch); answer.status != http.StatusOK {
 		t.Error(answer)
+	}
+	answer := ask(t, client, http.MethodPost, "/sign-out", fetch)
+	var told struct{ Location string }
+	if err := json.Unmarshal([]byte(answer.body), &told); err != nil || answer.status != http.StatusOK {
+		t.Fatal(answer, err)
+	}
+	if answer := ask(t, client, http.MethodGet, "/profile", fetch); answer.status != http.StatusUnauthorized {
+		t.Error(answer)
+	}
+	get(t, client, told.Location) // whose form is submitted by itself
+	if _, err := client.Get("/sign-in"); !errors.Is(err, logtotest.ErrSignInPage) {
+		t.Errorf("Logto's session goes on: %v", err)
 	}
 }

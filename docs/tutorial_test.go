@@ -313,7 +313,7 @@ func TestTutorialOwnCallback(t *testing.T) {
 		t.Error(shown)
 	}
 	logto.Misbehave(logtotest.AccessDenied)
-	if shown := get(t, logto.Browser(t, router, alice()), "/sign-in"); shown.status != http.StatusBadRequest || !strings.HasPrefix(shown.body, "Sign-in did not work.") {
+	if shown := get(t, logto.Browser(t, router, alice()), "/sign-in"); shown.status != http.StatusForbidden || !strings.HasPrefix(shown.body, "Sign-in did not work.") {
 		t.Error(shown)
 	}
 }
@@ -357,7 +357,7 @@ func TestTutorialSignOut(t *testing.T) {
 		t.Error(to)
 	}
 	client = stay(logto.SignIn(t, router, alice()))
-	answer := ask(t, client, http.MethodPost, "/leave", nil)
+	answer := ask(t, client, http.MethodPost, "/leave", http.Header{"Accept": {"text/html"}})
 	if to, _ := url.Parse(answer.header.Get("Location")); answer.status != http.StatusSeeOther || to.Query().Get("post_logout_redirect_uri") != baseURL+"/goodbye" {
 		t.Error(answer)
 	}

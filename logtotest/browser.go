@@ -1,13 +1,16 @@
 package logtotest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -66,8 +69,8 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 }
 
 // Browser returns a client that behaves as the browser of a user who has not
-// signed in yet: it keeps cookies, follows up to 20 redirects, submits Logto's form
-// that completes a sign-out, and when Logto asks who it is, the user signs in and
+// signed in yet: it keeps cookies, follows up to 20 redirects and the page after a sign-out by
+// a form, submits Logto's form that completes a sign-out, and when Logto asks who it is, the user signs in and
 // consents. So it can see what becomes of a sign-in that goes wrong:
 //
 //	logto.Misbehave(logtotest.AccessDenied)
@@ -213,6 +216,7 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	leadOn(response)
 	if query := navigating.URL.Query(); query.Has("state") && (query.Has("code") || query.Has("error")) {
 		b.mu.Lock()
 		b.callback = response.StatusCode
@@ -224,6 +228,32 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	response.Request = request
 	return response, nil
+}
+
+// refresh is how the page after a sign-out by a form leads on to Logto.
+var refresh = regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
+
+// maxLeavingPage bounds what is read of such a page.
+const maxLeavingPage = 64 << 10
+
+// leadOn makes a redirect of the page with which the application answers a sign-out by a form.
+func leadOn(response *http.Response) {
+	if response.Request.Method != http.MethodPost || response.Header.Get("Clear-Site-Data") != `"cache"` ||
+		!strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+		return
+	}
+	page, err := io.ReadAll(io.LimitReader(response.Body, maxLeavingPage))
+	if err != nil {
+		return // reading on fails, too
+	}
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(page), response.Body), response.Body}
+	if next := refresh.FindSubmatch(page); next != nil {
+		response.StatusCode, response.Status = http.StatusSeeOther, "303 See Other"
+		response.Header.Set("Location", html.UnescapeString(string(next[1])))
+	}
 }
 
 // learn finds out where the application is by its first authorization request. The

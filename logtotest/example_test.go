@@ -126,7 +126,7 @@ func TestSignInIsRefused(t *testing.T) {
 	router := newRouter(logto.Config("https://app.example.com"))
 	logto.Misbehave(logtotest.AccessDenied) // or Down, WrongNonce, HugeBody, Cancelled, …
 	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/admin")
-	if err != nil || response.StatusCode != http.StatusBadRequest {
+	if err != nil || response.StatusCode != http.StatusForbidden {
 		t.Fatal(response, err)
 	}
 }

@@ -27,6 +27,12 @@ func ShowsPage(r *http.Request) bool {
 		(r.Method == http.MethodPost && r.Header.Get("Sec-Fetch-Mode") == "navigate" && AcceptsHTML(r.Header))
 }
 
+// IsForm reports whether a browser is about to show the answer to a form.
+func IsForm(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return r.Method == http.MethodPost && AcceptsHTML(r.Header) && !isOfScript(r.Header) && (mode == "" || mode == "navigate")
+}
+
 // AcceptsHTML reports whether the client asks for HTML in so many words; "*/*" is what every
 // script sends (RFC 9110, section 12.5.1).
 func AcceptsHTML(header http.Header) bool {
