@@ -191,13 +191,19 @@ func (b *browser) do(r *http.Request) page {
 	}
 	b.visited = append(b.visited, r.URL.String())
 	response, err := b.client.Do(r)
+	return readPage(b.t, response, err)
+}
+
+// readPage reads what a client or a transport has returned.
+func readPage(t *testing.T, response *http.Response, err error) page {
+	t.Helper()
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return page{response.StatusCode, response.Header, response.Request.URL, string(body)}
 }

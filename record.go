@@ -91,7 +91,7 @@ type accessToken struct {
 	renewAt      time.Time // a little earlier, so that nobody gets one that is about to expire
 }
 
-// sessionFormat is that of the sessions that are written. A record of another format counts as none.
+// sessionFormat is the format in which sessions are written. A record in another format is no session.
 const sessionFormat byte = 4
 
 func (s *session) encode() []byte {

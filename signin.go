@@ -237,10 +237,10 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 
 // SignInURL starts a sign-in and returns the address at Logto to send the
 // browser to. It sets a cookie, so it must be called before the response is
-// written, and the address is good for this browser only, once, for an hour. A user
-// who follows it later meets a page with a button that starts again and leads to ReturnTo.
-// One response has room for 20 such addresses, and a browser for 40, of which the oldest
-// give way. A page with more links, or links that wait for longer, uses the sign-in route.
+// written. The address works once, in this browser, for an hour. A user
+// who follows it later sees a page with a button that starts again and leads to ReturnTo.
+// One response can start 20 sign-ins. A browser keeps 40 and evicts the oldest.
+// Use the sign-in route for a page with more links, or for links that last longer.
 //
 // The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
 // *ConfigError without Config.BaseURL, and that of the request's context.
@@ -325,7 +325,8 @@ func isCallbackPath(path string) bool {
 	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
 }
 
-// maxRedirectURI is that of a return path. Both travel in the state, in the query of one address.
+// maxRedirectURI is the longest redirect URI, in bytes, as long as the longest return path. The state has
+// both, and is a parameter of one address.
 const maxRedirectURI = 2048
 
 // redirectURI resolves a per-call redirect URI, or returns the callback

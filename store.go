@@ -114,8 +114,8 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 }
 
 // loadSession returns the session of a request, and those beside it that were revoked
-// while the browser was away. The error is ErrNotSignedIn, with a session that is over if there is
-// one, or ErrStoreUnavailable.
+// while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable. With ErrNotSignedIn,
+// found is an ended session that the browser still has, or nil.
 func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session, revoked []*session, err error) {
 	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"html"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
@@ -185,14 +184,8 @@ func (b *tabbedBrowser) ask(method string, u *url.URL, cookies []*http.Cookie, f
 		r.AddCookie(cookie)
 	}
 	response, err := b.network.RoundTrip(r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	answer := readPage(b.t, response, err)
+	answer.url = u // the address in the browser, not of the instance
 	// What the application does in the background takes no simulated time.
 	revocations := 0
 	for _, server := range b.servers {
@@ -201,7 +194,7 @@ func (b *tabbedBrowser) ask(method string, u *url.URL, cookies []*http.Cookie, f
 	for ; b.revocations < revocations; b.revocations++ {
 		<-b.revoked
 	}
-	return page{response.StatusCode, response.Header, u, string(body)}
+	return answer
 }
 
 var metaRefresh = regexp.MustCompile(`<meta http-equiv="refresh" content="(\d+); url=([^"]*)">`)

@@ -194,7 +194,7 @@ func TestHooksMayBeSetAndMayCallTheServerWhileRequestsRun(t *testing.T) {
 	running.Wait()
 }
 
-// Applications that nobody has closed still ask when the test is over.
+// An application that a test does not close can send requests after the test has ended.
 func TestAClosedServerAnswersNoApplication(t *testing.T) {
 	t.Parallel()
 	server, err := logtotest.Start()

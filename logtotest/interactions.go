@@ -72,8 +72,8 @@ func (s *Server) startInteraction(r *http.Request, started interaction, missing 
 }
 
 // currentInteraction returns the interaction that the pages of an application act for: the
-// latest one of this browser, whichever tab started it. It returns nil if the interaction or its
-// session is over.
+// latest interaction of this browser, no matter which tab started it. It returns nil if the interaction or
+// its session has ended.
 func (s *Server) currentInteraction(r *http.Request) *interaction {
 	uid := interactionsOf(r)[cmp.Or(r.URL.Query().Get("app_id"), legacyInteraction)]
 	now := s.clock()
@@ -150,7 +150,7 @@ func sessionNotFound(description string) *oidcError {
 }
 
 // SetUnknownSessionRedirect sets Logto's "unknown session redirect URL": the address to which
-// the sign-in pages redirect a browser whose sign-in is over, for example because another tab has
+// the sign-in pages redirect a browser whose sign-in has ended, for example because another tab has
 // finished it. Default, and what "" restores: a page of the server that says "Session not found".
 func (s *Server) SetUnknownSessionRedirect(address string) {
 	s.mu.Lock()

@@ -189,8 +189,8 @@ func (s *Server) Close() {
 	})
 }
 
-// run calls f in a goroutine that Close waits for. ok is false after Close: an application that nobody has
-// closed may still ask.
+// run calls f in a goroutine that Close waits for. ok is false after Close: an application that a test does
+// not close can send requests later.
 func (s *Server) run(f func()) (ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -209,7 +209,7 @@ func (b *tab) arrivesUntil(deadline time.Time, address string) error {
 	ctx, cancel := context.WithDeadline(b.ctx, deadline)
 	defer cancel()
 	return servers.Until(ctx, func() error {
-		looking, end := context.WithTimeout(b.ctx, wait) // also when the time is over, because another tab has taken it
+		looking, end := context.WithTimeout(b.ctx, wait) // another tab may have used up the whole time
 		defer end()
 		found, err := b.look(looking)
 		if err == nil && (found.Address != address || found.Ready != "complete" || !strings.Contains(found.Text, "Page ")) {

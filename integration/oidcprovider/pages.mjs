@@ -150,7 +150,7 @@ async function consent(provider, req, res) {
   await finish(res, 302, interaction, result);
 }
 
-// Answers for a page whose sign-in is over, for example because another tab has finished it.
+// Answers for a page whose sign-in has ended, for example because another tab has finished it.
 const guarded = (page) => async (req, res) => {
   try {
     await page(req, res);

@@ -237,7 +237,7 @@ func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header,
 	options.MaxAge = -1
 	if s.Remembers() && entry.ID() == "" && entry.Value == "" {
 		// Nothing of the store's: some would make a record in order to delete it.
-		w := make(headerOnly)
+		w := make(cookiestore.HeaderOnly)
 		http.SetCookie(w, sessions.NewCookie(entry.name, "", &options))
 		ReplaceCookies(header, entry.name, w["Set-Cookie"])
 		return nil
@@ -258,7 +258,7 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 	var lines []string
 	request := requestWith(r, cookie)
 	err := s.call(ctx, func(ctx context.Context) error {
-		w := make(headerOnly)
+		w := make(cookiestore.HeaderOnly)
 		if err := s.inner.Save(request.WithContext(ctx), w, session); err != nil {
 			return err
 		}
@@ -267,7 +267,7 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 			options := *session.Options
 			options.MaxAge = -1
 			session.Options = &options
-			return s.inner.Save(requestWith(r, cookiesIn(lines)).WithContext(context.WithoutCancel(ctx)), make(headerOnly), session)
+			return s.inner.Save(requestWith(r, cookiesIn(lines)).WithContext(context.WithoutCancel(ctx)), make(cookiestore.HeaderOnly), session)
 		}
 		return nil
 	})
@@ -307,13 +307,6 @@ func requestWith(r *http.Request, cookies string) *http.Request {
 	}
 	return private
 }
-
-// headerOnly is a response of which only the header is wanted.
-type headerOnly http.Header
-
-func (h headerOnly) Header() http.Header         { return http.Header(h) }
-func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (h headerOnly) WriteHeader(int)             {}
 
 // ReplaceCookies adds Set-Cookie lines and takes those back that an earlier
 // save in this response has written for the same session.

@@ -240,3 +240,15 @@ func leftOver(r *http.Request, name string, count int) map[int]struct{} {
 	}
 	return left
 }
+
+// HeaderOnly is a response for Save of which only the header is used.
+type HeaderOnly http.Header
+
+// Header returns the header that Save writes.
+func (h HeaderOnly) Header() http.Header { return http.Header(h) }
+
+// Write drops the body.
+func (h HeaderOnly) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteHeader drops the status.
+func (h HeaderOnly) WriteHeader(int) {}

@@ -118,17 +118,10 @@ func (a *Attempts) write(r *http.Request, header http.Header, id ID, value strin
 	options.MaxAge = int(lifetime / time.Second)
 	written.Options = &options
 	written.Values[valueKey] = value
-	w := headerOnly{}
+	w := make(cookiestore.HeaderOnly)
 	_ = a.store.Save(r, w, written) // fails only for values that are too long
 	anystore.ReplaceCookies(header, name, w["Set-Cookie"])
 }
-
-// headerOnly is a response of which only the header is wanted.
-type headerOnly http.Header
-
-func (h headerOnly) Header() http.Header         { return http.Header(h) }
-func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (h headerOnly) WriteHeader(int)             {}
 
 // Open returns the attempt of a state, without its verifier. The error says that it was not sealed here,
 // was changed, or is of another origin.
