@@ -438,7 +438,7 @@ func TestErrorsFromLogtoAreShownAsText(t *testing.T) {
 	t.Parallel()
 	const script = "<script>alert(1)</script>"
 	logto := logtotest.NewServer(t)
-	app := newApplication(t, logto, nil)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.AfterSignOut = "/" })
 	logto.ChangeCallback(func(q url.Values) url.Values {
 		return url.Values{"error": {"access_denied"}, "error_description": {script}, "state": q["state"], "iss": q["iss"]}
 	})

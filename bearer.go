@@ -332,7 +332,7 @@ func (a *Auth) refuseBearer(c *gin.Context, subject string, err error) {
 	if challenge != "" && !c.Writer.Written() {
 		c.Header("WWW-Authenticate", challenge)
 	}
-	a.answerError(c, &bearerError{err, status, subject}, "", false)
+	a.answerError(c, &bearerError{err, status, subject}, answering{})
 }
 
 // SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization of the

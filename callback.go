@@ -52,7 +52,7 @@ type SignInResult struct {
 // the result is that session.
 //
 // The errors are ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch,
-// ErrCancelled, *ProviderError, ErrInvalidToken, ErrSignInRefused,
+// ErrCancelled, *ProviderError, ErrAccountRefused, ErrInvalidToken, ErrSignInRefused,
 // ErrSessionTooLarge, ErrStoreUnavailable, ErrProviderUnavailable,
 // ErrResponseStarted, *ConfigError without Config.BaseURL, and that of the
 // request's context. None of them ends a session that was there before, and only
@@ -257,7 +257,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 		return nil, fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
 	}
 	if answer.errorCode != "" {
-		return nil, &ProviderError{Code: excerpt(answer.errorCode), Description: excerpt(answer.errorDescription)}
+		return nil, ofSignIn(&ProviderError{Code: excerpt(answer.errorCode), Description: excerpt(answer.errorDescription)})
 	}
 	if answer.code == "" {
 		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
@@ -266,7 +266,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 	asked := a.settings.Now()
 	got, err := a.provider.Exchange(ctx, answer.code, started.Verifier, started.RedirectURI)
 	if err != nil {
-		return nil, err
+		return nil, ofSignIn(err)
 	}
 	now := a.settings.Now()
 	token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
@@ -283,6 +283,15 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
 	return record, nil
+}
+
+// ofSignIn makes an ErrAccountRefused of a refusal by Logto that another sign-in does not change.
+func ofSignIn(err error) error {
+	var refused *ProviderError
+	if errors.As(err, &refused) && isOfAccount(refused) {
+		return fmt.Errorf("%w: %w", ErrAccountRefused, err)
+	}
+	return err
 }
 
 // newSession is the session of tokens that were asked for at that time.
@@ -398,6 +407,10 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
 	answer := &hookAnswer{spent: func() { _ = a.store.setOutcome(x, its) }}
 	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
+		var refusal *RefusalError
+		if errors.As(err, &refusal) {
+			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
+		}
 		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
 	}
 	if answer.isGiven || !(x.response.isOf(c) || x.isLate(c)) { // or by Engine.HandleContext

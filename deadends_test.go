@@ -1,55 +1,281 @@
 package logtogin_test
 
 import (
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
-// An account that Logto refuses is still signed in there: another sign-in would end on the same page. A
+// offered are the links of a page, by their texts.
+func offered(shown page) map[string]string {
+	links := map[string]string{}
+	for _, link := range linkOnPage.FindAllStringSubmatch(shown.body, -1) {
+		links[link[2]] = strings.ReplaceAll(link[1], "&amp;", "&")
+	}
+	return links
+}
+
+var linkOnPage = regexp.MustCompile(`<a class="button" href="([^"]*)"[^>]*>([^<]*)</a>`)
+
+// An account that is refused is still signed in at Logto: another sign-in would end on the same page. A
 // sign-out leads to a sign-in of another user.
 func TestARefusedAccountCanBeLeft(t *testing.T) {
 	t.Parallel()
-	for name, refuse := range map[string]func(*logtotest.Server){
-		"an account that was deleted":   func(logto *logtotest.Server) { logto.DeleteUser("carol") },
-		"an account that was suspended": func(logto *logtotest.Server) { logto.SuspendUser("carol", true) },
-		"an account without access": func(logto *logtotest.Server) {
-			logto.ChangeCallback(func(query url.Values) url.Values {
-				return url.Values{"error": {"access_denied"}, "state": query["state"], "iss": query["iss"]}
-			})
+	noMembers := func(c *gin.Context, result *logtogin.SignInResult) error {
+		if result.Claims.Username == "carol" {
+			return &logtogin.RefusalError{Message: "Carol is not a customer."}
+		}
+		return nil
+	}
+	denied := func(logto *logtotest.Server) {
+		logto.ChangeCallback(func(query url.Values) url.Values {
+			return url.Values{"error": {"access_denied"}, "state": query["state"], "iss": query["iss"]}
+		})
+	}
+	for name, test := range map[string]struct {
+		refuse  func(*logtotest.Server)
+		forgive func(*logtotest.Server)
+		config  func(*logtogin.Config)
+		says    string
+	}{
+		"an account that was deleted": {refuse: func(logto *logtotest.Server) { logto.DeleteUser("carol") }, says: "cannot use this application"},
+		"an account without access":   {denied, func(logto *logtotest.Server) { logto.ChangeCallback(nil) }, nil, "cannot use this application"},
+		"an account that a script at Logto refuses": {
+			func(logto *logtotest.Server) {
+				logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = w.Write([]byte(`{"error":"access_denied","error_description":"not from here"}`))
+				})
+			},
+			func(logto *logtotest.Server) { logto.Intercept(logtotest.Token, nil) }, nil, "cannot use this application",
+		},
+		"an account that the application refuses": {config: func(cfg *logtogin.Config) { cfg.OnSignedIn = noMembers }, says: "Carol is not a customer."},
+		"an account with too much data": {
+			func(logto *logtotest.Server) {
+				logto.ChangeIDToken(func(token *logtotest.JWT) {
+					var picture strings.Builder
+					for range 1000 {
+						picture.WriteString(rand.Text())
+					}
+					token.Claims["picture"] = picture.String()
+				})
+			},
+			func(logto *logtotest.Server) { logto.ChangeIDToken(nil) }, nil, "more data",
 		},
 	} {
+		for after, leads := range map[string]bool{"/": true, "": false} {
+			t.Run(fmt.Sprintf("%s, AfterSignOut is %q", name, after), func(t *testing.T) {
+				t.Parallel()
+				logto := logtotest.NewServer(t)
+				carol := logto.AddUser(logtotest.User{Username: "carol", Password: "carol-password"})
+				var failed error
+				app := newApplication(t, logto, func(cfg *logtogin.Config) {
+					cfg.AfterSignOut = after
+					if test.config != nil {
+						test.config(cfg)
+					}
+					cfg.OnError = func(_ *gin.Context, err error) { failed = err }
+				})
+				logto.RegisterPostLogoutRedirectURIs(app.url + "/")
+				b := newBrowser(t)
+				b.signIn(app.url+"/sign-in", carol)
+				for _, cookie := range b.ours(app) {
+					b.plant(app, []*http.Cookie{{Name: cookie.Name, MaxAge: -1}})
+				}
+				if test.refuse != nil {
+					test.refuse(logto)
+				}
+				shown := b.get(app.url + "/sign-in?return_to=/profile")
+				if shown.status != logtogin.StatusCode(failed) || (shown.status != http.StatusForbidden && !errors.Is(failed, logtogin.ErrSessionTooLarge)) ||
+					errors.Is(failed, logtogin.ErrAccountRefused) == errors.Is(failed, logtogin.ErrSessionTooLarge) || !strings.Contains(shown.body, test.says) {
+					t.Fatalf("got %v, %d %s %s, want 403", failed, shown.status, shown.url, shown.body)
+				}
+				links, want := offered(shown), map[string]string{"Use another account": "/sign-out"}
+				if !leads {
+					want = map[string]string{"Sign out, in a new tab": "/sign-out", "Sign in": "/sign-in?return_to=%2Fprofile"}
+				}
+				if fmt.Sprint(links) != fmt.Sprint(want) || app.auth.SignOutPath() != "/sign-out" {
+					t.Fatalf("got the links %v, want %v", links, want)
+				}
+				if test.forgive != nil {
+					test.forgive(logto)
+				}
+				left := b.submit(b.get(app.url+"/sign-out"), nil)
+				next := "/profile"
+				if leads && left.url.Path != "/" {
+					t.Fatalf("the sign-out ends at %s: %s", left.url, left.body)
+				} else if !leads {
+					next = links["Sign in"]
+				}
+				if arrived := b.signIn(app.url+next, logtotest.DefaultUser()); arrived.url.Path != "/profile" || !strings.Contains(arrived.body, "alice") {
+					t.Errorf("another user arrives at %s", arrived.url)
+				}
+			})
+		}
+	}
+}
+
+// No page leads back to itself: each link of each page is followed while the cause lasts.
+func TestEachErrorHasAWayOn(t *testing.T) {
+	t.Parallel()
+	const (
+		retry, signIn, signOut, start = "Try again", "Sign in", "Use another account", "Go to the start page"
+	)
+	refused := func(code string, status int) error { return &logtogin.ProviderError{Code: code, Status: status} }
+	for _, test := range []struct {
+		err    error
+		offers []string
+	}{
+		{logtogin.ErrTokenExpired, nil}, // is led to a sign-in
+		{logtogin.ErrNotSignedIn, nil},
+		{logtogin.ErrInsufficientAuthentication, nil},
+		{logtogin.ErrNoAttempt, []string{signIn}},
+		{logtogin.ErrInvalidCallback, []string{signIn}},
+		{logtogin.ErrIssuerMismatch, []string{signIn}},
+		{logtogin.ErrCancelled, []string{signIn}},
+		{logtogin.ErrInvalidToken, []string{signIn}},
+		{refused("invalid_grant", 400), []string{signIn}},
+		{refused("login_required", 0), []string{signIn}},
+		{refused("server_error", 0), []string{signIn}},
+		{logtogin.ErrInsufficientRights, []string{start, signOut}},
+		{&logtogin.RequirementError{Requirement: "a role"}, []string{start, signOut}},
+		{refused("access_denied", 403), []string{start, signOut}},
+		{refused("access_denied", 400), []string{start, signOut}},
+		{fmt.Errorf("%w: %w", logtogin.ErrAccountRefused, refused("access_denied", 0)), []string{signOut}},
+		{fmt.Errorf("%w: %w", logtogin.ErrSignInRefused, errors.New("of the application")), []string{start}},
+		{logtogin.ErrSessionTooLarge, []string{signOut}},
+		{logtogin.ErrCrossOrigin, []string{start}},
+		{logtogin.ErrStoreUnavailable, []string{retry}},
+		{logtogin.ErrProviderUnavailable, []string{retry}},
+		{&url.Error{Op: "Get", URL: "https://api.example.com", Err: errors.New("refused")}, []string{retry}},
+		{refused("invalid_target", 400), []string{start}},
+		{refused("invalid_scope", 0), []string{start}},
+		{refused("invalid_client", 401), []string{start}},
+		{logtogin.ErrInvalidOptions, []string{start}},
+		{logtogin.ErrNoSuchClaim, []string{start}},
+		{errors.New("of the application"), []string{start}},
+	} {
+		t.Run(test.err.Error(), func(t *testing.T) {
+			t.Parallel()
+			app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.AfterSignOut = "/" })
+			app.router.GET("/fails", func(c *gin.Context) { app.auth.Refuse(c, test.err) })
+			b := newBrowser(t)
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			header := http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}}
+			shown := send(t, http.MethodGet, app.url+"/fails?x=1", b.ours(app), header)
+			if test.offers == nil {
+				if shown.status != http.StatusFound || !strings.HasPrefix(shown.header.Get("Location"), "/sign-in?") {
+					t.Errorf("got %d to %s, want a redirect to the sign-in", shown.status, shown.header.Get("Location"))
+				}
+				return
+			}
+			links := offered(shown)
+			addresses := map[string]string{retry: "/fails?x=1", signIn: "/sign-in?return_to=%2Ffails%3Fx%3D1", signOut: "/sign-out", start: "/"}
+			for text, address := range links {
+				if !slices.Contains(test.offers, text) || address != addresses[text] {
+					t.Errorf("got %q, which leads to %s, want %q", text, address, test.offers)
+				}
+			}
+			if shown.status != logtogin.StatusCode(test.err) || len(links) != len(test.offers) {
+				t.Errorf("got %d with %v, want %q", shown.status, links, test.offers)
+			}
+		})
+	}
+}
+
+// The start page cannot be the way on from itself.
+func TestAStartPageThatIsRefusedDoesNotLeadToItself(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.AfterSignIn, cfg.AfterSignOut = "/admin", "/" })
+	app.router.GET("/admin", app.auth.Guard(logtogin.MatchClaims("nobody", func(*gin.Context, *logtogin.Claims) bool { return false })), func(c *gin.Context) { c.String(http.StatusOK, "admin") })
+	b := newBrowser(t)
+	if shown := b.signIn(app.url+"/admin?x=1", logtotest.DefaultUser()); shown.status != http.StatusForbidden || fmt.Sprint(offered(shown)) != "map[Use another account:/sign-out]" {
+		t.Errorf("got %d with %v, want another account only", shown.status, offered(shown))
+	}
+	if shown := b.get(app.url + "/callback"); shown.url.Path != "/admin" || shown.status != http.StatusForbidden {
+		t.Errorf("got %d at %s", shown.status, shown.url)
+	}
+}
+
+// A form to a page with MaxAge leads to a sign-in at which the user authenticates again, and not to one
+// after which the form is refused once more.
+func TestTheSignInThatAPageOffersCuresTheError(t *testing.T) {
+	t.Parallel()
+	for name, onError := range map[string]bool{"on our page": false, "on a page of the application": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logto := logtotest.NewServer(t)
-			carol := logto.AddUser(logtotest.User{Username: "carol", Password: "carol-password"})
-			app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.AfterSignOut = "/" })
-			logto.RegisterPostLogoutRedirectURIs(app.url + "/")
+			now, change := withClock(logto, func(*logtogin.Config) {})
+			var auth *logtogin.Auth
+			app := newApplication(t, logto, func(cfg *logtogin.Config) {
+				change(cfg)
+				if onError {
+					cfg.OnError = func(c *gin.Context, err error) {
+						c.String(logtogin.StatusCode(err), `<a class="button" href="%s">Sign in</a>`, auth.SignInPath(c))
+					}
+				}
+			})
+			auth = app.auth
+			app.router.GET("/form", func(c *gin.Context) { c.String(http.StatusOK, "form") })
+			app.router.POST("/pay", app.auth.Guard(logtogin.MaxAge(5*time.Minute)), func(c *gin.Context) { c.String(http.StatusOK, "paid") })
 			b := newBrowser(t)
-			b.signIn(app.url+"/sign-in", carol)
-			for _, cookie := range b.ours(app) {
-				b.plant(app, []*http.Cookie{{Name: cookie.Name, MaxAge: -1}})
+			b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+			now.advance(10 * time.Minute)
+			pay := func() page {
+				header := b.header.Clone()
+				for name, value := range map[string]string{"Referer": app.url + "/form?a=b", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Accept": "text/html"} {
+					header.Set(name, value)
+				}
+				return send(t, http.MethodPost, app.url+"/pay", b.ours(app), header)
 			}
-			refuse(logto)
-			shown := b.get(app.url + "/sign-in?return_to=/profile")
-			if isForm(shown) {
-				return // Logto's session has ended with the account
+			shown := pay()
+			link := offered(shown)["Sign in"]
+			if shown.status != http.StatusUnauthorized || link == "" {
+				t.Fatalf("got %d %s, want 401 with a sign-in", shown.status, shown.body)
 			}
-			if shown.status != http.StatusForbidden || strings.Contains(shown.body, "/sign-in") || !strings.Contains(shown.body, `href="/sign-out">Use another account`) {
-				t.Fatalf("%d %s %s", shown.status, shown.url, shown.body)
+			if arrived := b.signIn(app.url+link, logtotest.DefaultUser()); arrived.url.RequestURI() != "/form?a=b" {
+				t.Fatalf("arrives at %s: %s", arrived.url, arrived.body)
 			}
-			logto.ChangeCallback(nil)
-			left := b.get(app.url + "/sign-out")
-			if left = b.submit(left, nil); left.url.Path != "/" {
-				t.Fatalf("the sign-out ends at %s: %s", left.url, left.body)
-			}
-			if arrived := b.signIn(app.url+"/profile", logtotest.DefaultUser()); arrived.url.Path != "/profile" || !strings.Contains(arrived.body, "alice") {
-				t.Errorf("another user arrives at %s", arrived.url)
+			if shown := pay(); shown.body != "paid" {
+				t.Errorf("after the sign-in: %d %s", shown.status, shown.body)
 			}
 		})
+	}
+}
+
+func TestAnOutageOnOurRoutesOffersThemAgain(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	logto.Misbehave(logtotest.Down)
+	for path, want := range map[string]string{
+		"/sign-in?return_to=/profile": "/sign-in?return_to=%2Fprofile",
+		"/sign-up?return_to=/profile": "/sign-up?return_to=/profile",
+	} {
+		if links := offered(newBrowser(t).get(app.url + path)); fmt.Sprint(links) != fmt.Sprint(map[string]string{"Try again": want}) {
+			t.Errorf("%s: got %v, want %s", path, links, want)
+		}
+	}
+	logto.Behave()
+	app = newApplication(t, logto, nil) // the other one remembers the outage for a moment
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
+	logto.Misbehave(logtotest.Down)
+	b.keepGoing()
+	if shown := b.get(callback.String()); shown.status != http.StatusServiceUnavailable || !strings.HasPrefix(offered(shown)["Try again"], "/sign-in") {
+		t.Errorf("callback: got %d %v", shown.status, offered(shown))
 	}
 }

@@ -62,6 +62,12 @@ var (
 	// finds, or signed the user out, or set a ReturnTo that cannot be used.
 	ErrSignInRefused = errors.New("logtogin: the application refused the sign-in")
 
+	// ErrAccountRefused: Logto does not let the account that is signed in there use this application
+	// ("access_denied"), or the account does not exist any more ("invalid_grant"), or Config.OnSignedIn has
+	// returned a RefusalError. errors.As finds the *ProviderError or the *RefusalError. Another sign-in ends in
+	// the same way, whatever its prompt, until the user signs out at Logto: lead to SignOutPath.
+	ErrAccountRefused = errors.New("logtogin: this account is not allowed in; the user has to sign out before another one can sign in")
+
 	// ErrStoreUnavailable: the session could not be read or written. It says
 	// nothing about whether the user is signed in.
 	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
@@ -141,12 +147,21 @@ func isOperators(refused *ProviderError) bool {
 	return false
 }
 
-// isOfAccount reports whether Logto has refused the user who is signed in there, who is not allowed to use this
-// application or does not exist any more: another sign-in ends in the same way, whatever its prompt, until
-// that user signs out at Logto.
-func isOfAccount(err error) bool {
-	var refused *ProviderError
-	return !errors.Is(err, ErrSignInRefused) && errors.As(err, &refused) && refused.Status == 0 && (refused.Code == "access_denied" || refused.Code == "invalid_grant")
+// isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
+// it asks for: nothing that a user does changes it.
+func isOfRegistration(refused *ProviderError) bool {
+	switch refused.Code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode",
+		"invalid_request", "invalid_scope", "invalid_target", "insufficient_scope":
+		return true
+	}
+	return false
+}
+
+// isOfAccount reports whether Logto has refused, in a sign-in, the account and not this one attempt. An invalid_grant
+// of the token endpoint is about the code.
+func isOfAccount(refused *ProviderError) bool {
+	return refused.Code == "access_denied" || (refused.Code == "invalid_grant" && refused.Status == 0)
 }
 
 // errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
@@ -210,7 +225,7 @@ func (e *ConfigError) Error() string {
 }
 
 // StatusCode is the HTTP status with which a request that failed so is
-// answered: 401 to sign in, 403 for what is not allowed, also to an account that Logto refuses, 503 if something is
+// answered: 401 to sign in, 403 for what is not allowed, also to an account that is refused, 503 if something is
 // unavailable, 400 for a sign-in or a token that Logto refuses, 502 or 504 if an API that an
 // HTTPClient was to call could not be reached, and 500 for mistakes of the application and
 // all other errors.
@@ -225,7 +240,7 @@ func StatusCode(err error) int {
 	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable), errors.Is(err, errPrefetched):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrCrossOrigin), errors.Is(err, errSignOutNotAsked), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
-		errors.As(err, &refused) && refused.Status == http.StatusForbidden, isOfAccount(err):
+		errors.Is(err, ErrAccountRefused), errors.As(err, &refused) && (refused.Status == http.StatusForbidden || refused.Code == "access_denied"):
 		return http.StatusForbidden
 	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
 		return http.StatusInternalServerError

@@ -7,11 +7,14 @@ import (
 	"html"
 	"html/template"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
 	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // The pages that a user can meet on our routes. They load nothing, so that
@@ -38,10 +41,11 @@ h1 { font-size: 1.5rem }
 {{end}}
 {{define "error"}}{{template "head" .}}<p>{{.Advice}}</p>
 {{with .Detail}}<p class="detail">{{.}}</p>
-{{end}}{{with .Retry}}<p><a class="button" href="{{.}}">Try again</a></p>
-{{end}}{{with .SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
-{{end}}{{with .SignOut}}<p><a class="button" href="{{.}}">Use another account</a></p>
-{{end}}{{with .Start}}<p><a class="button" href="{{.}}">Go to the start page</a></p>
+{{end}}{{with .Ways.Retry}}<p><a class="button" href="{{.}}">Try again</a></p>
+{{end}}{{with .Ways.SignOut}}<p><a class="button" href="{{.}}">Use another account</a></p>
+{{end}}{{with .Ways.SignOutBeside}}<p><a class="button" href="{{.}}" target="_blank" rel="noopener">Sign out, in a new tab</a></p>
+{{end}}{{with .Ways.SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
+{{end}}{{with .Ways.Start}}<p><a class="button" href="{{.}}">Go to the start page</a></p>
 {{end}}</main>
 </body>
 </html>
@@ -64,15 +68,20 @@ h1 { font-size: 1.5rem }
 </html>
 {{end}}`))
 
-// writeErrorPage says what happened and offers to start again; never by itself,
-// because that could go on for ever.
-func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo string) {
+// writeErrorPage says what happened and offers ways on; none is taken by itself, because that could go on
+// for ever.
+func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, how answering) {
 	page := struct {
 		pageHead
-		Advice, Detail, Retry, SignIn, SignOut, Start string
+		Advice, Detail string
+		Ways           waysOn
 	}{
 		pageHead: pageHead{Title: titleFor(status, err)},
 		Advice:   adviceFor(err),
+		Ways:     a.waysOn(c, status, err, how),
+	}
+	if page.Ways.SignOutBeside != "" {
+		page.Advice += " Sign out first, then sign in with another account."
 	}
 	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
 		page.Advice += " What you have sent was not saved; send it again then."
@@ -84,28 +93,81 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, returnTo st
 			page.Detail += ": " + errorText(refused.Description, 200)
 		}
 	}
-	switch {
-	case isOfAccount(err) && a.routes.SignOut != "": // from where a new sign-in is another user's
-		page.SignOut = a.settings.base.Path + a.routes.SignOut
-	case isOfAccount(err), errors.Is(err, ErrInsufficientRights), errors.Is(err, ErrInvalidOptions): // another sign-in would end here again
-		if a.settings.base != nil {
-			page.Start = a.external("")
-		}
-	case status == http.StatusServiceUnavailable && a.routes.SignOut != "" && c.FullPath() == a.routes.SignOut:
-		page.Retry = a.settings.base.Path + a.routes.SignOut
-	case status == http.StatusServiceUnavailable && a.isOfPage(c) && a.mayReturnTo(returnTo): // the session may be good
-		page.Retry = a.external(returnTo)
-	case !errors.Is(err, ErrCrossOrigin):
-		page.SignIn = a.signInPath(returnTo)
-	}
 	c.Header("Referrer-Policy", "no-referrer")
 	writePage(c, status, "error", page)
 }
 
-// isOfPage reports whether the request is for a page of the application, and not a step of a sign-in.
-func (a *Auth) isOfPage(c *gin.Context) bool {
+// waysOn are the addresses that an error page offers, or "". None leads back to the same page as long as the
+// user does not change anything.
+type waysOn struct {
+	// Retry is for what passes by itself.
+	Retry string
+	// SignIn is for what another sign-in cures.
+	SignIn string
+	// SignOut leads to a sign-in of another user.
+	SignOut string
+	// SignOutBeside is SignOut if Logto does not lead back: this page stays, with SignIn.
+	SignOutBeside string
+	// Start is the page after a sign-in.
+	Start string
+}
+
+func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (ways waysOn) {
+	if a.settings.base == nil {
+		return waysOn{}
+	}
+	if c.Request.URL.Path != web.PathOf(a.settings.AfterSignIn) || !web.IsNavigation(c.Request) {
+		ways.Start = a.external("")
+	}
+	switch {
+	case errors.Is(err, ErrAccountRefused), errors.Is(err, ErrSessionTooLarge):
+		if a.settings.AfterSignOut == "" && a.routes.SignOut != "" {
+			return waysOn{SignOutBeside: a.SignOutPath(), SignIn: a.signInPath(how.returnTo)}
+		}
+		if ways.SignOut = a.SignOutPath(); ways.SignOut != "" {
+			ways.Start = "" // it may be guarded
+		}
+	case status == http.StatusServiceUnavailable, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
+		if retry := a.retryPath(c, how.returnTo); retry != "" {
+			return waysOn{Retry: retry}
+		}
+	case status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
+		ways.SignOut = a.SignOutPath()
+	case isOfSignIn(err):
+		return waysOn{SignIn: a.signInPathFor(c, how)}
+	}
+	return ways
+}
+
+// retryPath is what a user tries again after an outage, or "" if that is not known, or would send a form again.
+// A callback cannot be tried again, because its code is spent.
+func (a *Auth) retryPath(c *gin.Context, returnTo string) string {
 	_, isCallback := c.Get(wayBackKey{a})
-	return !isCallback && !isOwnRoute(c)
+	path := c.FullPath()
+	switch {
+	case path != "" && path == a.routes.SignOut:
+		return a.SignOutPath()
+	case path != "" && path == a.routes.SignUp:
+		return a.settings.base.Path + c.Request.URL.RequestURI()
+	case (isCallback || isOwnRoute(c)) && a.routes.SignIn != "":
+		return a.signInPath(returnTo)
+	case a.mayReturnTo(returnTo):
+		return a.external(returnTo)
+	}
+	return ""
+}
+
+// isOfSignIn reports whether another sign-in may end better.
+func isOfSignIn(err error) bool {
+	var refused *ProviderError
+	switch {
+	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrInvalidOptions):
+		return false
+	case errors.As(err, &refused):
+		return !isOfRegistration(refused)
+	}
+	return slices.ContainsFunc([]error{ErrNotSignedIn, ErrTokenExpired, ErrInsufficientAuthentication, ErrCancelled,
+		ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch, ErrInvalidToken}, func(one error) bool { return errors.Is(err, one) })
 }
 
 // showSignOutPage asks a user who came from another site whether to sign out:
@@ -117,7 +179,7 @@ func (a *Auth) showSignOutPage(c *gin.Context) {
 		pageHead
 		Action string
 	}{
-		pageHead{Title: "Sign out?"}, a.settings.base.Path + a.routes.SignOut,
+		pageHead{Title: "Sign out?"}, a.SignOutPath(),
 	})
 }
 
@@ -178,7 +240,7 @@ func titleFor(status int, err error) string {
 	switch status {
 	case http.StatusInternalServerError:
 		return "Something went wrong"
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return "Temporarily unavailable"
 	case http.StatusForbidden:
 		return "Not allowed"
@@ -193,6 +255,7 @@ func adviceFor(err error) string {
 	var refused *ProviderError
 	var refusal *RefusalError
 	var bearer *bearerError
+	var called *url.Error
 	switch {
 	case errors.Is(err, errNoToken):
 		return "Send an access token."
@@ -210,10 +273,12 @@ func adviceFor(err error) string {
 		return "This application is not set up correctly. Please tell its operator."
 	case errors.Is(err, ErrSignInRefused):
 		return "Something in this application went wrong. Please try again later."
-	case errors.As(err, &refused) && isOperators(refused):
-		return "This application is not set up correctly. Please tell its operator."
-	case isOfAccount(err):
+	case errors.Is(err, ErrAccountRefused):
 		return "Your account cannot use this application, or does not exist any more."
+	case errors.As(err, &refused) && isOfRegistration(refused):
+		return "This application is not set up correctly. Please tell its operator."
+	case errors.As(err, &refused) && StatusCode(err) == http.StatusForbidden:
+		return "You are not allowed to do this."
 	case errors.As(err, &refused):
 		return "The sign-in service refused the request."
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
@@ -234,6 +299,10 @@ func adviceFor(err error) string {
 		return "Nobody was signed out. Send POST, or open the page."
 	case errors.Is(err, ErrSessionTooLarge):
 		return "Your account has more data than this application can keep. Please tell its operator."
+	case errors.As(err, &called):
+		return "Something that this page needs does not answer. Please try again in a moment."
+	case isOfSignIn(err):
+		return "Something about this sign-in was not right. Please start again. If it happens again, tell the operator of this application."
 	}
-	return "Something about this sign-in was not right. Please start again."
+	return "Something in this application went wrong. Please try again later."
 }

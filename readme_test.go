@@ -315,7 +315,9 @@ func withHooks(router *gin.Engine, cfg logtogin.Config, users *userTable, audit 
 			if auth.WantsPage(c) { // a program gets the usual problem document
 				c.HTML(logtogin.StatusCode(err), "error.html", gin.H{
 					"cancelled": errors.Is(err, logtogin.ErrCancelled),
-					"sign_in":   auth.SignInPath(c), // back to where the user had wanted to go
+					"refused":   errors.Is(err, logtogin.ErrAccountRefused), // and another sign-in is, too
+					"sign_in":   auth.SignInPath(c),                         // back to where the user had wanted to go
+					"sign_out":  auth.SignOutPath(),                         // for another account
 				})
 			}
 		},
@@ -334,7 +336,7 @@ func TestTheReadmesHooks(t *testing.T) {
 	cfg := logto.Config("https://app.example.com")
 	cfg.Scopes = []string{"email"}
 	router := gin.New()
-	router.SetHTMLTemplate(template.Must(template.New("error.html").Parse("cancelled: {{.cancelled}}, again: {{.sign_in}}")))
+	router.SetHTMLTemplate(template.Must(template.New("error.html").Parse("cancelled: {{.cancelled}}, refused: {{.refused}}, again: {{.sign_in}}, or: {{.sign_out}}")))
 	var users userTable
 	var signedOut []string
 	auth, err := withHooks(router, cfg, &users, func(_ *gin.Context, subject string) { signedOut = append(signedOut, subject) })
@@ -343,7 +345,7 @@ func TestTheReadmesHooks(t *testing.T) {
 	}
 	defer auth.Close()
 	router.GET("/profile", auth.Guard(), func(*gin.Context) {})
-	for user, want := range map[string]string{"alice": "403 cancelled: false, again: /sign-in?return_to=%2Fprofile", "bob": "200 "} {
+	for user, want := range map[string]string{"alice": "403 cancelled: false, refused: true, again: /sign-in?return_to=%2Fprofile, or: /sign-out", "bob": "200 "} {
 		client := logto.Browser(t, router, logtotest.User{Username: user})
 		response, err := client.Get("/profile")
 		if err != nil {

@@ -380,7 +380,7 @@ func TestRefusedRefreshes(t *testing.T) {
 		"the grant is revoked":              {oauth(400, "invalid_grant"), "", 401, "not signed in", false, false},
 		"also for a resource":               {oauth(400, "invalid_grant"), "?resource=" + ordersAPI, 401, "not signed in", false, false},
 		"the user may not use the app":      {oauth(400, "access_denied"), "", 401, "not signed in", false, false},
-		"the user may not use the resource": {oauth(400, "access_denied"), "?resource=" + ordersAPI, 400, "access_denied", true, false},
+		"the user may not use the resource": {oauth(400, "access_denied"), "?resource=" + ordersAPI, 403, "access_denied", true, false},
 		"the user is not a member":          {nil, "?organization=other", 403, "access_denied", true, false},
 		"the client secret is wrong":        {oauth(401, "invalid_client"), "", 503, "invalid_client", true, true},
 		"the client secret has expired":     {refuse(400, `{"error":"invalid_request","error_description":"client secret has expired"}`), "", 503, "client secret has expired", true, true},

@@ -63,7 +63,7 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 			}
 		}
 	}
-	a.answerError(c, err, a.wantedPage(c), web.ShowsPage(c.Request))
+	a.answerError(c, err, answering{a.wantedPage(c), web.ShowsPage(c.Request), start})
 }
 
 // leadToSignIn returns the address at which a request signs in that was refused. Of several parts of a page
@@ -139,10 +139,10 @@ func (a *Auth) refusedBy(c *gin.Context, err error) *session {
 // gets a problem document.
 func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 	accept := c.GetHeader("Accept")
-	a.answerError(c, err, returnTo, web.AcceptsHTML(c.Request.Header) || accept == "" || accept == "*/*")
+	a.answerError(c, err, answering{returnTo: returnTo, asPage: web.AcceptsHTML(c.Request.Header) || accept == "" || accept == "*/*"})
 }
 
-func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bool) {
+func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 	status := StatusCode(err)
 	a.logErrorOf(c, status, err)
 	c.Abort()
@@ -156,11 +156,11 @@ func (a *Auth) answerError(c *gin.Context, err error, returnTo string, asPage bo
 	if status == http.StatusServiceUnavailable {
 		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(logto.RetryAfterOf(err)/time.Second))))
 	}
-	if a.settings.OnError != nil && a.answeredByHook(c, status, err, answering{returnTo, asPage}) {
+	if a.settings.OnError != nil && a.answeredByHook(c, status, err, how) {
 		return
 	}
-	if asPage {
-		a.writeErrorPage(c, status, err, returnTo)
+	if how.asPage {
+		a.writeErrorPage(c, status, err, how)
 		return
 	}
 	c.Header("Content-Type", "application/problem+json")
@@ -180,11 +180,12 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
-// answering is known while Config.OnError of an Auth runs, which must not be
+// answering is how an error is answered. It is known while Config.OnError of an Auth runs, which must not be
 // asked about its own failures.
 type answering struct {
 	returnTo string
 	asPage   bool
+	start    attempts.Start // what a sign-in is to be like that cures the error
 }
 
 type answeringKey struct{ a *Auth }
@@ -284,13 +285,33 @@ func (a *Auth) WantsPage(c *gin.Context) bool {
 
 // SignInPath is the path of the sign-in route, as browsers see it, which leads back
 // to the page that the browser is on, for a link or a button. In Config.OnError
-// it leads to where the user had wanted to go. It is "" if there is no sign-in
-// route.
+// it leads to where the user had wanted to go, and asks for what the guard asks for (MaxAge). It is "" if there
+// is no sign-in route. It is no way on from ErrAccountRefused.
 func (a *Auth) SignInPath(c *gin.Context) string {
 	if how, ok := a.answering(c); ok {
-		return a.signInPath(how.returnTo)
+		return a.signInPathFor(c, how)
 	}
 	return a.signInPath(a.wantedPage(c))
+}
+
+// SignOutPath is the path of the sign-out route, as browsers see it, for a link or a form, or "" if there is no
+// such route. In Config.OnError it is the way on from ErrAccountRefused.
+func (a *Auth) SignOutPath() string {
+	if a.routes.SignOut == "" {
+		return ""
+	}
+	return a.settings.base.Path + a.routes.SignOut
+}
+
+// signInPathFor is the path of the sign-in that cures an error.
+func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
+	if how.start.MaxAge > 0 && a.routes.SignIn != "" {
+		if ctx, x, err := a.exchangeOf(c); err == nil {
+			how.start.Before = a.sessionBefore(ctx, x)
+			return a.startPath(how.start, how.returnTo)
+		}
+	}
+	return a.signInPath(how.returnTo)
 }
 
 func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {

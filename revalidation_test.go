@@ -284,7 +284,7 @@ func isAboutTheAPI(what, way string) bool {
 // answerTo is the status of the first request after Logto has said so.
 func answerTo(what, way string) int {
 	switch verdict := answersToARefresh[what].verdict; {
-	case isAboutTheAPI(what, way) && strings.Contains(what, "403"):
+	case isAboutTheAPI(what, way) && strings.Contains(what, "no access to"):
 		return http.StatusForbidden
 	case isAboutTheAPI(what, way):
 		return http.StatusBadRequest

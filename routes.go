@@ -170,11 +170,11 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 	header := c.Request.Header
 	switch {
 	case c.Request.Method == http.MethodPost && web.IsCrossOrigin(c.Request, a.origins):
-		a.answerError(c, ErrCrossOrigin, "", web.IsForm(c.Request))
+		a.answerError(c, ErrCrossOrigin, answering{asPage: web.IsForm(c.Request)})
 	case c.Request.Method == http.MethodPost:
 		a.SignOut(c, SignOutOptions{})
 	case web.IsSubresource(header) && !web.IsHTMX(header) && !web.IsPrefetch(header):
-		a.answerError(c, errSignOutNotAsked, "", false)
+		a.answerError(c, errSignOutNotAsked, answering{})
 	case !a.isWanted(c):
 	case web.ComesFromAnotherOrigin(header):
 		a.showSignOutPage(c)

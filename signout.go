@@ -67,8 +67,8 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	switch {
 	case x.isLate(c):
 	case err != nil && !isRead && !isForm:
-		a.answerError(c, err, "", false)
-	case err != nil, isRead, web.IsHTMX(c.Request.Header), isForm && opts.IDTokenHint:
+		a.answerError(c, err, answering{})
+	case err != nil, isRead, web.IsHTMX(c.Request.Header), isForm && hasHint(address):
 		a.lead(c, x, address, err, "")
 	case c.Writer.Written(): // a time limit has answered beside the handler
 		c.Abort()
@@ -148,6 +148,12 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 		}
 	}
 	return address, nil
+}
+
+// hasHint reports whether an ID token is in the address.
+func hasHint(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Query().Has("id_token_hint")
 }
 
 // postLogoutRedirect resolves a path into the absolute URL that Logto knows.

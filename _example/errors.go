@@ -16,15 +16,21 @@ func (a *application) showError(c *gin.Context, err error) {
 		return
 	}
 	claims, _ := a.auth.Claims(c)
-	var failure struct{ Text, Needs, Again string }
+	var failure struct{ Text, Needs, SignIn, SignOut, Retry string }
 	var title string
 	switch {
 	case errors.Is(err, logtogin.ErrInsufficientRights) && claims != nil:
 		title, failure.Text, failure.Needs = "You may not see this page", "It is for others, and you are signed in as "+nameOf(claims)+".", needs[c.FullPath()]
+		failure.SignOut = a.auth.SignOutPath()
+	case errors.Is(err, logtogin.ErrAccountRefused): // another sign-in would end here again
+		title, failure.Text, failure.SignOut = "You may not use this application", "Your account is not allowed in, or does not exist any more.", a.auth.SignOutPath()
 	case errors.Is(err, logtogin.ErrCancelled):
-		title, failure.Text, failure.Again = "You have not signed in", "The sign-in was cancelled.", a.auth.SignInPath(c)
+		title, failure.Text, failure.SignIn = "You have not signed in", "The sign-in was cancelled.", a.auth.SignInPath(c)
 	case logtogin.StatusCode(err) == http.StatusServiceUnavailable:
 		title, failure.Text = "Please try again in a moment", "Something that this page needs does not answer. If you were signed in, you still are."
+		if c.Request.Method == http.MethodGet {
+			failure.Retry = c.Request.URL.RequestURI()
+		}
 	default:
 		return
 	}

@@ -139,7 +139,7 @@ func TestABrowserSeesWhatGoesWrong(t *testing.T) {
 		"all is well":             {nil, logtotest.DefaultUser(), 200, `"username":"alice"`},
 		"the application refuses": {nil, logtotest.User{Username: "mallory"}, 403, "own page: logtogin: the application refused"},
 		"the user is suspended":   {nil, logtotest.User{Username: "sam", IsSuspended: true}, 403, "suspended"},
-		"Logto refuses":           {[]logtotest.Fault{logtotest.AccessDenied}, logtotest.DefaultUser(), 403, "own page: logtogin: refused by Logto"},
+		"Logto refuses":           {[]logtotest.Fault{logtotest.AccessDenied}, logtotest.DefaultUser(), 403, "own page: logtogin: this account is not allowed in"},
 		"the user gives up":       {[]logtotest.Fault{logtotest.Cancelled}, logtotest.DefaultUser(), 400, "own page: logtogin: sign-in was cancelled"},
 		"the nonce is wrong":      {[]logtotest.Fault{logtotest.WrongNonce}, logtotest.DefaultUser(), 400, "own page: logtogin: token not acceptable"},
 	} {
