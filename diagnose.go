@@ -247,8 +247,8 @@ func (d *diagnosis) resources(ctx context.Context, m *logto.Metadata) {
 func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata) {
 	after, err := d.a.postLogoutRedirect("")
 	if err != nil || after == "" {
-		d.add("post_logout_redirect_uri", SeverityWarning, "Register an address as a post sign-out redirect URI in the Logto Console and set Config.AfterSignOut to it.",
-			"Config.AfterSignOut is empty, so users end on a page of Logto's after signing out")
+		d.add("post_logout_redirect_uri", SeverityWarning, fmt.Sprintf(`Set Config.AfterSignOut to "/" or another page that needs no sign-in, and add its address, %s/, to the post sign-out redirect URIs of the application in the Logto Console.`, d.a.settings.BaseURL),
+			"Config.AfterSignOut is empty, so users end on a page of Logto's after signing out, which does not lead back")
 		return
 	}
 	params := url.Values{"client_id": {d.a.settings.AppID}, "post_logout_redirect_uri": {after}}
@@ -261,8 +261,8 @@ func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata
 	case answer.Status < http.StatusBadRequest:
 		d.add("post_logout_redirect_uri", SeverityOK, "", "%s is registered", after)
 	default:
-		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console. Until then Logto refuses every sign-out.", after),
-			"%s is not registered", after)
+		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console, to the letter.", after),
+			"%s is not registered, so a sign-out ends at Logto with %q and without a way back, and Logto's session goes on: the next sign-in asks for no password", after, answer.Code)
 	}
 }
 

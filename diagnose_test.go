@@ -52,9 +52,9 @@ func TestDiagnosisOfWhatIsWrong(t *testing.T) {
 		"a redirect URI that is not registered": {func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.Paths.Callback = "/another" },
 			"redirect_uri", logtogin.SeverityError, "Add https://app.example.com/another to the redirect URIs"},
 		"a post-logout address that is not registered": {func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.AfterSignOut = "/another" },
-			"post_logout_redirect_uri", logtogin.SeverityError, "Add https://app.example.com/another to the post sign-out"},
+			"post_logout_redirect_uri", logtogin.SeverityError, "asks for no password. Add https://app.example.com/another to the post sign-out"},
 		"no post-logout address": {func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.AfterSignOut = "" },
-			"post_logout_redirect_uri", logtogin.SeverityWarning, "AfterSignOut"},
+			"post_logout_redirect_uri", logtogin.SeverityWarning, "add its address, https://app.example.com/, to the post sign-out"},
 		"a resource without its slash": {func(_ *logtotest.Server, cfg *logtogin.Config) {
 			cfg.Resources = append(cfg.Resources, strings.TrimSuffix(ordersAPI, "/"))
 		}, "resources", logtogin.SeverityError, "slash"},
