@@ -78,6 +78,12 @@ type Config struct {
 	// sign-out. The default is none: the user ends on a page of Logto's.
 	AfterSignOut string
 
+	// KeepCacheOnSignOut leaves Clear-Site-Data: "cache" out of the answer to a sign-out. The header makes
+	// browsers that know it forget pages that have fetched guarded data by a script and are not guarded themselves,
+	// which the back button would show again; guarded pages they forget without it. In Chromium the next page
+	// comes later by a fifth of a second for each 1,000 files of the origin in its cache.
+	KeepCacheOnSignOut bool
+
 	// Secrets encrypt what this package keeps in cookies. The first one seals,
 	// all of them open. To replace a secret, put the new one behind the old one on
 	// every instance, then before it, and remove the old one when

@@ -43,9 +43,8 @@ const maxHintedAddress = 2000
 
 // SignOut ends the session and leads the browser to Logto to end it there
 // too (OpenID Connect RP-Initiated Logout 1.0). On an error of SignOutURL it
-// answers with an error page. Browsers are asked to drop what they keep of pages
-// that the user has left, which the back button would show again; the page with the
-// button itself they may still show.
+// answers with an error page. Browsers are asked to drop what they keep of the origin, as
+// Config.KeepCacheOnSignOut says.
 //
 // A GET is redirected. A form is answered by a page that leads on by itself, because browsers apply a
 // Content-Security-Policy with form-action to the redirects of a form, too. With IDTokenHint, which no page
@@ -58,8 +57,9 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 		return // there is no request to answer
 	}
 	address, err := a.startSignOut(ctx, c, x, opts)
-	if err == nil {
-		// Chromium keeps pages to go back to in spite of "no-store".
+	if err == nil && !a.settings.KeepCacheOnSignOut {
+		// The session's cookie is gone, so Chromium shows no guarded page again. But public pages that have fetched
+		// what is guarded, in other tabs or further back, would come back as they were.
 		x.response.change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
 	isRead := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead

@@ -136,6 +136,16 @@ func TestAFormIsRedirectedWithAHintOnly(t *testing.T) {
 	}
 }
 
+func TestAnOperatorMayKeepTheCache(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.KeepCacheOnSignOut = true })
+	b := newBrowser(t)
+	b.signIn(app.url+"/sign-in", logtotest.DefaultUser())
+	if page := send(t, http.MethodGet, app.url+"/sign-out", b.ours(app), nil); page.status != http.StatusFound || page.header.Get("Clear-Site-Data") != "" {
+		t.Errorf("got %d with Clear-Site-Data %q, want 302 without", page.status, page.header.Get("Clear-Site-Data"))
+	}
+}
+
 // A script is never answered by a page, and a user who wants to leave is not offered a sign-in.
 func TestASignOutThatFailsSaysSo(t *testing.T) {
 	t.Parallel()

@@ -238,7 +238,7 @@ const maxLeavingPage = 64 << 10
 
 // leadOn makes a redirect of the page with which the application answers a sign-out by a form.
 func leadOn(response *http.Response) {
-	if response.Request.Method != http.MethodPost || response.Header.Get("Clear-Site-Data") != `"cache"` ||
+	if response.Request.Method != http.MethodPost || response.StatusCode != http.StatusOK ||
 		!strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
 		return
 	}
