@@ -163,8 +163,9 @@ type Config struct {
 
 	// OnSignedOut is called by SignOut and SignOutURL when the session of these
 	// claims has ended, before the browser is sent to Logto; once for each, if the
-	// browser had several. It is not called for sessions that end by themselves or
-	// that another sign-in replaces.
+	// browser had several, and once at each instance, if it signs out at two at the same
+	// moment. It is not called for sessions that end by themselves or that another sign-in
+	// replaces.
 	OnSignedOut func(c *gin.Context, claims *Claims)
 
 	// OnWebhook is given every event that WebhookHandler has verified, after what it does by

@@ -154,22 +154,6 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 	return under, true
 }
 
-// inBackground calls f in a goroutine that close waits for, two seconds at most. The context
-// outlives the request.
-func (f *refresher) inBackground(call func(context.Context)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.isClosing {
-		return
-	}
-	f.running.Go(func() {
-		defer func() { _ = recover() }() // as in start; nothing depends on it
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.owner), logto.RevocationTimeout)
-		defer cancel()
-		call(ctx)
-	})
-}
-
 // wait returns the error of the context if that ends first.
 func (under *flight) wait(ctx context.Context) error {
 	select {

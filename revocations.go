@@ -208,6 +208,17 @@ func (r *revocations) isRevoked(record *session) bool {
 		(record.logtoSessionID == "" && !record.begunAt.After(rule.withoutSIDUntil)))
 }
 
+// claim reports whether nobody at this instance has ended the session by its own ID before.
+func (r *revocations) claim(record *session) bool {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	if _, ended := r.sessions.Get(record.id); ended {
+		return false
+	}
+	r.noteEviction(r.sessions.Put(record.id, struct{}{}, record.expires))
+	return true
+}
+
 // isNewsFor reports whether a session has been revoked that has not been cleared away.
 func (r *revocations) isNewsFor(record *session) bool {
 	_, ended := r.sessions.Get(record.id)

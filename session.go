@@ -165,6 +165,14 @@ func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 	case a.isUnacceptable(record), a.isTooStale(newest):
 		return nil, unavailable(err)
 	}
+	// It has waited, and the user may have signed out meanwhile.
+	a.revocations.keepUp(ctx)
+	if known := a.asOfNow(ctx, x, knownSession{auth: a, session: newest}); known.err != nil {
+		if errors.Is(known.err, ErrNotSignedIn) {
+			a.forget(x, record)
+		}
+		return nil, known.err
+	}
 	return newest, nil
 }
 
@@ -268,7 +276,8 @@ func (a *Auth) forget(x *exchange, record *session) {
 }
 
 // removeRevoked removes sessions that were revoked while the browser was away from the store,
-// and takes their refresh tokens away, which a sign-out at Logto leaves alive.
+// and takes their refresh tokens away, which a sign-out at Logto leaves alive. It waits for that, two seconds at
+// most: a sign-in that follows shares the grant at Logto, and its code would go with the token.
 func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*session) {
 	ctx = context.WithoutCancel(ctx)
 	for _, record := range revoked {
@@ -277,7 +286,9 @@ func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*sessio
 		if err := a.store.removeRevoked(ctx, x.request, record); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
 		}
-		a.refresher.inBackground(func(ctx context.Context) { a.revoke(ctx, []*session{newest}) })
+		polite, cancel := politely(ctx)
+		a.revoke(polite, []*session{newest})
+		cancel()
 	}
 }
 

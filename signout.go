@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -107,13 +108,13 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
 	hooked := hookContext{c, c.Copy()}
-	ended, cookies, isVain, err := a.store.endSession(ctx, x, a.createdHere(x))
-	ctx, cancel := politely(ctx)
+	ended, outOfTime, cookies, isVain, err := a.store.endSession(ctx, x, a.createdHere(x))
+	polite, cancel := politely(ctx)
 	defer cancel()
-	a.revoke(ctx, ended)
+	a.revoke(polite, slices.Concat(ended, outOfTime))
 	// Meanwhile the user may have signed in again in another tab.
 	err = errors.Join(err, a.store.forgetSessions(x, cookies, isVain))
-	a.tellApplication(ctx, hooked.of(x), ended)
+	a.tellApplication(context.WithoutCancel(ctx), hooked.of(x), ended)
 	if err != nil {
 		return "", err
 	}
@@ -128,7 +129,7 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 	if opts.LocalOnly {
 		return here, nil
 	}
-	m, err := a.provider.Metadata(ctx)
+	m, err := a.provider.Metadata(polite)
 	if err != nil {
 		a.settings.Logger.WarnContext(ctx, "logtogin: signed out here but not at Logto", "error", err)
 		return here, nil

@@ -177,12 +177,16 @@ func (st *store) decrypt(sealed string) (*session, error) {
 // isOver reports whether a session has ended, by its lifetime, for want of
 // activity, or by a sign-out.
 func (st *store) isOver(record *session) bool {
+	return st.isOutOfTime(record) || st.hasEnded(record)
+}
+
+// isOutOfTime reports whether a session has ended by itself.
+func (st *store) isOutOfTime(record *session) bool {
 	now := st.s.Now()
 	return !now.Before(record.expires) ||
 		// The lifetime may have been shortened since.
 		!now.Before(record.startedAt.Add(st.s.SessionLifetime)) ||
-		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout) ||
-		st.hasEnded(record)
+		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout)
 }
 
 // isOverNow is isOver for a request that has lasted for a while. Other requests of the session
@@ -264,9 +268,10 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	}
 	st.noteOverwriting(entries)
 	for _, entry := range entries {
-		if old, ok := st.openSession(entry); ok || (old != nil && st.revocations.isNewsFor(old)) {
-			replaced = append(replaced, st.memory.newestAnywhere(ctx, old))
-			st.end(ctx, old)
+		if old, _ := st.openSession(entry); old != nil { // also one whose time is over
+			if newest, isFirst := st.end(ctx, old); isFirst {
+				replaced = append(replaced, newest)
+			}
 		}
 		if err := st.removeRecord(ctx, x.request, entry); err != nil {
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
@@ -359,27 +364,36 @@ func (st *store) reloadSession(ctx context.Context, r *http.Request, record *ses
 }
 
 // endSession ends the sessions that the browser has, and the one that this very
-// response has given it, if any. It removes them from the store, and returns them and the cookies
-// that make the browser forget them; isVain says whether it may have another session by now.
-func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended []*session, cookies http.Header, isVain func() bool, err error) {
+// response has given it, if any. It removes them from the store, and returns them, those whose time
+// was over already, and the cookies that make the browser forget them; isVain says whether it may have
+// another session by now.
+func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended, outOfTime []*session, cookies http.Header, isVain func() bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	entries, err := st.entriesOf(ctx, x.request)
 	if err != nil {
-		return nil, nil, never, err
+		return nil, nil, nil, never, err
 	}
 	if created != nil {
-		st.end(ctx, created)
-		ended = append(ended, created)
+		if newest, isFirst := st.end(ctx, created); isFirst {
+			ended = append(ended, newest)
+		}
 		if created.entry != nil { // it is not yet saved while the application is asked
 			entries = append(entries, created.entry)
 		}
 	}
 	for _, entry := range entries {
-		// One that was revoked a moment ago still has a refresh token to take away.
-		if found, ok := st.openSession(entry); ok || (found != nil && st.revocations.isNewsFor(found)) {
-			// Its refresh token may have been replaced since.
-			ended = append(ended, st.memory.newestAnywhere(ctx, found))
-			st.end(ctx, found)
+		found, _ := st.openSession(entry)
+		if found == nil {
+			continue
+		}
+		// One that was revoked a moment ago, or whose time is over, still has a refresh token to take away.
+		newest, isFirst := st.end(ctx, found)
+		switch {
+		case !isFirst: // another sign-out does that
+		case st.isOutOfTime(newest):
+			outOfTime = append(outOfTime, newest)
+		default:
+			ended = append(ended, newest)
 		}
 	}
 	isVain = st.noteOverwriting(entries)
@@ -389,7 +403,7 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 			err = errors.Join(err, st.unwritable(failure))
 		}
 	}
-	return ended, cookies, isVain, err
+	return ended, outOfTime, cookies, isVain, err
 }
 
 // noteOverwriting remembers that a response overwrites or deletes the cookies of these entries, and
@@ -447,9 +461,18 @@ func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anyst
 
 // end makes every copy of the session's cookie worthless, here and at the other instances:
 // one of them could be about to write the record again that is deleted here.
-func (st *store) end(ctx context.Context, record *session) {
+//
+// It returns the newest version, whose refresh token is the one to take away, if nobody has ended the
+// session before. A refresh that is under way has either made that version known by then, or finds the
+// session ended.
+func (st *store) end(ctx context.Context, record *session) (newest *session, isFirst bool) {
+	isFirst = st.revocations.claim(record)
 	st.revocations.record(ctx, revocation{kind: revokeSession, name: record.id, expires: record.expires})
+	if isFirst {
+		newest = st.memory.newestAnywhere(ctx, record)
+	}
 	st.memory.end(ctx, record)
+	return newest, isFirst
 }
 
 // removeRevoked removes a session that was revoked while the browser was away, whose cookie the
