@@ -181,6 +181,9 @@ func parseCallback(query string) (*callbackAnswer, error) {
 		}
 		*field = params.Get(name)
 	}
+	if strings.ContainsFunc(answer.code, func(r rune) bool { return r < 0x20 || r > 0x7e }) { // RFC 6749, appendix A.11
+		return nil, fmt.Errorf("%w: the code has characters that no code has", ErrInvalidCallback)
+	}
 	return answer, nil
 }
 

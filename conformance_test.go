@@ -494,6 +494,7 @@ func TestConformanceOfTheCallback(t *testing.T) {
 		"iss twice (C18)":                       {func(q url.Values) url.Values { q.Add("iss", q.Get("iss")); return q }, http.StatusBadRequest},
 		"error twice (C18)":                     {func(q url.Values) url.Values { q["error"] = []string{"a", "b"}; return q }, http.StatusBadRequest},
 		"neither code nor error":                {func(q url.Values) url.Values { q.Del("code"); return q }, http.StatusBadRequest},
+		"a code with a zero byte":               {func(q url.Values) url.Values { q.Set("code", "a\x00b"); return q }, http.StatusBadRequest},
 		"error beside a code":                   {func(q url.Values) url.Values { q.Set("error", "access_denied"); return q }, http.StatusBadRequest},
 		"nothing, a consent that was cancelled": {func(url.Values) url.Values { return url.Values{} }, http.StatusBadRequest},
 	} {

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -156,7 +158,7 @@ func TestEachErrorHasAWayOn(t *testing.T) {
 		{refused("access_denied", 400), []string{start, signOut}},
 		{fmt.Errorf("%w: %w", logtogin.ErrAccountRefused, refused("access_denied", 0)), []string{signOut}},
 		{fmt.Errorf("%w: %w", logtogin.ErrSignInRefused, errors.New("of the application")), []string{start}},
-		{logtogin.ErrSessionTooLarge, []string{signOut}},
+		{logtogin.ErrSessionTooLarge, []string{start}},
 		{logtogin.ErrCrossOrigin, []string{start}},
 		{logtogin.ErrStoreUnavailable, []string{retry}},
 		{logtogin.ErrProviderUnavailable, []string{retry}},
@@ -193,6 +195,76 @@ func TestEachErrorHasAWayOn(t *testing.T) {
 				t.Errorf("got %d with %v, want %q", shown.status, links, test.offers)
 			}
 		})
+	}
+}
+
+// A sign-in that fails for a cause that lasts leads to no page that would begin it again, but for "Try again".
+func TestASignInThatFailsLeadsToNoGuardedPage(t *testing.T) {
+	t.Parallel()
+	refuse := func(err error) func(*logtogin.Config) {
+		return func(cfg *logtogin.Config) {
+			cfg.OnSignedIn = func(*gin.Context, *logtogin.SignInResult) error { return err }
+		}
+	}
+	without := func(cfg *logtogin.Config) {
+		refuse(&logtogin.RefusalError{Message: "not you"})(cfg)
+		cfg.Paths.SignOut = "-"
+	}
+	for name, test := range map[string]struct {
+		config func(*logtogin.Config)
+		code   string // of Logto
+		status int
+		offers map[string]string // with a page of AfterSignOut
+	}{
+		"an error of the application":          {refuse(errors.New("a database is down")), "", 500, map[string]string{"Try again": "/sign-in?return_to=%2Fprofile", "Go to the start page": "/seen"}},
+		"a mistake in the Console":             {nil, "invalid_scope", 400, map[string]string{"Try again": "/sign-in?return_to=%2Fprofile", "Go to the start page": "/seen"}},
+		"a refused account without a sign-out": {without, "", 403, map[string]string{"Go to the start page": "/seen"}},
+	} {
+		for _, after := range []string{"/seen", "", "https://www.example.com/"} {
+			t.Run(name+" "+after, func(t *testing.T) {
+				t.Parallel()
+				logto := logtotest.NewServer(t)
+				if test.code != "" {
+					logto.ChangeCallback(func(query url.Values) url.Values {
+						return url.Values{"error": {test.code}, "state": query["state"], "iss": query["iss"]}
+					})
+				}
+				app := newApplication(t, logto, func(cfg *logtogin.Config) {
+					cfg.AfterSignIn, cfg.AfterSignOut = "/profile", after
+					if test.config != nil {
+						test.config(cfg)
+					}
+				})
+				want := maps.Clone(test.offers)
+				if after != "/seen" {
+					delete(want, "Go to the start page")
+				}
+				if shown := newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser()); shown.status != test.status || fmt.Sprint(offered(shown)) != fmt.Sprint(want) {
+					t.Errorf("got %d with %v, want %d with %v", shown.status, offered(shown), test.status, want)
+				}
+			})
+		}
+	}
+}
+
+// A router may take an address of another host for one of our routes.
+func TestNoPageLeadsToAnotherHost(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(*logtogin.Config) {})
+	app.router.RemoveExtraSlash = true
+	logto.Misbehave(logtotest.Down)
+	for _, route := range []string{"sign-up", "sign-in", "sign-out", "callback"} {
+		for _, header := range []http.Header{{"Accept": {"text/html"}}, {"Hx-Request": {"true"}}} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.URL.Path, r.URL.RawPath = "//evil.example/x/../../../../"+route, "//evil.example/x%2F..%2F..%2F..%2F"+route
+			r.Header = header
+			w := httptest.NewRecorder()
+			app.router.ServeHTTP(w, r)
+			if all := w.Body.String() + fmt.Sprint(w.Header()); w.Code == http.StatusNotFound || strings.Contains(all, "evil") {
+				t.Errorf("%s with %v: %d %s", route, header, w.Code, all)
+			}
+		}
 	}
 }
 

@@ -97,10 +97,10 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, how answeri
 	writePage(c, status, "error", page)
 }
 
-// waysOn are the addresses that an error page offers, or "". None leads back to the same page as long as the
-// user does not change anything.
+// waysOn are the addresses that an error page offers, or "". But for Retry, none leads back to the same page as
+// long as the user does not change anything.
 type waysOn struct {
-	// Retry is for what passes by itself.
+	// Retry is for what passes by itself, or when somebody else corrects it.
 	Retry string
 	// SignIn is for what another sign-in cures.
 	SignIn string
@@ -108,7 +108,7 @@ type waysOn struct {
 	SignOut string
 	// SignOutBeside is SignOut if Logto does not lead back: this page stays, with SignIn.
 	SignOutBeside string
-	// Start is the page after a sign-in.
+	// Start is a page that does not lead to a sign-in.
 	Start string
 }
 
@@ -116,40 +116,54 @@ func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (way
 	if a.settings.base == nil {
 		return waysOn{}
 	}
-	if c.Request.URL.Path != web.PathOf(a.settings.AfterSignIn) || !web.IsNavigation(c.Request) {
-		ways.Start = a.external("")
-	}
+	_, isCallback := c.Get(wayBackKey{a})
+	isOfRoute := isCallback || isOwnRoute(c)
+	ways.Start = a.startPage(c, isOfRoute)
 	switch {
-	case errors.Is(err, ErrAccountRefused), errors.Is(err, ErrSessionTooLarge):
+	case errors.Is(err, ErrAccountRefused), errors.Is(err, ErrSessionTooLarge) && isOfRoute:
 		if a.settings.AfterSignOut == "" && a.routes.SignOut != "" {
 			return waysOn{SignOutBeside: a.SignOutPath(), SignIn: a.signInPath(how.returnTo)}
 		}
-		if ways.SignOut = a.SignOutPath(); ways.SignOut != "" {
-			ways.Start = "" // it may be guarded
+		if a.routes.SignOut != "" {
+			return waysOn{SignOut: a.SignOutPath()}
 		}
 	case status == http.StatusServiceUnavailable, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		if retry := a.retryPath(c, how.returnTo); retry != "" {
+		if retry := a.retryPath(c, isOfRoute, how.returnTo); retry != "" {
 			return waysOn{Retry: retry}
 		}
 	case status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
 		ways.SignOut = a.SignOutPath()
 	case isOfSignIn(err):
 		return waysOn{SignIn: a.signInPathFor(c, how)}
+	case isOfRoute:
+		ways.Retry = a.retryPath(c, isOfRoute, how.returnTo)
 	}
 	return ways
 }
 
-// retryPath is what a user tries again after an outage, or "" if that is not known, or would send a form again.
-// A callback cannot be tried again, because its code is spent.
-func (a *Auth) retryPath(c *gin.Context, returnTo string) string {
-	_, isCallback := c.Get(wayBackKey{a})
+// startPage is the page after a sign-in, unless it is the one that is refused. It may be guarded, so that after a
+// sign-in that has failed it is the page after a sign-out.
+func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
+	page := a.settings.AfterSignIn
+	if isOfRoute {
+		page = a.settings.AfterSignOut
+	}
+	if !web.IsSafePath(page) || (web.IsNavigation(c.Request) && c.Request.URL.Path == web.PathOf(page)) {
+		return ""
+	}
+	return a.external(page)
+}
+
+// retryPath is what a user tries again, or "" if that is not known, or would send a form again. A callback cannot be
+// tried again, because its code is spent.
+func (a *Auth) retryPath(c *gin.Context, isOfRoute bool, returnTo string) string {
 	path := c.FullPath()
 	switch {
 	case path != "" && path == a.routes.SignOut:
 		return a.SignOutPath()
 	case path != "" && path == a.routes.SignUp:
-		return a.settings.base.Path + c.Request.URL.RequestURI()
-	case (isCallback || isOwnRoute(c)) && a.routes.SignIn != "":
+		return a.sameRoute(c)
+	case isOfRoute && a.routes.SignIn != "":
 		return a.signInPath(returnTo)
 	case a.mayReturnTo(returnTo):
 		return a.external(returnTo)

@@ -198,7 +198,7 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 	case web.IsHTMX(header):
 		// htmx cannot follow a redirect to another origin, but it can navigate.
 		c.Header("Cache-Control", "no-store")
-		c.Header("HX-Redirect", a.settings.base.Path+c.Request.URL.RequestURI())
+		c.Header("HX-Redirect", a.sameRoute(c))
 		c.AbortWithStatus(http.StatusNoContent)
 	case web.IsSubresource(header):
 		c.Header("Cache-Control", "no-store")
@@ -207,6 +207,16 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 		return true
 	}
 	return false
+}
+
+// sameRoute is the address of the request, which is for a route of ours. The path is not that of the request: a router
+// may take "//another.example/../sign-in" for it, which is an address elsewhere.
+func (a *Auth) sameRoute(c *gin.Context) string {
+	path := a.settings.base.Path + c.FullPath()
+	if c.Request.URL.RawQuery != "" {
+		path += "?" + c.Request.URL.RawQuery
+	}
+	return path
 }
 
 // mayReturnTo reports whether target is a path of this application other than

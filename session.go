@@ -279,17 +279,20 @@ func (a *Auth) forget(x *exchange, record *session) {
 // and takes their refresh tokens away, which a sign-out at Logto leaves alive. It waits for that, two seconds at
 // most: a sign-in that follows shares the grant at Logto, and its code would go with the token.
 func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*session) {
+	if len(revoked) == 0 {
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
-	for _, record := range revoked {
-		newest := a.store.memory.newestAnywhere(ctx, record)
+	for i, record := range revoked {
+		revoked[i] = a.store.memory.newestAnywhere(ctx, record)
 		a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", record.subject)
 		if err := a.store.removeRevoked(ctx, x.request, record); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
 		}
-		polite, cancel := politely(ctx)
-		a.revoke(polite, []*session{newest})
-		cancel()
 	}
+	polite, cancel := politely(ctx)
+	defer cancel()
+	a.revoke(polite, revoked)
 }
 
 // renew writes the session. That it cannot be written does not make it worse

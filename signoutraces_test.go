@@ -373,3 +373,51 @@ func TestASignOutWhileTheSharedStateIsDown(t *testing.T) {
 		})
 	})
 }
+
+// Browsers delete a cookie at the end of its session, so that only copies come later: they must not end what the
+// user has begun since, which shares the grant at Logto.
+func TestACopyOfAnExpiredCookieEndsNothing(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.SessionLifetime = 2 * time.Hour })
+		app := start(change)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		old := b.ours(app)
+		if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+			t.Fatal(err)
+		}
+		now.advance(2*time.Hour + time.Minute)
+		b.signIn(app.url+"/profile", alice())
+		logto.ResetCalls()
+		for range 3 {
+			send(t, http.MethodGet, app.url+"/", old, nil)
+			send(t, http.MethodGet, app.url+"/sign-out", old, nil)
+		}
+		if calls := logto.Calls().Revocation; calls != 0 || !b.isSignedIn(app) {
+			t.Errorf("got %d revocations, signed in: %v, want none and true", calls, b.isSignedIn(app))
+		}
+	})
+}
+
+// Eight sessions that were revoked are taken away in the time for one.
+func TestRevokedSessionsAreTakenAwayInBoundedTime(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	_, change := withClock(logto)
+	app := newApplication(t, logto, change)
+	var cookies []*http.Cookie
+	for range 3 {
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		cookies = append(cookies, b.ours(app)...)
+	}
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	logto.Intercept(logtotest.Revocation, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { <-r.Context().Done() })
+	send(t, http.MethodGet, app.url+"/", cookies, nil)
+	if calls := logto.Calls().Revocation; calls != 1 {
+		t.Errorf("got %d calls that were waited for, want one", calls)
+	}
+}

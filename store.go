@@ -130,7 +130,7 @@ func (st *store) loadSession(ctx context.Context, r *http.Request) (found *sessi
 			return opened, revoked, nil
 		case opened == nil:
 			continue
-		case st.revocations.isNewsFor(opened):
+		case !st.isExpired(opened) && st.revocations.isNewsFor(opened):
 			revoked = append(revoked, opened)
 		}
 		found = opened
@@ -180,10 +180,15 @@ func (st *store) isOver(record *session) bool {
 	return st.isOutOfTime(record) || st.hasEnded(record)
 }
 
+// isExpired reports whether browsers have deleted the cookie of a session, so that only copies of it can come. Its end
+// is not remembered any more: a copy could take the refresh token away again and again, and with it the grant that
+// a newer session shares.
+func (st *store) isExpired(record *session) bool { return !st.s.Now().Before(record.expires) }
+
 // isOutOfTime reports whether a session has ended by itself.
 func (st *store) isOutOfTime(record *session) bool {
 	now := st.s.Now()
-	return !now.Before(record.expires) ||
+	return st.isExpired(record) ||
 		// The lifetime may have been shortened since.
 		!now.Before(record.startedAt.Add(st.s.SessionLifetime)) ||
 		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout)
@@ -268,7 +273,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	}
 	st.noteOverwriting(entries)
 	for _, entry := range entries {
-		if old, _ := st.openSession(entry); old != nil { // also one whose time is over
+		if old, _ := st.openSession(entry); old != nil && !st.isExpired(old) { // also one without activity
 			if newest, isFirst := st.end(ctx, old); isFirst {
 				replaced = append(replaced, newest)
 			}
@@ -383,10 +388,10 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 	}
 	for _, entry := range entries {
 		found, _ := st.openSession(entry)
-		if found == nil {
+		if found == nil || st.isExpired(found) {
 			continue
 		}
-		// One that was revoked a moment ago, or whose time is over, still has a refresh token to take away.
+		// One that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
 		newest, isFirst := st.end(ctx, found)
 		switch {
 		case !isFirst: // another sign-out does that
