@@ -73,15 +73,15 @@ type Config struct {
 	AfterSignIn string
 
 	// AfterSignOut is where Logto sends the user after the sign-out: a path of
-	// this application or an absolute URL. It must be registered as a post
-	// sign-out redirect URI in the Logto Console, or Logto refuses the
-	// sign-out. The default is none: the user ends on a page of Logto's.
+	// this application that needs no sign-in, or an absolute URL. It must be registered as a post
+	// sign-out redirect URI in the Logto Console, or the session ends here and not at
+	// Logto. The default is none: the user ends on a page of Logto's.
 	AfterSignOut string
 
-	// KeepCacheOnSignOut leaves Clear-Site-Data: "cache" out of the answer to a sign-out. The header makes
-	// browsers that know it forget pages that have fetched guarded data by a script and are not guarded themselves,
-	// which the back button would show again; guarded pages they forget without it. In Chromium the next page
-	// comes later by a fifth of a second for each 1,000 files of the origin in its cache.
+	// KeepCacheOnSignOut leaves Clear-Site-Data: "cache" out of the answer to a sign-out. With the header, browsers
+	// forget public pages that have fetched guarded data by a script, which the back button would show again.
+	// Guarded pages are forgotten without it. In Chromium the header delays the next page by 0.2 s for each
+	// 1,000 files of the origin in the cache.
 	KeepCacheOnSignOut bool
 
 	// Secrets encrypt what this package keeps in cookies. The first one seals,

@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -109,6 +110,9 @@ func TestARefusedAccountCanBeLeft(t *testing.T) {
 				if !leads {
 					want = map[string]string{"Sign out, in a new tab": "/sign-out", "Sign in": "/sign-in?return_to=%2Fprofile"}
 				}
+				if tells := strings.Contains(shown.body, "Sign out first"); tells == leads && errors.Is(failed, logtogin.ErrAccountRefused) {
+					t.Errorf("it says to sign out first: %v", tells)
+				}
 				if fmt.Sprint(links) != fmt.Sprint(want) || app.auth.SignOutPath() != "/sign-out" {
 					t.Fatalf("got the links %v, want %v", links, want)
 				}
@@ -130,7 +134,7 @@ func TestARefusedAccountCanBeLeft(t *testing.T) {
 	}
 }
 
-// No page leads back to itself: each link of each page is followed while the cause lasts.
+// What each page offers, and where that leads.
 func TestEachErrorHasAWayOn(t *testing.T) {
 	t.Parallel()
 	const (
@@ -148,7 +152,7 @@ func TestEachErrorHasAWayOn(t *testing.T) {
 		{logtogin.ErrInvalidCallback, []string{signIn}},
 		{logtogin.ErrIssuerMismatch, []string{signIn}},
 		{logtogin.ErrCancelled, []string{signIn}},
-		{logtogin.ErrInvalidToken, []string{signIn}},
+		{logtogin.ErrInvalidToken, []string{start}}, // of user info; at a callback it is a sign-in
 		{refused("invalid_grant", 400), []string{signIn}},
 		{refused("login_required", 0), []string{signIn}},
 		{refused("server_error", 0), []string{signIn}},
@@ -163,6 +167,7 @@ func TestEachErrorHasAWayOn(t *testing.T) {
 		{logtogin.ErrStoreUnavailable, []string{retry}},
 		{logtogin.ErrProviderUnavailable, []string{retry}},
 		{&url.Error{Op: "Get", URL: "https://api.example.com", Err: errors.New("refused")}, []string{retry}},
+		{&url.Error{Op: "Get", URL: "https://api.example.com", Err: context.DeadlineExceeded}, []string{retry}},
 		{refused("invalid_target", 400), []string{start}},
 		{refused("invalid_scope", 0), []string{start}},
 		{refused("invalid_client", 401), []string{start}},
@@ -187,7 +192,7 @@ func TestEachErrorHasAWayOn(t *testing.T) {
 			links := offered(shown)
 			addresses := map[string]string{retry: "/fails?x=1", signIn: "/sign-in?return_to=%2Ffails%3Fx%3D1", signOut: "/sign-out", start: "/"}
 			for text, address := range links {
-				if !slices.Contains(test.offers, text) || address != addresses[text] {
+				if address, _, _ = strings.Cut(address, "&attempt="); !slices.Contains(test.offers, text) || address != addresses[text] {
 					t.Errorf("got %q, which leads to %s, want %q", text, address, test.offers)
 				}
 			}
@@ -235,12 +240,20 @@ func TestASignInThatFailsLeadsToNoGuardedPage(t *testing.T) {
 						test.config(cfg)
 					}
 				})
+				app.router.GET("/seen", func(*gin.Context) {})
 				want := maps.Clone(test.offers)
 				if after != "/seen" {
 					delete(want, "Go to the start page")
 				}
-				if shown := newBrowser(t).signIn(app.url+"/profile", logtotest.DefaultUser()); shown.status != test.status || fmt.Sprint(offered(shown)) != fmt.Sprint(want) {
+				b := newBrowser(t)
+				shown := b.signIn(app.url+"/profile", logtotest.DefaultUser())
+				if shown.status != test.status || fmt.Sprint(offered(shown)) != fmt.Sprint(want) {
 					t.Errorf("got %d with %v, want %d with %v", shown.status, offered(shown), test.status, want)
+				}
+				if start := offered(shown)["Go to the start page"]; start != "" {
+					if led := b.get(app.url + start); led.status != http.StatusOK || led.url.Path != start {
+						t.Errorf("the start page leads to %d %s", led.status, led.url)
+					}
 				}
 			})
 		}
@@ -325,6 +338,63 @@ func TestTheSignInThatAPageOffersCuresTheError(t *testing.T) {
 				t.Errorf("after the sign-in: %d %s", shown.status, shown.body)
 			}
 		})
+	}
+}
+
+// Without a sign-in route or a sign-out route there is another way on.
+func TestPagesWithoutRoutesLeadToTheStartPage(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) {
+		cfg.Paths.SignIn, cfg.Paths.SignUp, cfg.Paths.SignOut, cfg.AfterSignOut = "-", "-", "-", "/seen"
+	})
+	if shown := newBrowser(t).get(app.url + "/profile"); shown.status != http.StatusUnauthorized || fmt.Sprint(offered(shown)) != "map[Go to the start page:/]" {
+		t.Errorf("a page: got %d with %v", shown.status, offered(shown))
+	}
+	if shown := newBrowser(t).get(app.url + "/callback?code=x&state=y"); shown.status != http.StatusBadRequest || fmt.Sprint(offered(shown)) != "map[Go to the start page:/seen]" {
+		t.Errorf("a callback: got %d with %v", shown.status, offered(shown))
+	}
+}
+
+// A form that was shown by the answer to a form cannot be asked for again.
+func TestAFormIsNotTriedAgainAtItsOwnAddress(t *testing.T) {
+	t.Parallel()
+	store := newServerStore()
+	app := inStore(t, logtotest.NewServer(t), store, nil)
+	store.down = errors.New("down")
+	shown := send(t, http.MethodPost, app.url+"/profile", []*http.Cookie{}, http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Referer": {app.url + "/profile?x=1"}})
+	if _, ok := offered(shown)["Try again"]; ok {
+		t.Errorf("got %v", offered(shown))
+	}
+}
+
+// A sign-in that was not allowed to show a page is offered once more with one.
+func TestASignInThatNeedsAPageGetsOne(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.Prompt = logtogin.PromptNone })
+	b := newBrowser(t)
+	shown := b.get(app.url + "/profile")
+	if shown.status != http.StatusBadRequest || !strings.Contains(shown.body, "login_required") {
+		t.Fatalf("got %d %s", shown.status, shown.body)
+	}
+	if arrived := b.signIn(app.url+offered(shown)["Sign in"], logtotest.DefaultUser()); arrived.url.Path != "/profile" {
+		t.Errorf("arrives at %s: %s", arrived.url, arrived.body)
+	}
+}
+
+func TestAnOutageAtACallbackOfTheApplicationOffersASignIn(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Paths.Callback, cfg.SignInDefaults.RedirectURI = "-", "/own-callback" })
+	logto.RegisterRedirectURIs(app.url + "/own-callback")
+	app.router.GET("/own-callback", func(c *gin.Context) {
+		if _, err := app.auth.HandleCallback(c); err != nil {
+			app.auth.Refuse(c, err)
+		}
+	})
+	logto.Misbehave(logtotest.TokenDown)
+	b := newBrowser(t)
+	if shown := b.signIn(app.url+"/profile", logtotest.DefaultUser()); shown.status != http.StatusServiceUnavailable || fmt.Sprint(offered(shown)) != "map[Try again:/sign-in?return_to=%2Fprofile]" {
+		t.Errorf("got %d with %v", shown.status, offered(shown))
 	}
 }
 

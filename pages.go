@@ -80,7 +80,7 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, how answeri
 		Advice:   adviceFor(err),
 		Ways:     a.waysOn(c, status, err, how),
 	}
-	if page.Ways.SignOutBeside != "" {
+	if page.Ways.SignOutBeside != "" && errors.Is(err, ErrAccountRefused) {
 		page.Advice += " Sign out first, then sign in with another account."
 	}
 	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
@@ -97,18 +97,17 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, how answeri
 	writePage(c, status, "error", page)
 }
 
-// waysOn are the addresses that an error page offers, or "". But for Retry, none leads back to the same page as
-// long as the user does not change anything.
+// waysOn are the addresses that an error page offers, or "".
 type waysOn struct {
-	// Retry is for what passes by itself, or when somebody else corrects it.
+	// Retry is the same again, for a cause that goes away without the user.
 	Retry string
-	// SignIn is for what another sign-in cures.
+	// SignIn is for a cause that another sign-in may remove.
 	SignIn string
 	// SignOut leads to a sign-in of another user.
 	SignOut string
-	// SignOutBeside is SignOut if Logto does not lead back: this page stays, with SignIn.
+	// SignOutBeside is SignOut if Logto does not lead back: this page stays.
 	SignOutBeside string
-	// Start is a page that does not lead to a sign-in.
+	// Start is a page that does not lead back here.
 	Start string
 }
 
@@ -116,29 +115,47 @@ func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (way
 	if a.settings.base == nil {
 		return waysOn{}
 	}
-	_, isCallback := c.Get(wayBackKey{a})
-	isOfRoute := isCallback || isOwnRoute(c)
-	ways.Start = a.startPage(c, isOfRoute)
+	isOfRoute := a.isOfRoute(c)
+	start := a.startPage(c, isOfRoute)
+	isOfAccount := errors.Is(err, ErrAccountRefused) || (errors.Is(err, ErrSessionTooLarge) && isOfRoute)
 	switch {
-	case errors.Is(err, ErrAccountRefused), errors.Is(err, ErrSessionTooLarge) && isOfRoute:
-		if a.settings.AfterSignOut == "" && a.routes.SignOut != "" {
-			return waysOn{SignOutBeside: a.SignOutPath(), SignIn: a.signInPath(how.returnTo)}
+	case isOfAccount, status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
+		if a.settings.AfterSignOut == "" {
+			ways.SignOutBeside = a.SignOutPath()
+		} else {
+			ways.SignOut = a.SignOutPath()
 		}
-		if a.routes.SignOut != "" {
-			return waysOn{SignOut: a.SignOutPath()}
+		switch {
+		case isOfAccount && ways.SignOutBeside != "":
+			ways.SignIn = a.signInPath(how.returnTo)
+		case isOfAccount && ways.SignOut != "":
+		default: // a page that is refused can be loaded again
+			ways.Start = start
 		}
-	case status == http.StatusServiceUnavailable, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		if retry := a.retryPath(c, isOfRoute, how.returnTo); retry != "" {
-			return waysOn{Retry: retry}
-		}
-	case status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
-		ways.SignOut = a.SignOutPath()
-	case isOfSignIn(err):
-		return waysOn{SignIn: a.signInPathFor(c, how)}
+		return ways
+	case isOutage(status):
+		ways.Retry = a.retryPath(c, how.returnTo)
+	case isOfSignIn(err) && (isOfRoute || !errors.Is(err, ErrInvalidToken)):
+		how.start.WantsLogin = how.start.WantsLogin || needsPrompt(err)
+		ways.SignIn = a.signInPathFor(c, how)
 	case isOfRoute:
-		ways.Retry = a.retryPath(c, isOfRoute, how.returnTo)
+		ways.Retry, ways.Start = a.retryPath(c, how.returnTo), start
+		return ways
+	}
+	if ways.Retry == "" && ways.SignIn == "" {
+		ways.Start = start
 	}
 	return ways
+}
+
+// isOfRoute reports whether the request is a step of a sign-in or a sign-out, and not for a page of the application.
+func (a *Auth) isOfRoute(c *gin.Context) bool {
+	_, isCallback := c.Get(wayBackKey{a})
+	return isCallback || isOwnRoute(c)
+}
+
+func isOutage(status int) bool {
+	return status == http.StatusServiceUnavailable || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // startPage is the page after a sign-in, unless it is the one that is refused. It may be guarded, so that after a
@@ -156,19 +173,35 @@ func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
 
 // retryPath is what a user tries again, or "" if that is not known, or would send a form again. A callback cannot be
 // tried again, because its code is spent.
-func (a *Auth) retryPath(c *gin.Context, isOfRoute bool, returnTo string) string {
+func (a *Auth) retryPath(c *gin.Context, returnTo string) string {
 	path := c.FullPath()
+	isForm := c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead
 	switch {
+	case a.settings.base == nil, isForm && web.PathOf(returnTo) == c.Request.URL.Path:
+		return ""
 	case path != "" && path == a.routes.SignOut:
 		return a.SignOutPath()
 	case path != "" && path == a.routes.SignUp:
 		return a.sameRoute(c)
-	case isOfRoute && a.routes.SignIn != "":
+	case a.isOfRoute(c) && a.routes.SignIn != "":
 		return a.signInPath(returnTo)
 	case a.mayReturnTo(returnTo):
 		return a.external(returnTo)
 	}
 	return ""
+}
+
+// needsPrompt reports whether Logto could not answer without a page, which the sign-in did not allow.
+func needsPrompt(err error) bool {
+	var refused *ProviderError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	switch refused.Code {
+	case "login_required", "consent_required", "interaction_required", "account_selection_required":
+		return true
+	}
+	return false
 }
 
 // isOfSignIn reports whether another sign-in may end better.

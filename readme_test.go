@@ -318,6 +318,7 @@ func withHooks(router *gin.Engine, cfg logtogin.Config, users *userTable, audit 
 					"refused":   errors.Is(err, logtogin.ErrAccountRefused), // and another sign-in is, too
 					"sign_in":   auth.SignInPath(c),                         // back to where the user had wanted to go
 					"sign_out":  auth.SignOutPath(),                         // for another account
+					"retry":     auth.RetryPath(c),                          // after an outage
 				})
 			}
 		},

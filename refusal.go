@@ -295,7 +295,7 @@ func (a *Auth) SignInPath(c *gin.Context) string {
 }
 
 // SignOutPath is the path of the sign-out route, as browsers see it, for a link or a form, or "" if there is no
-// such route. In Config.OnError it is the way on from ErrAccountRefused.
+// such route. In Config.OnError it is the way on from ErrAccountRefused, if Config.AfterSignOut leads back from Logto.
 func (a *Auth) SignOutPath() string {
 	if a.routes.SignOut == "" {
 		return ""
@@ -303,9 +303,19 @@ func (a *Auth) SignOutPath() string {
 	return a.settings.base.Path + a.routes.SignOut
 }
 
+// RetryPath is the path, as browsers see it, to try again after an outage (StatusCode 502, 503 or 504): the same page, the page
+// of a form, or the sign-in if a callback has failed, whose code is spent. It is for Config.OnError, and "" if that page is
+// not known.
+func (a *Auth) RetryPath(c *gin.Context) string {
+	if how, ok := a.answering(c); ok {
+		return a.retryPath(c, how.returnTo)
+	}
+	return a.retryPath(c, a.wantedPage(c))
+}
+
 // signInPathFor is the path of the sign-in that cures an error.
 func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
-	if how.start.MaxAge > 0 && a.routes.SignIn != "" {
+	if how.start != (attempts.Start{}) && a.routes.SignIn != "" {
 		if ctx, x, err := a.exchangeOf(c); err == nil {
 			how.start.Before = a.sessionBefore(ctx, x)
 			return a.startPath(how.start, how.returnTo)

@@ -59,8 +59,8 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	}
 	address, err := a.startSignOut(ctx, c, x, opts)
 	if err == nil && !a.settings.KeepCacheOnSignOut {
-		// The session's cookie is gone, so Chromium shows no guarded page again. But public pages that have fetched
-		// what is guarded, in other tabs or further back, would come back as they were.
+		// When the session's cookie is deleted, Chromium forgets guarded pages. But the back button would show public
+		// pages that have fetched guarded data, in other tabs, too.
 		x.response.change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
 	isRead := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead

@@ -136,6 +136,23 @@ func TestAFormIsRedirectedWithAHintOnly(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoSignOutSaysWhy(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	prefetch := send(t, http.MethodGet, app.url+"/sign-out", nil, http.Header{"Sec-Purpose": {"prefetch"}, "Sec-Fetch-Mode": {"no-cors"}})
+	if prefetch.status != http.StatusServiceUnavailable || prefetch.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("a prefetch: got %d %q, want 503 no-store", prefetch.status, prefetch.header.Get("Cache-Control"))
+	}
+	form := send(t, http.MethodPost, app.url+"/sign-out", nil, http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}})
+	if form.status != http.StatusForbidden || !strings.Contains(form.body, "another site") {
+		t.Errorf("a form of another site: got %d %s, want 403 and a page", form.status, form.body)
+	}
+	own := send(t, http.MethodPost, app.url+"/sign-out", nil, http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"same-origin"}})
+	if own.status != http.StatusOK || own.header.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("a form: got %d, Referrer-Policy %q, want 200 no-referrer", own.status, own.header.Get("Referrer-Policy"))
+	}
+}
+
 func TestAnOperatorMayKeepTheCache(t *testing.T) {
 	t.Parallel()
 	app := newApplication(t, logtotest.NewServer(t), func(cfg *logtogin.Config) { cfg.KeepCacheOnSignOut = true })

@@ -421,3 +421,22 @@ func TestRevokedSessionsAreTakenAwayInBoundedTime(t *testing.T) {
 		t.Errorf("got %d calls that were waited for, want one", calls)
 	}
 }
+
+// The next user of a browser takes over from one who has gone away without a sign-out.
+func TestASignInOfAnotherUserRevokesAnIdleSession(t *testing.T) {
+	t.Parallel()
+	bothWaysWithAPIs(t, func(t *testing.T, logto *logtotest.Server, start func(func(*logtogin.Config)) *application) {
+		now, change := withClock(logto, func(cfg *logtogin.Config) { cfg.IdleTimeout = 10 * time.Minute })
+		app := start(change)
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		cookies := b.ours(app)
+		now.advance(11 * time.Minute)
+		other := newBrowser(t)
+		other.plant(app, cookies)
+		other.signIn(app.url+"/profile", logto.AddUser(logtotest.User{Username: "bob", Password: "bob-password"}))
+		if calls := logto.Calls().Revocation; calls != 1 {
+			t.Errorf("got %d revocations, want 1", calls)
+		}
+	})
+}

@@ -28,9 +28,7 @@ func (a *application) showError(c *gin.Context, err error) {
 		title, failure.Text, failure.SignIn = "You have not signed in", "The sign-in was cancelled.", a.auth.SignInPath(c)
 	case logtogin.StatusCode(err) == http.StatusServiceUnavailable:
 		title, failure.Text = "Please try again in a moment", "Something that this page needs does not answer. If you were signed in, you still are."
-		if c.Request.Method == http.MethodGet {
-			failure.Retry = c.Request.URL.RequestURI()
-		}
+		failure.Retry = a.auth.RetryPath(c)
 	default:
 		return
 	}

@@ -28,6 +28,7 @@ const (
 	scriptedPage = "/scripts" // may fetch
 	hintedPage   = "/hinted"  // its forms may lead to Logto
 	guardedPage  = "/guarded"
+	shellPage    = "/shell"   // is public, and fetches guardedPage
 	goodbye      = "/goodbye" // Config.AfterSignOut
 )
 
@@ -226,6 +227,21 @@ func TestWaysToSignOut(t *testing.T) {
 		})
 	})
 
+	t.Run("the back button does not show a public page that has fetched guarded data", func(t *testing.T) {
+		tab := at(t, guardedPage)
+		tab.open(s.address + shellPage)
+		tab.waitFor("the guarded data", func(found seen) bool { return strings.Contains(found.Text, "A guarded page") })
+		tab.open(s.address + signOutPage)
+		tab.arrives(200, s.address+signOutPage)
+		tab.mayFail(401, guardedPage)
+		tab.click("#link")
+		tab.arrives(200, s.address+goodbye, "Goodbye")
+		call(tab, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: tab.entry(s.address + shellPage)})
+		tab.waitFor("the page without the data", func(found seen) bool {
+			return found.Address == s.address+shellPage && strings.Contains(found.Text, "401")
+		})
+	})
+
 	t.Run("the back button leads past all steps of the sign-out", func(t *testing.T) {
 		for _, selector := range []string{"#form button", "#link", "#everywhere button", "#here button"} {
 			t.Run(selector, func(t *testing.T) {
@@ -273,6 +289,8 @@ func startToSignOut(t *testing.T) *site {
 			policy += "; connect-src 'self'"
 		case hintedPage:
 			policy += " " + s.logto
+		case shellPage:
+			policy += "; connect-src 'self'; script-src 'unsafe-inline'"
 		}
 		c.Header("Content-Security-Policy", policy)
 	})
@@ -306,6 +324,8 @@ func startToSignOut(t *testing.T) *site {
 		router.GET(path, auth.Guard(), show(body))
 	}
 	router.GET(goodbye, show("<p>Goodbye"))
+	router.GET(shellPage, show(`<p id="data"></p>
+<script>fetch("`+guardedPage+`").then(async r => { data.textContent = r.ok ? await r.text() : r.status })</script>`))
 	router.POST("/sign-out-here", func(c *gin.Context) { auth.SignOut(c, logtogin.SignOutOptions{LocalOnly: true}) })
 	router.POST("/sign-out-hinted", func(c *gin.Context) { auth.SignOut(c, logtogin.SignOutOptions{IDTokenHint: true}) })
 	router.POST("/sign-out-everywhere", auth.Guard(), func(c *gin.Context) {
@@ -432,6 +452,17 @@ func (b *tab) history() (addresses []string) {
 		addresses = append(addresses, entry.URL)
 	}
 	return addresses
+}
+
+// entry is the last one of the history with this address.
+func (b *tab) entry(address string) (id int64) {
+	b.Helper()
+	for _, entry := range call(b, page.GetNavigationHistory, cdp.Empty{}).Entries {
+		if entry.URL == address {
+			id = entry.ID
+		}
+	}
+	return id
 }
 
 // complainsOf waits for a problem with this text, and expects it.
