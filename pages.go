@@ -158,7 +158,7 @@ func isOutage(status int) bool {
 	return status == http.StatusServiceUnavailable || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
-// startPage is the page after a sign-in, unless it is the one that is refused. It may be guarded, so that after a
+// startPage is the page after a sign-in, unless that page was refused. It may be guarded, so that after a
 // sign-in that has failed it is the page after a sign-out.
 func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
 	page := a.settings.AfterSignIn

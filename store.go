@@ -391,7 +391,7 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 		if found == nil || st.isExpired(found) {
 			continue
 		}
-		// One that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
+		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
 		newest, isFirst := st.end(ctx, found)
 		switch {
 		case !isFirst: // another sign-out does that

@@ -444,7 +444,7 @@ func (b *tab) setScripts(allowed bool) {
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !allowed})
 }
 
-// history are the addresses that the back button leads to, and that of the page.
+// history are the addresses that the back button leads to, and the address of the page.
 func (b *tab) history() (addresses []string) {
 	b.Helper()
 	history := call(b, page.GetNavigationHistory, cdp.Empty{})
