@@ -28,7 +28,7 @@ const module = "github.com/logtogin/logtogin"
 // the lines below its own.
 var layers = [][]string{
 	{"_example"},
-	{"logtotest", "redisstate", "telemetry"},
+	{"logtotest", "memorystate", "redisstate", "telemetry"},
 	{"."},
 	{"internal/session"},
 	{"internal/logto", "internal/anystore"},

@@ -70,18 +70,40 @@ func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
 	return a.record(ctx, made)
 }
 
+// readBody reads a body of limited length in limited time: strangers can send it byte by byte, and many servers have
+// a ReadHeaderTimeout only. A writer that knows no deadlines, such as a recorder, is waited for.
+func readBody(c *gin.Context, limit int64, patience time.Duration) ([]byte, error) {
+	control := http.NewResponseController(c.Writer)
+	hasDeadline := control.SetReadDeadline(time.Now().Add(patience)) == nil
+	body, err := io.ReadAll(io.LimitReader(c.Request.Body, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		err = errors.New("too long")
+	}
+	if err == nil && hasDeadline {
+		// The server reads on, to learn whether the client has gone. After an error it reads what is left of the body,
+		// and the deadline ends that, too.
+		_ = control.SetReadDeadline(time.Time{})
+	}
+	return body, err
+}
+
 // logoutTokenIn reads the form of section 2.5.
 func logoutTokenIn(c *gin.Context) (string, error) {
 	media, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
 		return "", fault.InvalidTokenf("the request is no form")
 	}
-	body, err := io.ReadAll(io.LimitReader(c.Request.Body, maxLogoutRequest+1))
-	if err != nil || len(body) > maxLogoutRequest {
-		return "", fault.InvalidTokenf("the form cannot be read or is too long")
+	form := c.Request.PostForm
+	if form == nil { // else a middleware has read it
+		body, err := readBody(c, maxLogoutRequest, backchannelTimeout)
+		if err != nil {
+			return "", fault.InvalidTokenf("the form cannot be read or is too long")
+		}
+		if form, err = url.ParseQuery(string(body)); err != nil {
+			return "", fault.InvalidTokenf("the form cannot be read")
+		}
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || len(form["logout_token"]) != 1 {
+	if len(form["logout_token"]) != 1 {
 		return "", fault.InvalidTokenf("the form has not exactly one logout_token")
 	}
 	return form.Get("logout_token"), nil

@@ -78,7 +78,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	isFinished := false
 	defer func() {
 		if err != nil && !isFinished && !errors.Is(err, errPrefetched) {
-			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err})
+			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err, Subject: subjectOf(err)})
 		}
 	}()
 	answer, err := a.readCallback(x)
@@ -99,8 +99,14 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, returnTo, err
 	}
+	endTurn, err := a.redemptions.begin(ctx, answer, a.settings.Now())
+	if err != nil {
+		return nil, returnTo, err
+	}
+	defer endTurn()
 	mine, isFirst := a.spend(ctx, started, answer)
 	if !isFirst {
+		endTurn()
 		result, err := a.shareOutcome(ctx, x, mine, started, answer)
 		return result, returnTo, err
 	}
@@ -109,13 +115,12 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
 	hooked := hookContext{c, c.Copy()}
 	record, err := a.redeem(x.request, m, started, answer)
+	endTurn()
 	if err == nil {
 		err = a.beginSession(hooked.of(x), x, started, record, mine)
 	}
 	mine.err = err
-	if answer.code != "" {
-		a.store.memory.tellOutcome(context.WithoutCancel(ctx), started, mine)
-	}
+	a.tellOthers(context.WithoutCancel(ctx), started, answer, mine)
 	if result, err = a.resultOf(mine); err == nil {
 		isFinished = true
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
@@ -269,6 +274,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 	asked := a.settings.Now()
 	got, err := a.provider.Exchange(ctx, answer.code, started.Verifier, started.RedirectURI)
 	if err != nil {
+		a.redemptions.note(err, a.settings.Now())
 		return nil, ofSignIn(err)
 	}
 	now := a.settings.Now()
@@ -282,6 +288,8 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 		return nil, err
 	}
 	record := a.newSession(token, got, asked, now)
+	a.revocations.endings.catchUp(ctx)
+	record.startedAt = a.revocations.startOf(record)
 	if !now.Before(record.expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
@@ -414,7 +422,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 		if errors.As(err, &refusal) {
 			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
 		}
-		return fmt.Errorf("%w: %w", ErrSignInRefused, err)
+		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.subject}
 	}
 	if answer.isGiven || !(x.response.isOf(c) || x.isLate(c)) { // or by Engine.HandleContext
 		return ErrResponseStarted

@@ -168,8 +168,12 @@ type Config struct {
 	// replaces.
 	OnSignedOut func(c *gin.Context, claims *Claims)
 
+	// EndSessionsOnPasswordReset makes WebhookHandler end all sessions of a user who has reset a forgotten password
+	// (PostResetPassword), and refuse older access tokens. Logto itself ends none.
+	EndSessionsOnPasswordReset bool
+
 	// OnWebhook is given every event that WebhookHandler has verified, after what it does by
-	// itself. An error is answered 500 and logged.
+	// itself, unless it is older than ten minutes or comes again. An error is answered 500 and logged.
 	OnWebhook func(c *gin.Context, event *WebhookEvent) error
 
 	// OnError may answer a request that failed or that a guard refused, in the place of

@@ -316,11 +316,22 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 			"Config.SharedState is empty, so a restart forgets which sessions were ended, and other instances do not learn of it")
 		return
 	}
-	if _, _, works := shared.read(ctx, d.a.revocations.endings.name, "", 1); !works {
+	if _, works := shared.read(ctx, d.a.revocations.endings.name, "", 1); !works {
 		d.add("shared_state", SeverityError, "See that this machine reaches the server behind Config.SharedState.", "Config.SharedState does not answer")
 		return
 	}
-	d.add("shared_state", SeverityOK, "", "Config.SharedState answers")
+	troubles := d.a.revocations.endings.whatTroubles()
+	if troubles.unreadable > 0 {
+		d.add("shared_state", SeverityError, "Give all instances the same Config.Secrets, and keep a replaced one for Config.SessionLifetime; then start this instance again.",
+			"%d revocations of other instances cannot be read here: they are sealed by other Config.Secrets, or made by another version", troubles.unreadable)
+	}
+	if troubles.replaced > 0 {
+		d.add("shared_state", SeverityWarning, "Look whether Redis was emptied, restored or replaced, and let it keep its data on disk.",
+			"The log of revocations was lost %d times, last at %s; this instance has published again what it knew", troubles.replaced, troubles.replacedAt.UTC().Format(time.RFC3339))
+	}
+	if troubles == (logTrouble{}) {
+		d.add("shared_state", SeverityOK, "", "Config.SharedState answers")
+	}
 }
 
 // authorize begins a sign-in in which Logto may show no page, and returns its refusal.

@@ -164,6 +164,23 @@ func isOfAccount(refused *ProviderError) bool {
 	return refused.Code == "access_denied" || (refused.Code == "invalid_grant" && refused.Status == 0)
 }
 
+// errorAbout is an error about a user who has no session.
+type errorAbout struct {
+	error
+	subject string
+}
+
+func (e *errorAbout) Unwrap() error { return e.error }
+
+// subjectOf is the ID of the user whom an error is about, or "".
+func subjectOf(err error) string {
+	var about *errorAbout
+	if errors.As(err, &about) {
+		return about.subject
+	}
+	return ""
+}
+
 // errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
 // an error, and not too many of them.
 func errorText(s string, limit int) string {

@@ -23,9 +23,12 @@ type Event struct {
 	// secret in it.
 	Err error
 	// Reason is a short name for Err, one of a dozen, for counting: "no_attempt",
-	// "provider_unavailable". "" if it went well. Of an EventRevocation it is what caused
-	// it: "user", "session", "logout_token", "removed_user", "changed_user".
+	// "provider_unavailable". "" if it went well.
 	Reason string
+
+	// Cause is, of an EventRevocation, what has caused it: "user", "other_sessions", "session", "logout_token",
+	// "removed_user", "changed_user". "" for other events.
+	Cause string
 
 	// Subject is the user's ID in Logto, if it is known. It is personal data: not for
 	// metrics.
@@ -70,7 +73,7 @@ func (s *settings) emit(ctx context.Context, event Event) {
 			s.Logger.ErrorContext(ctx, "logtogin: Config.OnEvent panics", "event", string(event.Kind), "panic", reason)
 		}
 	}()
-	if event.Err != nil && event.Reason == "" {
+	if event.Err != nil {
 		event.Reason = reasonOf(event.Err)
 	}
 	s.OnEvent(ctx, event)

@@ -28,12 +28,12 @@ func (l *eventLog) add(_ context.Context, event logtogin.Event) {
 	l.seen = append(l.seen, event)
 }
 
-// take returns the events since the last time, as "kind call reason".
+// take returns the events since the last time, as "kind call cause reason".
 func (l *eventLog) take() (names []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, event := range l.seen {
-		names = append(names, strings.Join(strings.Fields(fmt.Sprint(event.Kind, " ", event.Call, " ", event.Reason)), " "))
+		names = append(names, strings.Join(strings.Fields(fmt.Sprint(event.Kind, " ", event.Call, " ", event.Cause, " ", event.Reason)), " "))
 	}
 	l.seen = nil
 	slices.Sort(names)

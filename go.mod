@@ -3,7 +3,6 @@ module github.com/logtogin/logtogin
 go 1.26.0
 
 require (
-	github.com/bsm/redislock v0.9.4
 	github.com/gin-contrib/sessions v1.0.4
 	github.com/gin-gonic/gin v1.12.0
 	github.com/gorilla/securecookie v1.1.2

@@ -71,6 +71,32 @@ func (m *memory) nextKey(id string, version uint64) string {
 	return m.keyFor(id) + ":" + strconv.FormatUint(version, 10)
 }
 
+// claim waits until no other instance is making the version of a session that follows the newest one, but not for
+// long, and not if isNeeded says that what was to be made is there. Who gets no claim goes on without.
+// hasWaited says that newest may not be the newest one any more. release has to be told whether the next version
+// was made: then nobody needs the claim.
+func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*session) bool) (release func(isMade bool), hasWaited bool) {
+	if m.shared.state == nil {
+		return func(bool) {}, false
+	}
+	var key string
+	isClaimed := false
+	poll(ctx, claimPatience, func(ctx context.Context) bool {
+		key = m.nextKey(newest.id, newest.version) + ":claim"
+		if isClaimed = m.shared.setIfAbsent(ctx, key, "1", claimLifetime); isClaimed {
+			return true
+		}
+		hasWaited = true
+		newest = m.newestAnywhere(ctx, newest)
+		return !isNeeded(newest)
+	})
+	return func(isMade bool) {
+		if isClaimed && !isMade {
+			m.shared.delete(context.WithoutCancel(ctx), key)
+		}
+	}, hasWaited
+}
+
 // newestHere is the newest version of a session that this instance knows of. It can be the
 // version of the record itself, with access tokens that the browser's cookies had no room
 // for.
@@ -159,13 +185,28 @@ func (m *memory) note(ctx context.Context, next *session) {
 func (m *memory) end(ctx context.Context, record *session) {
 	key := m.newestKey(record.id)
 	m.newest.Delete(key)
-	m.shared.set(ctx, key, "", time.Millisecond)
+	m.shared.delete(ctx, key)
+}
+
+// noteWebhook reports whether no instance has given this webhook to the application, as far as is known.
+func (m *memory) noteWebhook(ctx context.Context, digest string) bool {
+	return m.shared.setIfAbsent(ctx, m.keyFor(digest)+":webhook", "1", webhookMemory)
+}
+
+// forgetWebhook lets a webhook come again.
+func (m *memory) forgetWebhook(ctx context.Context, digest string) {
+	m.shared.delete(context.WithoutCancel(ctx), m.keyFor(digest)+":webhook")
 }
 
 // spend tells the other instances that an attempt has been used up. It reports whether
 // this instance is the first one.
 func (m *memory) spend(ctx context.Context, started *attempts.Attempt, lifetime time.Duration) (isFirst bool) {
 	return m.shared.setIfAbsent(ctx, m.keyFor(started.Challenge())+":spent", "1", lifetime)
+}
+
+// unspend lets an attempt be used again, whose code Logto has refused.
+func (m *memory) unspend(ctx context.Context, started *attempts.Attempt) {
+	m.shared.delete(ctx, m.keyFor(started.Challenge())+":spent")
 }
 
 // outcomeKey is where the outcome of an attempt is, for the very callback that had it.

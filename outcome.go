@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
@@ -57,6 +60,69 @@ func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *cal
 	}
 	return its, true
 }
+
+// tellOthers lets the other instances share the outcome of a code. They need not know of a code that Logto has
+// refused: to ask again yields the same, and strangers can make up many.
+func (a *Auth) tellOthers(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer, its *outcome) {
+	var refused *ProviderError
+	switch {
+	case answer.code == "":
+	case errors.As(its.err, &refused) && its.session == nil && !errors.Is(its.err, ErrSignInRefused):
+		a.store.memory.unspend(ctx, started)
+	default:
+		a.store.memory.tellOutcome(ctx, started, its)
+	}
+}
+
+// redemptions bound the calls that strangers can cause: everybody can begin a sign-in and make up its code. Refreshes and
+// other calls for users are not among them and wait for none of them.
+type redemptions struct {
+	turns chan struct{}
+
+	mu    sync.Mutex
+	until time.Time // Logto has asked for a pause
+}
+
+const (
+	maxRedemptions     = 32
+	redemptionPatience = 2 * time.Second
+)
+
+// begin waits until a code may be redeemed. The error is ErrProviderUnavailable: the attempt is not spent, and the
+// callback can come again.
+func (r *redemptions) begin(ctx context.Context, answer *callbackAnswer, now time.Time) (end func(), err error) {
+	if answer.code == "" {
+		return func() {}, nil
+	}
+	r.mu.Lock()
+	isPaused := now.Before(r.until)
+	r.mu.Unlock()
+	if isPaused {
+		return nil, errBusy
+	}
+	timer := time.NewTimer(redemptionPatience)
+	defer timer.Stop()
+	select {
+	case r.turns <- struct{}{}:
+		return sync.OnceFunc(func() { <-r.turns }), nil
+	case <-timer.C:
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// note remembers that Logto wants to be left alone.
+func (r *redemptions) note(err error, now time.Time) {
+	if logto.StatusOf(err) != http.StatusTooManyRequests {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = now.Add(max(logto.RetryAfterOf(err), time.Second))
+}
+
+var errBusy = fmt.Errorf("%w: too many sign-ins are being finished at once", ErrProviderUnavailable)
 
 // shareOutcome waits for the callback that came first and answers as it did.
 //

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
@@ -77,7 +79,9 @@ func FuzzWebhook(f *testing.F) {
 		read := func(signature string) (*WebhookEvent, error) {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 			r.Header.Set(logto.WebhookSignature, signature)
-			return readWebhook(r, keys)
+			c, _ := gin.CreateTestContext(httptest.NewRecorder())
+			c.Request = r
+			return readWebhook(c, keys)
 		}
 		isGood := slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(signature, sign(key, body)) })
 		if _, err := read(signature); errors.Is(err, errWebhookSignature) == isGood {
@@ -210,13 +214,16 @@ func FuzzRecords(f *testing.F) {
 		accessTokens: []accessToken{{resource: "r", organization: "o", token: "t", scope: "a b", expires: at}},
 	}).encode())
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Add(revocation{kind: loggedOutLogtoSession, name: "sid", subject: "u", at: at, expires: at.Add(time.Hour), tokenID: "jti"}.encode())
+	f.Add(encodeRevocations([]revocation{
+		{kind: loggedOutLogtoSession, name: "sid", subject: "u", at: at, expires: at.Add(time.Hour), tokenID: "jti"}, {kind: revokeUser, name: "u", at: at},
+	}))
+	f.Add([]byte{revocationFormat, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Add([]byte{2})
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, record []byte) {
-		if made, err := decodeRevocation(record); err == nil {
-			again, err := decodeRevocation(made.encode())
-			if err != nil || again != made || record[0] != revocationFormat {
+		if made, err := decodeRevocations(record); err == nil {
+			again, err := decodeRevocations(encodeRevocations(made))
+			if err != nil || !slices.Equal(again, made) || record[0] != revocationFormat {
 				t.Fatalf("%x: %+v comes back as %+v, %v", record, made, again, err)
 			}
 		}

@@ -150,6 +150,10 @@ func decodeSession(encoded []byte) (*session, error) {
 			renewAt:      r.Time(),
 		})
 	}
+	// They are the keys of memories that outlive the session, and must not keep the whole record there.
+	ids := s.id + s.subject + s.logtoSessionID
+	s.id, ids = ids[:len(s.id)], ids[len(s.id):]
+	s.subject, s.logtoSessionID = ids[:len(s.subject)], ids[len(s.subject):]
 	return s, r.Err()
 }
 

@@ -184,7 +184,8 @@ func (a *Auth) clear(ctx context.Context, r *http.Request, record *session) (*se
 
 func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (*session, error) {
 	memory := a.store.memory
-	defer memory.shared.lock(ctx, memory.keyFor(record.id)+":lock", func() bool { return true })()
+	release, _ := memory.claim(ctx, memory.newestHere(record), func(*session) bool { return true })
+	defer release(false)
 	for {
 		newest, err := a.newest(ctx, r, record)
 		if err != nil {
@@ -207,13 +208,17 @@ func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (
 // runRefresh asks Logto, unless somebody else has.
 func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
 	memory := a.store.memory
-	unlock := memory.shared.lock(ctx, memory.keyFor(record.id)+":lock", func() bool {
-		return !need.isMet(memory.newestAnywhere(ctx, record))
-	})
-	defer unlock()
 	newest, err := a.newest(ctx, r, record)
-	if err != nil {
-		return nil, err
+	if err != nil || need.isMet(newest) {
+		return newest, err
+	}
+	isMade := false
+	release, hasWaited := memory.claim(ctx, newest, func(other *session) bool { return !need.isMet(other) })
+	defer func() { release(isMade) }()
+	if hasWaited {
+		if newest, err = a.newest(ctx, r, newest); err != nil {
+			return nil, err
+		}
 	}
 	for {
 		if need.isMet(newest) {
@@ -221,6 +226,7 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 		}
 		next, err := a.askForTokens(ctx, newest, need.target)
 		isFirst := next != nil && memory.remember(ctx, newest, next)
+		isMade = isMade || isFirst
 		switch {
 		case err == nil && isFirst:
 			return a.keep(ctx, r, newest, next)

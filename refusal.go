@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -116,7 +115,7 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 		return true
 	}
 	now := a.settings.Now()
-	a.offers.Put(strings.Clone(record.subject), offer{strings.Clone(record.id), now}, now.Add(offerMemory)) // nothing else of the record
+	a.offers.Put(record.subject, offer{record.id, now}, now.Add(offerMemory))
 	return false
 }
 
@@ -245,13 +244,13 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 	case errors.Is(err, errFutile):
 		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
 	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err)
+		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err, "sub", subjectOf(err))
 	default:
-		subject := ""
+		subject := subjectOf(err)
 		var bearer *bearerError
 		if errors.As(err, &bearer) {
 			subject = bearer.subject
-		} else if known, ok := x.known.get(a); ok && known.err == nil {
+		} else if known, ok := x.known.get(a); ok && known.err == nil && subject == "" {
 			subject = known.session.subject
 		}
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)

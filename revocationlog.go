@@ -40,7 +40,7 @@ type revocationLog struct {
 	sealer   *seal.Sealer
 	name     string
 	lifetime time.Duration
-	heed     func(revocation) // what is read
+	known    *revocations
 	now      func() time.Time
 	logger   *slog.Logger
 
@@ -49,12 +49,24 @@ type revocationLog struct {
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	cursor  string
 	asked   time.Time // when the last reading began
-	known   time.Time // when the last one began that came to the end of the log
+	current time.Time // when the last one began that came to the end of the log
 	reading *reading  // the one under way
 	untold  []string  // what could not be appended, sealed
 	telling bool      // whether somebody sees to that
+	hasTold bool      // whether something was appended to the log that is there
+	trouble logTrouble
+
+	// Of the reading that is under way.
+	cursor  string
+	isFresh bool // the log is another one, and lacks what this instance knows
+}
+
+// logTrouble is what the operator should know of a log.
+type logTrouble struct {
+	replacedAt time.Time // when another log was last in its place
+	replaced   int       // how often
+	unreadable int       // entries
 }
 
 // reading is a look into the log. works may be read once done is closed.
@@ -63,8 +75,8 @@ type reading struct {
 	works bool
 }
 
-func newRevocationLog(s *settings, shared *boundedState, name string, lifetime time.Duration, heed func(revocation)) (l *revocationLog, err error) {
-	l = &revocationLog{shared: shared, name: s.stateKey(name), lifetime: lifetime, heed: heed, now: s.Now, logger: s.Logger}
+func newRevocationLog(s *settings, shared *boundedState, name string, lifetime time.Duration, known *revocations) (l *revocationLog, err error) {
+	l = &revocationLog{shared: shared, name: s.stateKey(name), lifetime: lifetime, known: known, now: s.Now, logger: s.Logger}
 	l.owner, l.close = context.WithCancel(context.Background())
 	if shared.state != nil {
 		l.sealer, err = seal.New(s.secrets, s.purpose(name))
@@ -80,14 +92,14 @@ func (l *revocationLog) stop() {
 	l.running.Wait()
 }
 
-// tell appends a revocation. It returns false if that is not possible now; it is tried again
+// tell appends a revocation, and returns when, by the clock of the shared state. It returns false if that is not possible now; it is tried again
 // in the background, as long as this instance lives.
-func (l *revocationLog) tell(ctx context.Context, made revocation) bool {
+func (l *revocationLog) tell(ctx context.Context, made revocation) (at time.Time, works bool) {
 	if l.shared.state == nil {
-		return true
+		return time.Time{}, true
 	}
-	if l.shared.append(ctx, l.name, l.seal(made), l.lifetime) {
-		return true
+	if at, works = l.append(ctx, l.seal(made)); works {
+		return at, true
 	}
 	made.tokenID = "" // the sender of a logout token hears that it failed, and may send it again
 	entry := l.seal(made)
@@ -102,10 +114,22 @@ func (l *revocationLog) tell(ctx context.Context, made revocation) bool {
 		l.telling = true
 		l.running.Go(l.tellLater)
 	}
-	return false
+	return time.Time{}, false
 }
 
-func (l *revocationLog) seal(made revocation) string { return l.sealer.Seal(made.encode(), l.name) }
+func (l *revocationLog) seal(made ...revocation) string {
+	return l.sealer.Seal(encodeRevocations(made), l.name)
+}
+
+func (l *revocationLog) append(ctx context.Context, entry string) (at time.Time, works bool) {
+	at, works = l.shared.append(ctx, l.name, entry, l.lifetime)
+	if works {
+		l.mu.Lock()
+		l.hasTold = true
+		l.mu.Unlock()
+	}
+	return at, works
+}
 
 // tellLater appends what could not be appended. An entry that is there twice does no harm.
 func (l *revocationLog) tellLater() {
@@ -126,7 +150,7 @@ func (l *revocationLog) tellLater() {
 			}
 			entry := l.untold[0]
 			l.mu.Unlock()
-			if !l.shared.append(l.owner, l.name, entry, l.lifetime) {
+			if _, works := l.append(l.owner, entry); !works {
 				break
 			}
 			l.mu.Lock()
@@ -147,7 +171,7 @@ func (l *revocationLog) renew() (under *reading, patience time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	isGood := isWithin(l.known, now, revocationsGoodFor)
+	isGood := isWithin(l.current, now, revocationsGoodFor)
 	if isWithin(l.asked, now, revocationsRenewAfter) && (isGood || l.reading == nil) {
 		return nil, 0
 	}
@@ -155,7 +179,7 @@ func (l *revocationLog) renew() (under *reading, patience time.Duration) {
 	switch {
 	case isGood, l.shared.isKnownToBeDown():
 		return nil, 0
-	case l.known.IsZero():
+	case l.current.IsZero():
 		return under, othersPatience
 	}
 	return under, revocationsPatience
@@ -202,14 +226,14 @@ func (l *revocationLog) begin() *reading {
 		close(under.done)
 		return under
 	}
-	began, cursor := l.now(), l.cursor
+	began := l.now()
 	l.reading, l.asked = under, began
 	l.running.Go(func() {
-		cursor, under.works = l.read(l.owner, cursor)
+		under.works = l.read(l.owner)
 		l.mu.Lock()
-		l.cursor, l.reading = cursor, nil
+		l.reading = nil
 		if under.works {
-			l.known = began
+			l.current = began
 		}
 		l.mu.Unlock()
 		close(under.done)
@@ -217,53 +241,157 @@ func (l *revocationLog) begin() *reading {
 	return under
 }
 
-// read heeds what follows the cursor in the log, and returns the next cursor.
-func (l *revocationLog) read(ctx context.Context, cursor string) (next string, works bool) {
-	for {
-		entries, next, works := l.shared.read(ctx, l.name, cursor, revocationsBatch)
-		if !works {
-			return cursor, false
-		}
-		for _, sealed := range entries {
-			encoded, _, err := l.sealer.Open(sealed, l.name)
-			if err != nil { // by a secret that is gone, or not by us
-				continue
+// read heeds what follows the cursor in the log. If there is another log, it begins again, and publishes what this
+// instance knows: until that is done, other instances may not know it.
+func (l *revocationLog) read(ctx context.Context) (works bool) {
+	for restarts := 0; ; {
+		hadTold := l.hasToldThis()
+		found, works := l.shared.read(ctx, l.name, l.cursor, revocationsBatch)
+		switch {
+		case !works:
+			return false
+		case found.isReplaced, found.cursor == "" && hadTold:
+			if restarts++; restarts > 2 {
+				return false // later
 			}
-			if made, err := decodeRevocation(encoded); err == nil {
-				l.heed(made)
+			if !l.isFresh {
+				l.noteReplaced(ctx)
 			}
+			l.cursor, l.isFresh = "", true
+			continue
 		}
-		if len(entries) == 0 {
-			return cursor, true
+		l.heed(ctx, found.entries)
+		if found.cursor != "" {
+			l.cursor = found.cursor
 		}
-		if cursor = next; len(entries) < revocationsBatch {
-			return cursor, true
+		if len(found.entries) == revocationsBatch {
+			continue
 		}
+		if l.isFresh && !l.publish(ctx) {
+			return false
+		}
+		l.isFresh = false
+		return true
 	}
 }
 
-const revocationFormat byte = 1
+// hasToldThis reports whether something was appended to the log that is thought to be there.
+func (l *revocationLog) hasToldThis() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hasTold
+}
 
-func (made revocation) encode() []byte {
+func (l *revocationLog) heed(ctx context.Context, entries []string) {
+	unreadable := 0
+	for _, sealed := range entries {
+		var all []revocation
+		encoded, _, err := l.sealer.Open(sealed, l.name)
+		if err == nil {
+			all, err = decodeRevocations(encoded)
+		}
+		if err != nil {
+			unreadable++
+		}
+		for _, made := range all {
+			l.known.heed(made)
+		}
+	}
+	if unreadable == 0 {
+		return
+	}
+	l.mu.Lock()
+	isFirst := l.trouble.unreadable == 0
+	l.trouble.unreadable += unreadable
+	l.mu.Unlock()
+	if isFirst {
+		l.logger.ErrorContext(ctx, "logtogin: the shared state has revocations that this instance cannot read, and does not apply: they are sealed by other Config.Secrets, or made by another version; give all instances the same Secrets, and keep a replaced one for Config.SessionLifetime", "entries", unreadable)
+	}
+}
+
+// noteReplaced tells the operator that another log is in the place of the one that was read, unless that one may have
+// expired with all that was in it.
+func (l *revocationLog) noteReplaced(ctx context.Context) {
+	isLost := false
+	for range l.known.all(l) {
+		isLost = true
+		break
+	}
+	l.mu.Lock()
+	l.hasTold = false
+	if isLost {
+		l.trouble.replacedAt = l.now()
+		l.trouble.replaced++
+	}
+	l.mu.Unlock()
+	if isLost {
+		l.logger.ErrorContext(ctx, "logtogin: the shared state has lost the log of revocations, or is another one; this instance publishes again what it knows; look whether Redis was emptied, restored or replaced")
+	}
+}
+
+// publish appends what this instance knows. An entry that is there twice does no harm.
+func (l *revocationLog) publish(ctx context.Context) bool {
+	var entry []revocation
+	for made := range l.known.all(l) {
+		if entry = append(entry, made); len(entry) < revocationsPerEntry {
+			continue
+		}
+		if _, works := l.append(ctx, l.seal(entry...)); !works {
+			return false
+		}
+		entry = entry[:0]
+	}
+	if len(entry) == 0 {
+		return true
+	}
+	_, works := l.append(ctx, l.seal(entry...))
+	return works
+}
+
+// whatTroubles is what the operator should know of the log.
+func (l *revocationLog) whatTroubles() logTrouble {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trouble
+}
+
+const (
+	revocationFormat byte = 2
+
+	// revocationsPerEntry is how many share an entry if many are published, some 60 KiB.
+	revocationsPerEntry = 500
+)
+
+func encodeRevocations(all []revocation) []byte {
 	w := record.NewWriter(revocationFormat)
-	w.Number(uint64(made.kind))
-	w.Text(made.name)
-	w.Text(made.subject)
-	w.Milliseconds(made.at)
-	w.Time(made.expires)
-	w.Text(made.tokenID)
+	w.Number(uint64(len(all)))
+	for _, made := range all {
+		w.Number(uint64(made.kind))
+		w.Text(made.name)
+		w.Text(made.subject)
+		w.Milliseconds(made.at)
+		w.Time(made.expires)
+		w.Text(made.tokenID)
+		w.Milliseconds(made.started)
+	}
 	return w.Bytes()
 }
 
-func decodeRevocation(encoded []byte) (revocation, error) {
+func decodeRevocations(encoded []byte) (all []revocation, err error) {
 	r := record.NewReader(encoded, revocationFormat)
-	made := revocation{
-		kind:    revocationKind(r.Number()),
-		name:    r.Text(),
-		subject: r.Text(),
-		at:      r.Milliseconds(),
-		expires: r.Time(),
-		tokenID: r.Text(),
+	for range r.Number() {
+		if r.HasFailed() {
+			break
+		}
+		all = append(all, revocation{
+			kind:    revocationKind(r.Number()),
+			name:    r.Text(),
+			subject: r.Text(),
+			at:      r.Milliseconds(),
+			expires: r.Time(),
+			tokenID: r.Text(),
+			started: r.Milliseconds(),
+		})
 	}
-	return made, r.Err()
+	return all, r.Err()
 }

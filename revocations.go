@@ -3,6 +3,8 @@ package logtogin
 import (
 	"context"
 	"fmt"
+	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +16,7 @@ import (
 // ID, by Logto's session or by their user, and access tokens by their user.
 
 const (
-	// maxRevocations bounds the revocations in memory: those of sessions, of Logto's
-	// sessions and of users, and the changes of users, so many of each, of about 200 bytes.
+	// maxRevocations bounds the revocations in memory, so many of each kind, of 200 bytes at most.
 	maxRevocations = 1 << 20
 
 	// tokenRevocationLifetime is longer than access tokens usually last.
@@ -30,6 +31,8 @@ type revocation struct {
 	at      time.Time
 	expires time.Time // when all that it ends is over by itself
 	tokenID string    // jti of the logout token that it comes from
+	// Of revokeOthers, subject is the ID of the session that goes on, which has started then.
+	started time.Time
 }
 
 type revocationKind uint64
@@ -44,8 +47,7 @@ const (
 	// tokens that Logto has issued by then.
 	revokeUser
 	// loggedOutLogtoSession ends the sessions of a session of Logto's for good, because
-	// Logto's next one has another sid, and those of the user that have no sid and
-	// began, by Logto's clock, by then.
+	// Logto's next one has another sid.
 	loggedOutLogtoSession
 	// loggedOutUser ends the sessions of a user that began, by Logto's clock, by then.
 	loggedOutUser
@@ -54,16 +56,24 @@ const (
 	removedUser
 	// changedUser makes the user's sessions ask Logto before they go on.
 	changedUser
+	// revokeOthers ends the sessions of a user that have started here by then, but for one.
+	revokeOthers
+	// loggedOutWithoutID is loggedOutUser for the sessions without a sid, which a logout token with a sid may be about.
+	loggedOutWithoutID
+
+	revocationKinds
 )
 
-// String is the reason in events.
+// String is the cause in events.
 func (kind revocationKind) String() string {
 	switch kind {
 	case revokeUser:
 		return "user"
+	case revokeOthers:
+		return "other_sessions"
 	case revokeSession, revokeLogtoSession:
 		return "session"
-	case loggedOutUser, loggedOutLogtoSession:
+	case loggedOutUser, loggedOutLogtoSession, loggedOutWithoutID:
 		return "logout_token"
 	case removedUser:
 		return "removed_user"
@@ -73,35 +83,40 @@ func (kind revocationKind) String() string {
 	return "unknown"
 }
 
-// logtoSessionRule says which sessions of a session of Logto's have ended.
-type logtoSessionRule struct {
-	forGood      bool
-	startedUntil time.Time
-	expires      time.Time
+// othersRule ends the sessions of a user that have started by then, but for one.
+type othersRule struct {
+	at, started int64 // in milliseconds since 1970
+	except      string
 }
 
-// userRule says which sessions and tokens of a user have ended.
-type userRule struct {
-	startedUntil    time.Time // sessions that started here by then
-	begunUntil      time.Time // sessions that began at Logto by then
-	withoutSIDUntil time.Time // the same, of those without a sid
-	issuedUntil     time.Time // access tokens that were issued by then
-	expires         time.Time
+func (rule othersRule) covers(id string, started time.Time) bool {
+	return started.UnixMilli() <= rule.at && id != rule.except
+}
+
+// and is what two rules end. The session that the later one leaves alone may have been ended by the earlier one.
+func (rule othersRule) and(other othersRule) othersRule {
+	earlier, later := rule, other
+	if earlier.at > later.at {
+		earlier, later = later, earlier
+	}
+	if later.except != earlier.except && later.started <= earlier.at {
+		later.except = ""
+	}
+	return later
 }
 
 // revocations is what an Auth knows of them. It is safe for concurrent use.
 type revocations struct {
-	sessions      *cache.Cache[string, struct{}]
-	logtoSessions *cache.Cache[string, logtoSessionRule]
-	users         *cache.Cache[string, userRule]
-	changes       *cache.Cache[string, time.Time] // what was confirmed before is not current
-	tokenIDs      *cache.Cache[string, struct{}]  // of logout tokens that have done their work
+	// byKind has the latest revocation of each name, in milliseconds since 1970.
+	byKind   [revocationKinds]*cache.Cache[string, int64]
+	others   *cache.Cache[string, othersRule] // of revokeOthers, by user
+	tokenIDs *cache.Cache[string, struct{}]   // of logout tokens that have done their work
 
 	// generation counts what was applied. A session that had not ended by one has not ended
 	// as long as that is the last one.
 	generation atomic.Uint64
 
-	applying sync.Mutex
+	fullMu   sync.Mutex
 	toldFull time.Time // when the operator was last told that there is no room
 
 	// Changes concern nearly everybody and matter for a short time only, so that they have
@@ -113,17 +128,17 @@ type revocations struct {
 
 func newRevocations(s *settings, shared *boundedState) (r *revocations, err error) {
 	r = &revocations{
-		sessions:      cache.New[string, struct{}](maxRevocations, s.Now),
-		logtoSessions: cache.New[string, logtoSessionRule](maxRevocations, s.Now),
-		users:         cache.New[string, userRule](maxRevocations, s.Now),
-		changes:       cache.New[string, time.Time](maxRevocations, s.Now),
-		tokenIDs:      cache.New[string, struct{}](maxRevocations, s.Now),
-		s:             s,
+		others:   cache.New[string, othersRule](maxRevocations, s.Now),
+		tokenIDs: cache.New[string, struct{}](maxRevocations, s.Now),
+		s:        s,
 	}
-	if r.endings, err = newRevocationLog(s, shared, "revocations", max(s.SessionLifetime, tokenRevocationLifetime), r.heed); err != nil {
+	for kind := range r.byKind {
+		r.byKind[kind] = cache.New[string, int64](maxRevocations, s.Now)
+	}
+	if r.endings, err = newRevocationLog(s, shared, "revocations", max(s.SessionLifetime, tokenRevocationLifetime), r); err != nil {
 		return nil, err
 	}
-	r.changed, err = newRevocationLog(s, shared, "changes", changeLifetime(s), r.heed)
+	r.changed, err = newRevocationLog(s, shared, "changes", changeLifetime(s), r)
 	return r, err
 }
 
@@ -171,7 +186,7 @@ func (r *revocations) keepUp(ctx context.Context) {
 func (r *revocations) heed(made revocation) {
 	latest := r.s.Now()
 	if made.kind != changedUser {
-		latest = latest.Add(r.s.ClockSkew)
+		latest = latest.Add(r.s.ClockSkew + r.s.margin())
 	}
 	if made.at.After(latest) {
 		made.at = latest
@@ -180,13 +195,47 @@ func (r *revocations) heed(made revocation) {
 	r.spend(made)
 }
 
+// all are the revocations in force of which a log tells.
+func (r *revocations) all(l *revocationLog) iter.Seq[revocation] {
+	return func(yield func(revocation) bool) {
+		for kind := revokeSession; kind < revocationKinds; kind++ {
+			if r.logOf(kind) != l {
+				continue
+			}
+			for _, one := range r.byKind[kind].All() {
+				if !yield(revocation{kind: kind, name: one.Key, at: time.UnixMilli(one.Value), expires: one.Expires}) {
+					return
+				}
+			}
+		}
+		if l != r.endings {
+			return
+		}
+		for _, one := range r.others.All() {
+			if !yield(revocation{
+				kind: revokeOthers, name: one.Key, subject: one.Value.except,
+				at: time.UnixMilli(one.Value.at), started: time.UnixMilli(one.Value.started), expires: one.Expires,
+			}) {
+				return
+			}
+		}
+	}
+}
+
+func (r *revocations) logOf(kind revocationKind) *revocationLog {
+	if kind == changedUser {
+		return r.changed
+	}
+	return r.endings
+}
+
 // hasEnded reports whether a session has been ended before its time.
 func (r *revocations) hasEnded(record *session) bool {
 	generation := r.generation.Load() + 1 // 0 is none
 	if record.livesBy != nil && record.livesBy.Load() == generation {
 		return false
 	}
-	_, ended := r.sessions.Get(record.id)
+	_, ended := r.byKind[revokeSession].Get(record.id)
 	if ended || r.isRevoked(record) {
 		return true
 	}
@@ -196,56 +245,73 @@ func (r *revocations) hasEnded(record *session) bool {
 	return false
 }
 
+// covers reports whether a revocation ends what has begun then.
+func (r *revocations) covers(kind revocationKind, name string, begun time.Time) bool {
+	at, ok := r.byKind[kind].Get(name)
+	return ok && begun.UnixMilli() <= at
+}
+
 // isRevoked is hasEnded without those that were ended by their own ID.
 func (r *revocations) isRevoked(record *session) bool {
-	if record.logtoSessionID != "" {
-		if rule, ok := r.logtoSessions.Get(record.logtoSessionID); ok && (rule.forGood || !record.startedAt.After(rule.startedUntil)) {
-			return true
-		}
+	if rule, ok := r.others.Get(record.subject); ok && rule.covers(record.id, record.startedAt) {
+		return true
 	}
-	rule, ok := r.users.Get(record.subject)
-	return ok && (!record.startedAt.After(rule.startedUntil) || !record.begunAt.After(rule.begunUntil) ||
-		(record.logtoSessionID == "" && !record.begunAt.After(rule.withoutSIDUntil)))
+	return r.wasLoggedOut(record) || r.covers(revokeUser, record.subject, record.startedAt) ||
+		(record.logtoSessionID != "" && r.covers(revokeLogtoSession, record.logtoSessionID, record.startedAt))
 }
 
 // claim reports whether nobody at this instance has ended the session by its own ID before.
 func (r *revocations) claim(record *session) bool {
-	r.applying.Lock()
-	defer r.applying.Unlock()
-	if _, ended := r.sessions.Get(record.id); ended {
-		return false
+	_, ended := r.byKind[revokeSession].GetOrPut(strings.Clone(record.id), 0, record.expires)
+	return !ended
+}
+
+// startOf is when a session starts that is new now: after all that has ended sessions of the user here, which
+// reaches a little into the future.
+func (r *revocations) startOf(record *session) time.Time {
+	start := record.startedAt.UnixMilli()
+	for kind, name := range map[revocationKind]string{revokeUser: record.subject, revokeLogtoSession: record.logtoSessionID} {
+		if at, ok := r.byKind[kind].Get(name); ok {
+			start = max(start, at+1)
+		}
 	}
-	r.noteEviction(r.sessions.Put(record.id, struct{}{}, record.expires))
-	return true
+	if rule, ok := r.others.Get(record.subject); ok {
+		start = max(start, rule.at+1)
+	}
+	return time.UnixMilli(start)
 }
 
 // isNewsFor reports whether a session has been revoked that has not been cleared away.
 func (r *revocations) isNewsFor(record *session) bool {
-	_, ended := r.sessions.Get(record.id)
+	_, ended := r.byKind[revokeSession].Get(record.id)
 	return !ended && r.isRevoked(record)
 }
 
 // wasLoggedOut reports whether a session has ended at Logto, too, so that its grant is none
 // that a later session can have.
 func (r *revocations) wasLoggedOut(record *session) bool {
-	if rule, ok := r.logtoSessions.Get(record.logtoSessionID); ok && rule.forGood && record.logtoSessionID != "" {
+	if r.covers(loggedOutUser, record.subject, record.begunAt) || r.covers(removedUser, record.subject, record.begunAt) {
 		return true
 	}
-	rule, ok := r.users.Get(record.subject)
-	return ok && (!record.begunAt.After(rule.begunUntil) || (record.logtoSessionID == "" && !record.begunAt.After(rule.withoutSIDUntil)))
+	if record.logtoSessionID == "" {
+		return r.covers(loggedOutWithoutID, record.subject, record.begunAt)
+	}
+	_, ended := r.byKind[loggedOutLogtoSession].Get(record.logtoSessionID)
+	return ended
 }
 
 // refuses reports whether an access token was issued before its user was revoked.
 func (r *revocations) refuses(claims *AccessTokenClaims) bool {
-	rule, ok := r.users.Get(claims.Subject)
-	return ok && !claims.IssuedAt.After(rule.issuedUntil)
+	return r.covers(revokeUser, claims.Subject, claims.IssuedAt) || r.covers(removedUser, claims.Subject, claims.IssuedAt)
 }
 
 // changedAt is when Logto has last said that something about a user has changed, or the
 // zero time.
 func (r *revocations) changedAt(subject string) time.Time {
-	at, _ := r.changes.Get(subject)
-	return at
+	if at, ok := r.byKind[changedUser].Get(subject); ok {
+		return time.UnixMilli(at)
+	}
+	return time.Time{}
 }
 
 // isSpent reports whether a logout token has done its work.
@@ -257,87 +323,86 @@ func (r *revocations) isSpent(tokenID string) bool {
 // record makes a revocation known, here and to the others. It returns false if the others
 // cannot be told at once; here it holds all the same, and they are told when that is possible.
 func (r *revocations) record(ctx context.Context, made revocation) bool {
-	made.at = made.at.Truncate(time.Millisecond)
-	log := r.endings
-	switch made.kind {
-	case revokeSession: // ends with the session
-	case changedUser:
-		log, made.expires = r.changed, r.s.Now().Add(r.changed.lifetime)
-	default:
-		made.expires = r.s.Now().Add(r.endings.lifetime)
+	log := r.logOf(made.kind)
+	if made.kind != revokeSession { // which ends with the session
+		made.expires = r.s.Now().Add(log.lifetime)
 	}
 	r.apply(made)
-	if !log.tell(ctx, made) {
+	told, works := log.tell(ctx, made)
+	if works && made.isByOurClock() {
+		// The clock of the shared state may be ahead, and with it the clock of another instance.
+		if latest := earlier(told, r.s.Now().Add(r.s.ClockSkew)).Add(r.s.margin()); latest.Sub(made.at) > sameTime {
+			made.at = latest
+			r.apply(made)
+			_, works = log.tell(ctx, made)
+		}
+	}
+	if !works {
 		return false
 	}
 	r.spend(made)
 	return true
 }
 
+// sameTime is how far clocks may be apart that are the same.
+const sameTime = time.Second
+
+// isByOurClock reports whether a revocation is compared with times at which sessions have started here.
+func (made revocation) isByOurClock() bool {
+	return made.kind == revokeUser || made.kind == revokeLogtoSession || made.kind == revokeOthers
+}
+
+// margin is how far a revocation reaches into the future: another instance may have begun a session a moment ago by a
+// clock that is ahead, and Logto may have issued an access token.
+func (s *settings) margin() time.Duration { return s.ClockSkew / 2 }
+
 // spend notes that a logout token has done its work. It is not before the others have been
 // told: until then the token may come again.
 func (r *revocations) spend(made revocation) {
 	if made.tokenID != "" {
-		r.tokenIDs.Put(made.tokenID, struct{}{}, r.s.Now().Add(logoutTokenMemory))
+		r.tokenIDs.Put(strings.Clone(made.tokenID), struct{}{}, r.s.Now().Add(logoutTokenMemory))
 	}
 }
 
 // apply adds a revocation to what is known.
 func (r *revocations) apply(made revocation) {
-	r.applying.Lock()
-	defer r.applying.Unlock()
-	defer r.generation.Add(1) // when it can be found
-	switch made.kind {
-	case revokeSession:
-		r.noteEviction(r.sessions.Put(made.name, struct{}{}, made.expires))
-	case revokeLogtoSession, loggedOutLogtoSession:
-		rule, _ := r.logtoSessions.Get(made.name)
-		if made.kind == loggedOutLogtoSession {
-			rule.forGood = true
-		} else {
-			rule.startedUntil = later(rule.startedUntil, made.at)
-		}
-		rule.expires = later(rule.expires, made.expires)
-		r.noteEviction(r.logtoSessions.Put(made.name, rule, rule.expires))
-		if made.subject != "" {
-			r.change(made.subject, made, func(rule *userRule) { rule.withoutSIDUntil = later(rule.withoutSIDUntil, made.at) })
-		}
-	case changedUser:
-		at, _ := r.changes.Get(made.name)
-		r.changes.Put(made.name, later(at, made.at), made.expires) // losing one costs time only
-	default:
-		r.change(made.name, made, func(rule *userRule) {
-			switch made.kind {
-			case revokeUser:
-				rule.startedUntil = later(rule.startedUntil, made.at)
-				rule.issuedUntil = later(rule.issuedUntil, made.at)
-			case loggedOutUser:
-				rule.begunUntil = later(rule.begunUntil, made.at)
-			case removedUser:
-				rule.begunUntil = later(rule.begunUntil, made.at)
-				rule.issuedUntil = later(rule.issuedUntil, made.at)
-			}
-		})
+	if made.kind == 0 || made.kind >= revocationKinds { // of a newer version
+		return
 	}
+	if made.kind == loggedOutLogtoSession && made.subject != "" {
+		r.put(loggedOutWithoutID, made.subject, made)
+	}
+	if made.kind == revokeOthers {
+		rule := othersRule{made.at.UnixMilli(), made.started.UnixMilli(), strings.Clone(made.subject)}
+		r.noteEviction(r.others.Update(strings.Clone(made.name), made.expires, rule.and))
+	} else {
+		r.put(made.kind, made.name, made)
+	}
+	r.generation.Add(1) // when it can be found
 }
 
-func (r *revocations) change(subject string, made revocation, change func(*userRule)) {
-	rule, _ := r.users.Get(subject)
-	change(&rule)
-	rule.expires = later(rule.expires, made.expires)
-	r.noteEviction(r.users.Put(subject, rule, rule.expires))
+// put keeps nothing else of the text that a name is a part of.
+func (r *revocations) put(kind revocationKind, name string, made revocation) {
+	at := made.at.UnixMilli()
+	evicted := r.byKind[kind].Update(strings.Clone(name), made.expires, func(before int64) int64 { return max(before, at) })
+	r.noteEviction(evicted && kind != changedUser) // losing one of these costs time only
 }
 
 // noteEviction tells the operator, once a minute, that the memory is too small.
-func (r *revocations) noteEviction(evicted bool) {
-	if now := r.s.Now(); evicted && !isWithin(r.toldFull, now, time.Minute) {
+func (r *revocations) noteEviction(isNews bool) {
+	if !isNews {
+		return
+	}
+	r.fullMu.Lock()
+	defer r.fullMu.Unlock()
+	if now := r.s.Now(); !isWithin(r.toldFull, now, time.Minute) {
 		r.toldFull = now
 		r.s.Logger.Error("logtogin: the memory of revocations is full; some that were still in force have been dropped", "limit", maxRevocations)
 	}
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return a
 	}
 	return b
@@ -370,7 +435,18 @@ func (a *Auth) revokeNow(ctx context.Context, kind revocationKind, name string) 
 	if name == "" {
 		return fmt.Errorf("%w: it is not said whose sessions to revoke", ErrInvalidOptions)
 	}
-	return a.record(ctx, revocation{kind: kind, name: name, at: a.settings.Now()})
+	return a.record(ctx, revocation{kind: kind, name: name, at: a.settings.Now().Add(a.settings.margin())})
+}
+
+// RevokeOtherSessions is RevokeUser for the user of a request, but for the session of that request, which goes on: for a
+// button "sign out my other devices". Access tokens are not concerned, because it cannot be told which session they belong
+// to. The context is as for Claims. The errors are those of Claims and of RevokeUser.
+func (a *Auth) RevokeOtherSessions(ctx context.Context) error {
+	ctx, _, record, err := a.sessionOf(ctx)
+	if err != nil {
+		return err
+	}
+	return a.record(ctx, revocation{kind: revokeOthers, name: record.subject, subject: record.id, started: record.startedAt, at: a.settings.Now().Add(a.settings.margin())})
 }
 
 // record is revocations.record with an error for whoever can try again.
@@ -378,7 +454,7 @@ func (a *Auth) record(ctx context.Context, made revocation) (err error) {
 	if !a.revocations.record(ctx, made) {
 		err = errStateUnavailable
 	}
-	event := Event{Kind: EventRevocation, Err: err, Reason: made.kind.String(), Subject: made.subject}
+	event := Event{Kind: EventRevocation, Err: err, Cause: made.kind.String(), Subject: made.subject}
 	if made.kind != revokeLogtoSession && made.kind != loggedOutLogtoSession {
 		event.Subject = made.name
 	}

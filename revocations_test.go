@@ -3,6 +3,7 @@ package logtogin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -528,6 +529,8 @@ func TestWebhookRequests(t *testing.T) {
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", alice())
 	good, old := deleted(now.Now()), deleted(before)
+	recently := now.Now().UTC().Format(time.RFC3339)
+	nobody, fails := `{"event":"User.Deleted","createdAt":"`+recently+`"}`, `{"event":"Fails","createdAt":"`+recently+`"}`
 	for name, test := range map[string]struct {
 		body       string
 		signatures []string
@@ -548,8 +551,8 @@ func TestWebhookRequests(t *testing.T) {
 		"no createdAt":             {`{"event":"User.Deleted"}`, []string{signed("two", `{"event":"User.Deleted"}`)}, 400},
 		"a createdAt that is none": {`{"event":"User.Deleted","createdAt":1}`, []string{signed("two", `{"event":"User.Deleted","createdAt":1}`)}, 400},
 		"two mebibytes":            {strings.Repeat(" ", 2<<20), []string{signed("one", strings.Repeat(" ", 2<<20))}, 400},
-		"an event without a user":  {`{"event":"User.Deleted","createdAt":"2026-01-01T00:00:00Z"}`, []string{signed("two", `{"event":"User.Deleted","createdAt":"2026-01-01T00:00:00Z"}`)}, 200},
-		"the application fails":    {`{"event":"Fails","createdAt":"2026-01-01T00:00:00Z"}`, []string{signed("two", `{"event":"Fails","createdAt":"2026-01-01T00:00:00Z"}`)}, 500},
+		"an event without a user":  {nobody, []string{signed("two", nobody)}, 200},
+		"the application fails":    {fails, []string{signed("two", fails)}, 500},
 	} {
 		if status := post(test.body, test.signatures...); status != test.status {
 			t.Errorf("%s: %d, want %d", name, status, test.status)
@@ -558,7 +561,7 @@ func TestWebhookRequests(t *testing.T) {
 			t.Fatalf("%s: the session has ended", name)
 		}
 	}
-	if slices.Sort(told); !slices.Equal(told, []string{"Fails", "User.Deleted", "User.Deleted"}) {
+	if slices.Sort(told); !slices.Equal(told, []string{"Fails", "User.Deleted"}) { // not of an old one
 		t.Errorf("the application was told of %q", told)
 	}
 	// A clock that goes before ours does not end the sign-ins of tomorrow.
@@ -613,7 +616,7 @@ func TestAnswersToWebhooks(t *testing.T) {
 	t.Parallel()
 	logto := withAPIs(t)
 	state := newCommonState()
-	told := 0
+	told, posted := 0, 0
 	var answer func(*gin.Context)
 	app := newApplication(t, logto, func(cfg *logtogin.Config) {
 		cfg.SharedState = state
@@ -629,7 +632,8 @@ func TestAnswersToWebhooks(t *testing.T) {
 	app.router.POST("/webhook", app.auth.WebhookHandler(keys...))
 	keys[0] = "stolen"
 	post := func(key string) *httptest.ResponseRecorder {
-		const body = `{"event":"Organization.Membership.Updated","createdAt":"2026-01-01T00:00:00Z","addedUserIds":["u","v"]}`
+		posted++
+		body := fmt.Sprintf(`{"event":"Organization.Membership.Updated","createdAt":%q,"addedUserIds":["u","v"],"number":%d}`, time.Now().UTC().Format(time.RFC3339), posted)
 		r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))
 		r.Header.Set("Logto-Signature-Sha-256", logtotest.WebhookSignature(key, body))
 		w := httptest.NewRecorder()

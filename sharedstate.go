@@ -2,49 +2,60 @@ package logtogin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/bounded"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // SharedState is a memory that the instances of an application have in common; see
-// Config.SharedState. Package redisstate keeps it in Redis. What it is given to keep
-// is sealed or says nothing, and its keys are hashes where they name a session.
+// Config.SharedState. Package redisstate keeps it in Redis, and memorystate in the memory of one process.
+// What it is given to keep is sealed or says nothing, and its keys are hashes where they name a session.
 //
 // It may forget: then a session is refreshed twice, which Logto forgives for 3
 // seconds, and an instance does not learn of a sign-out that it does not know yet. It must
-// not invent. All methods are called concurrently, with a context that ends after half a
+// not invent. What is over by its lifetime is judged by one clock, that of the server, if there is one.
+// All methods are called concurrently, with a context that ends after half a
 // second, after which nobody waits for them; their errors are logged and otherwise ignored.
+// logtotest.SharedStateContract tests all of this.
 type SharedState interface {
 	// Get returns the value of a key. ok is false if it has none, or if the
 	// lifetime of the one it had is over.
 	Get(ctx context.Context, key string) (value string, ok bool, err error)
 
-	// Set gives a key a value for the lifetime, in the place of any other.
+	// Set gives a key a value for the lifetime, in the place of any other. A lifetime of 0 or less is over at once.
 	Set(ctx context.Context, key, value string, lifetime time.Duration) error
 
 	// SetIfAbsent is Set for a key that has no value, and reports whether that
 	// was so. Of several calls at the same moment, one succeeds.
 	SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error)
 
+	// Delete removes the value of a key, if it has one.
+	Delete(ctx context.Context, key string) error
+
 	// Append adds an entry to the end of a log, which begins with the first one. It is kept
-	// for the lifetime at least.
-	Append(ctx context.Context, log, entry string, lifetime time.Duration) error
+	// for the lifetime at least. at is the time by the one clock: of two calls, the one that begins after
+	// the other has returned gets no earlier time. Once Append has returned, each Read finds the entry that has a
+	// cursor before it, also if later entries have been read already.
+	Append(ctx context.Context, log, entry string, lifetime time.Duration) (at time.Time, err error)
 
 	// Read returns the entries of a log that follow a cursor, the oldest first and not more
 	// than limit of them, and the cursor of the last one. The cursor "" is before all
-	// entries. An entry that was appended before the call is not missed, neither by this
-	// call nor by one with the cursor that it returns. A log that does not exist has none.
+	// entries. A log that does not exist has none, and the next cursor is "" then.
+	//
+	// The error is ErrLogReplaced if the cursor is not one of this log, or of a part of it that is gone: the
+	// log was deleted, or restored, or it is that of another database, or entries were dropped before their
+	// time that follow the cursor.
 	Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error)
-
-	// TryLock takes the lock of this name, if nobody has it, until unlock is
-	// called or the lifetime is over. ok is false if somebody has it; it does not
-	// wait. A lock is only to save calls: two holders at a time do no harm.
-	TryLock(ctx context.Context, name string, lifetime time.Duration) (unlock func(context.Context) error, ok bool, err error)
 }
+
+// ErrLogReplaced is returned by SharedState.Read: the cursor belongs to another log than the one that is there.
+// The instance starts again with the cursor "", and publishes what it knows.
+var ErrLogReplaced = errors.New("logtogin: the log is not the one that the cursor belongs to")
 
 const (
 	// stateTimeout bounds a call to the shared state, and statePause is for how long
@@ -53,15 +64,14 @@ const (
 	stateTimeout = 500 * time.Millisecond
 	statePause   = time.Second
 
-	// lockLifetime is longer than what is done under a lock usually takes; whoever has it may
-	// have been killed, and until it is over each refresh of the session waits for it, but for
-	// no longer than lockPatience.
+	// claimLifetime is how long one instance makes the next version of a session: as long as the call to
+	// Logto may take. It may have been killed, so that the others wait only for claimPatience, which is
+	// shorter than the 3 seconds for which Logto forgives a second use of a refresh token, of which the killed one
+	// may have had the answer.
 	// othersPatience is how long somebody waits for what another instance is doing.
-	// lockPatience is shorter than the 3 seconds for which Logto forgives a second use of a
-	// refresh token, of which a killed one may have had the answer.
-	lockLifetime   = 5 * time.Second
+	claimLifetime  = logto.RequestTimeout
+	claimPatience  = 2 * time.Second
 	othersPatience = 5 * time.Second
-	lockPatience   = 2 * time.Second
 
 	maxStateCalls = 512
 )
@@ -93,12 +103,13 @@ func (b *boundedState) close() error {
 
 // stateValue is what a call may return.
 type stateValue struct {
-	text   string
-	ok     bool
-	unlock func(context.Context) error
+	text string
+	ok   bool
+	at   time.Time
 	// of a log
-	entries []string
-	cursor  string
+	entries    []string
+	cursor     string
+	isReplaced bool
 }
 
 func (b *boundedState) get(ctx context.Context, key string) (value string, ok bool) {
@@ -124,41 +135,30 @@ func (b *boundedState) setIfAbsent(ctx context.Context, key, value string, lifet
 	return set.ok || !works
 }
 
-// append reports whether the entry is in the log.
-func (b *boundedState) append(ctx context.Context, log, entry string, lifetime time.Duration) bool {
-	_, works := b.call(ctx, func(ctx context.Context) (stateValue, error) {
-		return stateValue{}, b.state.Append(ctx, log, entry, lifetime)
+func (b *boundedState) delete(ctx context.Context, key string) {
+	b.call(ctx, func(ctx context.Context) (stateValue, error) {
+		return stateValue{}, b.state.Delete(ctx, key)
 	})
-	return works
 }
 
-func (b *boundedState) read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, works bool) {
-	found, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
-		v.entries, v.cursor, err = b.state.Read(ctx, log, cursor, limit)
+// append reports whether the entry is in the log, and since when.
+func (b *boundedState) append(ctx context.Context, log, entry string, lifetime time.Duration) (at time.Time, works bool) {
+	added, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+		v.at, err = b.state.Append(ctx, log, entry, lifetime)
 		return v, err
 	})
-	return found.entries, found.cursor, works
+	return added.at, works
 }
 
-// lock waits for the lock, but not for long, and not if isNeeded says that what was to
-// be done under it has been done meanwhile. Whoever does not get it goes on without.
-func (b *boundedState) lock(ctx context.Context, name string, isNeeded func() bool) (unlock func()) {
-	taken, works := stateValue{}, false
-	poll(ctx, lockPatience, func(ctx context.Context) bool {
-		taken, works = b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
-			v.unlock, v.ok, err = b.state.TryLock(ctx, name, lockLifetime)
-			return v, err
-		})
-		return taken.ok || !works || !isNeeded()
+// read may find that the log is not that of the cursor.
+func (b *boundedState) read(ctx context.Context, log, cursor string, limit int) (found stateValue, works bool) {
+	return b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+		v.entries, v.cursor, err = b.state.Read(ctx, log, cursor, limit)
+		if errors.Is(err, ErrLogReplaced) {
+			v.isReplaced, err = true, nil
+		}
+		return v, err
 	})
-	if !taken.ok {
-		return func() {}
-	}
-	return func() {
-		b.call(context.WithoutCancel(ctx), func(ctx context.Context) (stateValue, error) {
-			return stateValue{}, taken.unlock(ctx)
-		})
-	}
 }
 
 // poll asks again and again, for as long as somebody waits for another instance.

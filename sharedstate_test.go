@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"net/http"
@@ -27,20 +28,21 @@ type commonState struct {
 	mu        sync.Mutex
 	values    map[string]string
 	logs      map[string][]string
-	locks     map[string]bool
+	logID     string // of all logs: a state that was emptied has others
 	calls     int
 	readings  int // of logs
 	entries   int // that were read
 	lifetimes map[string]time.Duration
 
-	down   error         // what every call answers
-	frozen chan struct{} // what every call waits for
-	noLock bool          // whether everybody gets every lock
-	dead   bool          // whether all locks are those of an instance that is gone
+	now     func() time.Time
+	down    error         // what every call answers
+	frozen  chan struct{} // what every call waits for
+	noClaim bool          // whether everybody gets every claim
+	dead    bool          // whether all claims are those of an instance that is gone
 }
 
 func newCommonState() *commonState {
-	return &commonState{values: map[string]string{}, locks: map[string]bool{}, logs: map[string][]string{}, lifetimes: map[string]time.Duration{}}
+	return &commonState{values: map[string]string{}, logID: rand.Text(), logs: map[string][]string{}, lifetimes: map[string]time.Duration{}, now: time.Now}
 }
 
 func (s *commonState) set(change func()) {
@@ -76,35 +78,54 @@ func (s *commonState) Set(ctx context.Context, key, value string, lifetime time.
 
 func (s *commonState) SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error) {
 	err = s.call(ctx, func() {
-		if _, taken := s.values[key]; !taken {
+		_, taken := s.values[key]
+		if strings.HasSuffix(key, ":claim") {
+			taken = (taken && !s.noClaim) || s.dead
+		}
+		if !taken {
 			s.values[key], s.lifetimes[key], set = value, lifetime, true
 		}
 	})
 	return set, err
 }
 
-func (s *commonState) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
-	return s.call(ctx, func() { s.logs[log], s.lifetimes[log] = append(s.logs[log], entry), lifetime })
+func (s *commonState) Delete(ctx context.Context, key string) error {
+	return s.call(ctx, func() { delete(s.values, key) })
+}
+
+func (s *commonState) Append(ctx context.Context, log, entry string, lifetime time.Duration) (at time.Time, err error) {
+	err = s.call(ctx, func() {
+		s.logs[log], s.lifetimes[log] = append(s.logs[log], entry), lifetime
+		at = s.now()
+	})
+	return at, err
 }
 
 func (s *commonState) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
+	isReplaced := false
 	err = s.call(ctx, func() {
 		s.readings++
-		seen, _ := strconv.Atoi(cursor)
-		entries = slices.Clone(s.logs[log][seen:min(len(s.logs[log]), seen+limit)])
-		next = strconv.Itoa(seen + len(entries))
+		id, number, _ := strings.Cut(cursor, ":")
+		seen, _ := strconv.Atoi(number)
+		all, exists := s.logs[log]
+		if isReplaced = cursor != "" && (!exists || id != s.logID); isReplaced || !exists {
+			return
+		}
+		entries = slices.Clone(all[seen:min(len(all), seen+limit)])
+		next = s.logID + ":" + strconv.Itoa(seen+len(entries))
 		s.entries += len(entries)
 	})
+	if isReplaced {
+		return nil, "", logtogin.ErrLogReplaced
+	}
 	return entries, next, err
 }
 
-func (s *commonState) TryLock(ctx context.Context, name string, _ time.Duration) (unlock func(context.Context) error, ok bool, err error) {
-	err = s.call(ctx, func() {
-		if ok = !s.dead && (s.noLock || !s.locks[name]); ok {
-			s.locks[name] = true
-		}
+// lose empties the state, as a Redis that was started again without its data.
+func (s *commonState) lose() {
+	s.set(func() {
+		s.values, s.logs, s.logID = map[string]string{}, map[string][]string{}, rand.Text()
 	})
-	return func(ctx context.Context) error { return s.call(ctx, func() { delete(s.locks, name) }) }, ok, err
 }
 
 // instances are two applications behind one address, at a Logto that replaces the
@@ -155,8 +176,8 @@ func TestInstancesShareARefresh(t *testing.T) {
 		prepare func(*commonState)
 		calls   int // at most
 	}{
-		"with a lock":                    {func(*commonState) {}, 1},
-		"without: the remembered counts": {func(state *commonState) { state.noLock = true }, 2},
+		"with a claim":                   {func(*commonState) {}, 1},
+		"without: the remembered counts": {func(state *commonState) { state.noClaim = true }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -422,8 +443,15 @@ func (s slowState) SetIfAbsent(ctx context.Context, key, value string, lifetime 
 	return s.state.SetIfAbsent(ctx, key, value, lifetime)
 }
 
-func (s slowState) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
-	return errors.Join(s.wait(ctx), s.state.Append(ctx, log, entry, lifetime))
+func (s slowState) Delete(ctx context.Context, key string) error {
+	return errors.Join(s.wait(ctx), s.state.Delete(ctx, key))
+}
+
+func (s slowState) Append(ctx context.Context, log, entry string, lifetime time.Duration) (time.Time, error) {
+	if err := s.wait(ctx); err != nil {
+		return time.Time{}, err
+	}
+	return s.state.Append(ctx, log, entry, lifetime)
 }
 
 func (s slowState) Read(ctx context.Context, log, cursor string, limit int) ([]string, string, error) {
@@ -437,24 +465,16 @@ func (s slowState) Read(ctx context.Context, log, cursor string, limit int) ([]s
 	return s.state.Read(ctx, log, cursor, limit)
 }
 
-func (s slowState) TryLock(ctx context.Context, name string, lifetime time.Duration) (func(context.Context) error, bool, error) {
-	if err := s.wait(ctx); err != nil {
-		return nil, false, err
-	}
-	unlock, ok, err := s.state.TryLock(ctx, name, lifetime)
-	return func(ctx context.Context) error { return errors.Join(s.wait(ctx), unlock(ctx)) }, ok, err
-}
-
 // count is how many calls there were.
 func (s *commonState) count() (count int) {
 	s.set(func() { count = s.calls })
 	return count
 }
 
-// An instance was killed when Logto had replaced the refresh token: its lock is still there,
+// An instance was killed when Logto had replaced the refresh token: its claim is still there,
 // and Logto forgives a second use for three seconds only. Logto's clock is slow, so that a
 // slow machine does not matter.
-func TestTheLockOfAnInstanceThatWasKilled(t *testing.T) {
+func TestTheClaimOfAnInstanceThatWasKilled(t *testing.T) {
 	t.Parallel()
 	logto := withAPIs(t)
 	now, change := withClock(logto)
@@ -613,8 +633,11 @@ func TestHowLongResultsAreKept(t *testing.T) {
 				case strings.HasSuffix(key, ":newest") && lifetime != test.newest:
 					t.Errorf("the newest version: %v", lifetime)
 				}
+				if strings.HasSuffix(key, ":claim") && lifetime != 10*time.Second {
+					t.Errorf("a claim: %v", lifetime)
+				}
 			}
-			if len(state.lifetimes) != 4 { // two of the callback, the result and the newest version
+			if len(state.lifetimes) != 5 { // two of the callback, the claim, the result and the newest version
 				t.Errorf("%v", state.lifetimes)
 			}
 		})

@@ -2,8 +2,8 @@ package logtogin
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -22,12 +22,19 @@ const (
 	maxWebhook = 1 << 20
 	// webhookTimeout is less than the 10 s for which Logto waits.
 	webhookTimeout = 8 * time.Second
+
+	// maxWebhookAge is how old an event may be that Config.OnWebhook is given: Logto sends each at once, and only once, so
+	// that an older one is a recording. One that comes again is known for longer.
+	maxWebhookAge    = 10 * time.Minute
+	webhookMemory    = maxWebhookAge + 2*maxClockSkew
+	maxKnownWebhooks = 16 << 10
 )
 
 // WebhookEvent is what Logto tells. Which members it has beside these depends on the event;
 // Get and Has know them.
 type WebhookEvent struct {
 	claimSet
+	digest [sha256.Size]byte
 
 	// Event is its name, for example "User.Data.Updated" or "PostSignIn".
 	Event string
@@ -52,6 +59,7 @@ type WebhookEvent struct {
 // (https://docs.logto.io/developers/webhooks/secure-webhooks); several are for replacing one,
 // all are good. What their signature does not cover is refused.
 //
+//   - PostResetPassword ends all sessions of the user, if Config.EndSessionsOnPasswordReset says so.
 //   - User.Deleted, and User.SuspensionStatus.Updated for a user who is suspended now, end
 //     all sessions of the user that began until then, and refuse older access tokens. A body
 //     that is old or comes again therefore does no harm.
@@ -59,8 +67,8 @@ type WebhookEvent struct {
 //     Logto before the next guarded request goes on, so that new roles and organizations
 //     apply at once, and drop the access tokens in them.
 //
-// All events, these included, are then given to Config.OnWebhook. How far what was learnt
-// reaches, RevokeUser says.
+// All events, these included, are then given to Config.OnWebhook, unless they are older than ten minutes or come
+// again. How far what was learnt reaches, RevokeUser says.
 //
 // The answer is 200; 401 for a wrong signature; 400 for a body that is none of Logto's; 503
 // if the other instances cannot be told, with which OnWebhook is not called; 500 if
@@ -76,12 +84,12 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 	signingKeys = slices.Clone(signingKeys)
 	return ownHandler(func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
-		event, err := readWebhook(c.Request, signingKeys)
+		event, err := readWebhook(c, signingKeys)
 		if err == nil {
 			err = a.heed(c, event)
 		}
-		if err == nil && a.settings.OnWebhook != nil {
-			err = a.settings.OnWebhook(c, event)
+		if err == nil {
+			err = a.passOn(c, event)
 		}
 		if err == nil {
 			if !c.Writer.Written() {
@@ -101,12 +109,12 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 var errWebhookSignature = fault.InvalidTokenf("the webhook is not signed by one of the keys")
 
 // readWebhook returns the event of a request that one of the keys has signed.
-func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
-	if err != nil || len(body) > maxWebhook {
+func readWebhook(c *gin.Context, signingKeys []string) (*WebhookEvent, error) {
+	body, err := readBody(c, maxWebhook, webhookTimeout)
+	if err != nil {
 		return nil, fault.InvalidTokenf("the webhook cannot be read or is too long")
 	}
-	if !logto.IsSignedWebhook(body, r.Header, signingKeys) {
+	if !logto.IsSignedWebhook(body, c.Request.Header, signingKeys) {
 		return nil, errWebhookSignature
 	}
 	set, err := jsonobject.Parse(body)
@@ -114,7 +122,7 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 		return nil, fault.InvalidTokenf("the webhook is %v", err)
 	}
 	event := &WebhookEvent{
-		claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
+		digest: sha256.Sum256(body), claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
 	}
 	event.CreatedAt, err = time.Parse(time.RFC3339, set.Text("createdAt"))
 	if err != nil || event.Event == "" {
@@ -122,6 +130,32 @@ func readWebhook(r *http.Request, signingKeys []string) (*WebhookEvent, error) {
 	}
 	event.readSubjects()
 	return event, nil
+}
+
+// passOn gives an event to the application, unless it is a recording.
+func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
+	if a.settings.OnWebhook == nil {
+		return nil
+	}
+	if age := a.settings.Now().Sub(event.CreatedAt); age > maxWebhookAge {
+		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: a webhook is too old for Config.OnWebhook: it was recorded, or a clock is wrong", "event", event.Event, "age", age.Round(time.Second))
+		return nil
+	}
+	key := string(event.digest[:])
+	if _, found := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
+		return nil
+	}
+	if memory := a.store; memory != nil && !memory.memory.noteWebhook(c.Request.Context(), key) {
+		return nil
+	}
+	err := a.settings.OnWebhook(c, event)
+	if err != nil { // it may be sent again, by hand
+		a.webhooks.Delete(key)
+		if a.store != nil {
+			a.store.memory.forgetWebhook(c.Request.Context(), key)
+		}
+	}
+	return err
 }
 
 // readSubjects finds out who the event is about, which different events tell differently.
@@ -167,6 +201,11 @@ func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
 		made.kind = removedUser
 	case "User.SuspensionStatus.Updated":
 		if !event.IsSuspended {
+			return nil
+		}
+		made.kind = removedUser
+	case "PostResetPassword":
+		if !a.settings.EndSessionsOnPasswordReset {
 			return nil
 		}
 		made.kind = removedUser

@@ -28,6 +28,35 @@ func addEverywhere(router *gin.Engine, auth *logtogin.Auth) {
 	})
 }
 
+func addOtherDevices(router *gin.Engine, auth *logtogin.Auth) {
+	router.POST("/sign-out-other-devices", auth.Guard(), func(c *gin.Context) {
+		if err := auth.RevokeOtherSessions(c.Request.Context()); err != nil && !errors.Is(err, logtogin.ErrStoreUnavailable) {
+			auth.Refuse(c, err)
+			return
+		}
+		c.Redirect(http.StatusSeeOther, "/profile")
+	})
+}
+
+func TestSignOutOfOtherDevices(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	router, auth := build(t, logto.Config(baseURL), addOtherDevices, addProtectedProfile)
+	here, elsewhere := logto.SignIn(t, router, alice()), logto.SignIn(t, router, alice())
+	if answer := ask(t, stay(here), http.MethodPost, "/sign-out-other-devices", nil); answer.status != http.StatusSeeOther {
+		t.Fatal(answer)
+	}
+	if answer := ask(t, here, http.MethodGet, "/profile", nil); answer.status != http.StatusOK {
+		t.Errorf("here: %v", answer)
+	}
+	if answer := ask(t, elsewhere, http.MethodGet, "/profile", nil); answer.status != http.StatusUnauthorized {
+		t.Errorf("elsewhere: %v", answer)
+	}
+	if err := auth.RevokeOtherSessions(t.Context()); !errors.Is(err, logtogin.ErrNoRequest) {
+		t.Errorf("without a request: %v", err)
+	}
+}
+
 // brokenState is a shared state that is down.
 type brokenState struct{}
 
@@ -38,12 +67,12 @@ func (brokenState) Set(context.Context, string, string, time.Duration) error { r
 func (brokenState) SetIfAbsent(context.Context, string, string, time.Duration) (bool, error) {
 	return false, errBroken
 }
-func (brokenState) Append(context.Context, string, string, time.Duration) error { return errBroken }
+func (brokenState) Delete(context.Context, string) error { return errBroken }
+func (brokenState) Append(context.Context, string, string, time.Duration) (time.Time, error) {
+	return time.Time{}, errBroken
+}
 func (brokenState) Read(context.Context, string, string, int) ([]string, string, error) {
 	return nil, "", errBroken
-}
-func (brokenState) TryLock(context.Context, string, time.Duration) (func(context.Context) error, bool, error) {
-	return nil, false, errBroken
 }
 
 // While the other instances cannot be told, it holds here, and the browser goes on to Logto.

@@ -17,11 +17,12 @@ package redisstate
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/bsm/redislock"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/logtogin/logtogin"
@@ -30,7 +31,6 @@ import (
 // State is a logtogin.SharedState in Redis. It is safe for concurrent use.
 type State struct {
 	client redis.UniversalClient
-	locks  *redislock.Client
 }
 
 var _ logtogin.SharedState = (*State)(nil)
@@ -44,7 +44,7 @@ var _ logtogin.SharedState = (*State)(nil)
 // if the client's options have ContextTimeoutEnabled, and otherwise after its own
 // time-outs and retries, by default some seconds later.
 func New(client redis.UniversalClient) *State {
-	return &State{client: client, locks: redislock.New(client)}
+	return &State{client: client}
 }
 
 // Get implements logtogin.SharedState.
@@ -66,61 +66,91 @@ func (s *State) SetIfAbsent(ctx context.Context, key, value string, lifetime tim
 	return s.client.SetNX(ctx, key, value, atLeastAMillisecond(lifetime)).Result()
 }
 
-// logMargin is how much longer an entry of a log is kept than it must, because it gets its
-// time from Redis and the lifetime is counted by the application's clock.
-const logMargin = time.Hour
+// Delete implements logtogin.SharedState.
+func (s *State) Delete(ctx context.Context, key string) error { return s.client.Del(ctx, key).Err() }
 
-// Append implements logtogin.SharedState. A log is a stream; the cursor is the ID of an
-// entry.
-func (s *State) Append(ctx context.Context, log, entry string, lifetime time.Duration) error {
-	lifetime = max(lifetime, 0) + logMargin
-	_, err := s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.XAdd(ctx, &redis.XAddArgs{
-			Stream: log, Values: []string{logField, entry},
-			MinID: strconv.FormatInt(time.Now().Add(-lifetime).UnixMilli(), 10), Approx: true,
-		})
-		pipe.PExpire(ctx, log, lifetime)
+// A log is a stream, with a name that is given to it when it begins: Redis can lose the stream, by a failover or
+// an operator, and a new one can have entries with smaller IDs. Entries go by the clock of Redis.
+const (
+	logField = "entry"
+
+	// logMargin is how much longer an entry is kept than it must, because the lifetime is counted by the
+	// application's clock.
+	logMargin = time.Hour
+)
+
+// nameOf is the key of the name of a log, in the same slot of a Cluster.
+func nameOf(log string) string { return "{" + log + "}:name" }
+
+// appending adds an entry and returns the time. KEYS: the log and its name; ARGV: the entry, the lifetime in
+// milliseconds, and a new name.
+var appending = redis.NewScript(`
+local now = redis.call('TIME')
+local lifetime = tonumber(ARGV[2])
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then
+	redis.call('SET', KEYS[2], ARGV[3])
+end
+redis.call('XADD', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(now[1] * 1000 - lifetime, 0)), '*', '` + logField + `', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return now
+`)
+
+// Append implements logtogin.SharedState.
+func (s *State) Append(ctx context.Context, log, entry string, lifetime time.Duration) (at time.Time, err error) {
+	milliseconds := (max(lifetime, 0) + logMargin).Milliseconds()
+	now, err := appending.Run(ctx, s.client, []string{log, nameOf(log)}, entry, milliseconds, rand.Text()).Int64Slice()
+	if err == nil && len(now) != 2 {
+		err = errors.New("redisstate: Redis does not say what time it is")
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(now[0], now[1]*1000), nil
+}
+
+// Read implements logtogin.SharedState. A cursor is the name of the log and the ID of an entry.
+func (s *State) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
+	known, last, _ := strings.Cut(cursor, "/")
+	var name *redis.StringCmd
+	var newest *redis.XMessageSliceCmd
+	var following *redis.XStreamSliceCmd
+	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		name = pipe.Get(ctx, nameOf(log))
+		newest = pipe.XRevRangeN(ctx, log, "+", "-", 1)
+		following = pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{log, cmp.Or(last, "0")}, Count: int64(limit), Block: -1}) // without waiting
 		return nil
 	})
-	return err
-}
-
-const logField = "entry"
-
-// Read implements logtogin.SharedState.
-func (s *State) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
-	streams, err := s.client.XRead(ctx, &redis.XReadArgs{
-		Streams: []string{log, cmp.Or(cursor, "0")}, Count: int64(limit), Block: -1, // without waiting
-	}).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, cursor, err
+		return nil, "", err
 	}
-	next = cursor
-	for _, stream := range streams {
+	switch isThere := name.Err() == nil && len(newest.Val()) > 0; {
+	case cursor == "" && !isThere:
+		return nil, "", nil
+	case cursor != "" && (!isThere || name.Val() != known || isBefore(newest.Val()[0].ID, last)):
+		return nil, "", logtogin.ErrLogReplaced
+	}
+	for _, stream := range following.Val() {
 		for _, message := range stream.Messages {
 			entry, _ := message.Values[logField].(string)
-			entries, next = append(entries, entry), message.ID
+			entries, last = append(entries, entry), message.ID
 		}
 	}
-	return entries, next, nil
+	return entries, name.Val() + "/" + last, nil
 }
 
-// TryLock implements logtogin.SharedState.
-func (s *State) TryLock(ctx context.Context, name string, lifetime time.Duration) (unlock func(context.Context) error, ok bool, err error) {
-	lock, err := s.locks.Obtain(ctx, name, atLeastAMillisecond(lifetime), nil)
-	switch {
-	case errors.Is(err, redislock.ErrNotObtained):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
-	}
-	return func(ctx context.Context) error {
-		err := lock.Release(ctx)
-		if errors.Is(err, redislock.ErrLockNotHeld) { // it has expired
-			return nil
-		}
-		return err
-	}, true, nil
+// isBefore compares IDs of a stream: milliseconds and a number.
+func isBefore(id, other string) bool {
+	time, number := splitID(id)
+	otherTime, otherNumber := splitID(other)
+	return time < otherTime || (time == otherTime && number < otherNumber)
+}
+
+func splitID(id string) (time, number uint64) {
+	before, after, _ := strings.Cut(id, "-")
+	time, _ = strconv.ParseUint(before, 10, 64)
+	number, _ = strconv.ParseUint(after, 10, 64)
+	return time, number
 }
 
 // atLeastAMillisecond keeps a lifetime from meaning "for ever" to Redis.

@@ -16,7 +16,7 @@
 //	logtogin.refreshes           histogram of seconds, by "error.type"
 //	logtogin.provider.calls      histogram of seconds, by "call" and "error.type"
 //	logtogin.cache_hits          counter, by "call"
-//	logtogin.revocations         counter, by "reason" and "error.type"
+//	logtogin.revocations         counter, by "cause" and "error.type"
 //
 // "error.type" is logtogin.Event.Reason, of which there are few, and absent if all went
 // well. No attribute says who a user is.
@@ -89,7 +89,7 @@ func (r *recorder) record(ctx context.Context, event logtogin.Event) {
 	case logtogin.EventCacheHit:
 		r.cacheHits.Add(ctx, 1, with(event, attribute.String("call", event.Call)))
 	case logtogin.EventRevocation:
-		r.revocations.Add(ctx, 1, with(event, attribute.String("reason", event.Reason)))
+		r.revocations.Add(ctx, 1, with(event, attribute.String("cause", event.Cause)))
 	}
 }
 

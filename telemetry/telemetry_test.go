@@ -132,7 +132,7 @@ func TestWhatGoesWrongIsCountedByItsName(t *testing.T) {
 	found := o.measurements()
 	for _, name := range []string{
 		"logtogin.refreshes error.type=provider_unavailable", "logtogin.provider.calls call=refresh,error.type=provider_unavailable",
-		"logtogin.sign_ins error.type=no_attempt,outcome=failed", "logtogin.revocations reason=user",
+		"logtogin.sign_ins error.type=no_attempt,outcome=failed", "logtogin.revocations cause=user",
 	} {
 		if found[name] != 1 {
 			t.Errorf("%s: %d of %v", name, found[name], found)

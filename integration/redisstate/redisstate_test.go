@@ -4,10 +4,7 @@ package redisstate_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/integration/servers"
+	"github.com/logtogin/logtogin/logtotest"
 	"github.com/logtogin/logtogin/redisstate"
 )
 
@@ -78,38 +76,95 @@ func TestValues(t *testing.T) {
 	})
 }
 
-func TestLogs(t *testing.T) {
+func TestRedisKeepsTheContract(t *testing.T) {
 	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
-		ctx := t.Context()
-		read := func(cursor string, limit int, want ...string) (next string) {
-			t.Helper()
-			entries, next, err := state.Read(ctx, "logtogin:log", cursor, limit)
-			if err != nil || !slices.Equal(entries, want) {
-				t.Errorf("after %q: %q %v, want %q", cursor, entries, err, want)
+		logtotest.SharedStateContract(t, func(t testing.TB) logtogin.SharedState {
+			empty(t, client)
+			return state
+		})
+	})
+}
+
+// empty is what becomes of a Redis that is started again without its data.
+func empty(t testing.TB, client redis.UniversalClient) {
+	t.Helper()
+	flush := func(ctx context.Context, one *redis.Client) error { return one.FlushAll(ctx).Err() }
+	var err error
+	switch client := client.(type) {
+	case *redis.Client:
+		err = flush(t.Context(), client)
+	case *redis.ClusterClient:
+		err = client.ForEachMaster(t.Context(), flush)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever is lost of a log, those who have read it are told, also if its clock is behind then.
+func TestALogThatIsNotTheSameAnyMore(t *testing.T) {
+	const log, name = "logtogin:log", "{logtogin:log}:name"
+	for what, lose := range map[string]func(ctx context.Context, client redis.UniversalClient, backup string) error{
+		"the log was deleted": func(ctx context.Context, client redis.UniversalClient, _ string) error {
+			return client.Del(ctx, log).Err()
+		},
+		"its name was deleted": func(ctx context.Context, client redis.UniversalClient, _ string) error {
+			return client.Del(ctx, name).Err()
+		},
+		"an older state of it was restored": func(ctx context.Context, client redis.UniversalClient, backup string) error {
+			return client.RestoreReplace(ctx, log, time.Hour, backup).Err()
+		},
+		"its last entries are lost": func(ctx context.Context, client redis.UniversalClient, _ string) error {
+			return client.XTrimMaxLen(ctx, log, 0).Err()
+		},
+		"it begins again with smaller IDs": func(ctx context.Context, client redis.UniversalClient, _ string) error {
+			if err := client.Del(ctx, log).Err(); err != nil {
+				return err
 			}
-			return next
-		}
-		cursor := read("", 10)
-		for _, entry := range []string{"one", "two", "three"} {
-			if err := state.Append(ctx, "logtogin:log", entry, time.Hour); err != nil {
-				t.Fatal(err)
-			}
-		}
-		cursor = read(cursor, 2, "one", "two")
-		cursor = read(cursor, 2, "three")
-		cursor = read(cursor, 2)
-		if err := state.Append(ctx, "logtogin:log", "four", time.Hour); err != nil {
+			return client.XAdd(ctx, &redis.XAddArgs{Stream: log, ID: "1-1", Values: []string{"entry", "of a clock that is behind"}}).Err()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
+				ctx := t.Context()
+				empty(t, client)
+				add := func() {
+					t.Helper()
+					if _, err := state.Append(ctx, log, "entry", time.Hour); err != nil {
+						t.Fatal(err)
+					}
+				}
+				add()
+				backup, err := client.Dump(ctx, log).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				add()
+				_, cursor, err := state.Read(ctx, log, "", 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := lose(ctx, client, backup); err != nil {
+					t.Fatal(err)
+				}
+				if entries, _, err := state.Read(ctx, log, cursor, 10); !errors.Is(err, logtogin.ErrLogReplaced) {
+					t.Errorf("got %q %v, want ErrLogReplaced", entries, err)
+				}
+			})
+		})
+	}
+}
+
+// A log goes when its entries have.
+func TestALogGoesByItself(t *testing.T) {
+	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
+		if _, err := state.Append(t.Context(), "logtogin:log", "entry", time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		read(cursor, 10, "four")
-		read("", 10, "one", "two", "three", "four")
-		read("", 1, "one")
-		// It goes when its entries have.
-		if left := client.PTTL(ctx, "logtogin:log").Val(); left < time.Hour || left > 3*time.Hour {
-			t.Errorf("%v are left", left)
-		}
-		if entries, _, err := state.Read(ctx, "logtogin:another", "", 10); len(entries) > 0 || err != nil {
-			t.Errorf("%q %v", entries, err)
+		for _, key := range []string{"logtogin:log", "{logtogin:log}:name"} {
+			if left := client.PTTL(t.Context(), key).Val(); left < time.Hour || left > 3*time.Hour {
+				t.Errorf("%v of %s are left", left, key)
+			}
 		}
 	})
 }
@@ -124,76 +179,17 @@ func TestOldEntriesOfALogGo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := state.Append(ctx, "logtogin:log", "new", time.Hour); err != nil {
+		if _, err := state.Append(ctx, "logtogin:log", "new", time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if count := client.XLen(ctx, "logtogin:log").Val(); count > 100 {
 			t.Errorf("%d entries are kept", count)
 		}
-		if err := state.Append(ctx, "logtogin:other", "lasting", 100*24*time.Hour); err != nil {
+		if _, err := state.Append(ctx, "logtogin:other", "lasting", 100*24*time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if count := client.XLen(ctx, "logtogin:other").Val(); count != 1 {
 			t.Errorf("%d entries", count)
-		}
-	})
-}
-
-func TestOneOfManySetsAValueAndTakesALock(t *testing.T) {
-	forEachClient(t, func(t *testing.T, _ redis.UniversalClient, state logtogin.SharedState) {
-		var set, locked atomic.Int64
-		var all sync.WaitGroup
-		for range 50 {
-			all.Go(func() {
-				if done, err := state.SetIfAbsent(t.Context(), "logtogin:value", "x", time.Minute); err != nil {
-					t.Error(err)
-				} else if done {
-					set.Add(1)
-				}
-				if _, ok, err := state.TryLock(t.Context(), "logtogin:lock", time.Minute); err != nil {
-					t.Error(err)
-				} else if ok {
-					locked.Add(1)
-				}
-			})
-		}
-		all.Wait()
-		if set.Load() != 1 || locked.Load() != 1 {
-			t.Errorf("%d have set it, %d have locked it", set.Load(), locked.Load())
-		}
-	})
-}
-
-func TestLocks(t *testing.T) {
-	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
-		ctx := t.Context()
-		unlock, ok, err := state.TryLock(ctx, "logtogin:lock", time.Minute)
-		if !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		if _, ok, err := state.TryLock(ctx, "logtogin:lock", time.Minute); ok || err != nil {
-			t.Error("taken twice:", ok, err)
-		}
-		if err := unlock(ctx); err != nil {
-			t.Error(err)
-		}
-		again, ok, err := state.TryLock(ctx, "logtogin:lock", time.Minute)
-		if !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		// The first holder comes late: it must not take it away from the second.
-		if err := unlock(ctx); err != nil {
-			t.Error(err)
-		}
-		if _, ok, err := state.TryLock(ctx, "logtogin:lock", time.Minute); ok || err != nil {
-			t.Error("released by somebody else:", ok, err)
-		}
-		// One that has expired is no error.
-		if err := client.Del(ctx, "logtogin:lock").Err(); err != nil {
-			t.Fatal(err)
-		}
-		if err := again(ctx); err != nil {
-			t.Error(err)
 		}
 	})
 }
@@ -217,12 +213,12 @@ func TestAFrozenRedisKeepsNobodyWaiting(t *testing.T) {
 			_, err := state.SetIfAbsent(ctx, "logtogin:b", "b", time.Minute)
 			return err
 		},
-		"Append": func(ctx context.Context) error { return state.Append(ctx, "logtogin:log", "x", time.Minute) },
-		"Read":   func(ctx context.Context) error { _, _, err := state.Read(ctx, "logtogin:log", "", 10); return err },
-		"TryLock": func(ctx context.Context) error {
-			_, _, err := state.TryLock(ctx, "logtogin:lock", time.Minute)
+		"Delete": func(ctx context.Context) error { return state.Delete(ctx, "logtogin:a") },
+		"Append": func(ctx context.Context) error {
+			_, err := state.Append(ctx, "logtogin:log", "x", time.Minute)
 			return err
 		},
+		"Read": func(ctx context.Context) error { _, _, err := state.Read(ctx, "logtogin:log", "", 10); return err },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		done := make(chan error, 1)

@@ -61,6 +61,42 @@ func (c *Cache[K, V]) GetOrPut(key K, value V, expires time.Time) (actual V, fou
 	return value, false
 }
 
+// Update stores what change makes of the value of a key, which is the zero value if there is none, until the later
+// of its expiry and the given one. It reports as Put does.
+func (c *Cache[K, V]) Update(key K, expires time.Time, change func(V) V) (evicted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var value V
+	if e := c.entries[key]; e != nil && c.now().Before(e.expires) {
+		value = e.value
+		if e.expires.After(expires) {
+			expires = e.expires
+		}
+	}
+	return c.put(key, change(value), expires)
+}
+
+// All are copies of the entries that have not expired, in no order.
+func (c *Cache[K, V]) All() []Entry[K, V] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	all := make([]Entry[K, V], 0, len(c.entries))
+	for _, e := range c.order {
+		if now.Before(e.expires) {
+			all = append(all, Entry[K, V]{e.key, e.value, e.expires})
+		}
+	}
+	return all
+}
+
+// Entry is one of a Cache.
+type Entry[K comparable, V any] struct {
+	Key     K
+	Value   V
+	Expires time.Time
+}
+
 // Delete forgets a key.
 func (c *Cache[K, V]) Delete(key K) {
 	c.mu.Lock()

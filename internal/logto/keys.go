@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
@@ -34,7 +35,12 @@ const (
 // keySet are Logto's signing keys (JWKS, RFC 7517).
 type keySet struct {
 	current *remote.Value[keys]
+	// fruitless counts the fetches in a row for unknown keys of tokens that anybody can send.
+	fruitless atomic.Int64
 }
+
+// maxKeyCooldown is how long no keys are fetched at most for such tokens.
+const maxKeyCooldown = unknownKeyCooldown
 
 // keys are those of one fetch.
 type keys struct {
@@ -53,7 +59,7 @@ type verificationKey struct {
 
 func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
 	var before keys // one fetch at a time is under way
-	return &keySet{remote.New(remote.Policy{
+	return &keySet{current: remote.New(remote.Policy{
 		Timeout:    RequestTimeout,
 		RenewAfter: keysRenewAfter,
 		Lifetime:   keysLifetime,
@@ -96,14 +102,18 @@ func (p *Provider) KeyWithdrawals(ctx context.Context) (uint64, error) {
 // find returns the keys that a token with this header can have been signed by, the one named
 // or without a name all that fit the algorithm, and how often keys had been withdrawn before
 // they were fetched. If there are none, Logto may have rotated its keys, and they are fetched
-// again unless that was done within cooldown: a token that anybody can send must not cause a
-// fetch each time.
+// again unless that was done within cooldown, which is doubled by each fetch that was in vain: a token that anybody can
+// send must not cause a fetch each time.
 func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlgorithm, cooldown time.Duration) (fitting []verificationKey, withdrawals uint64, err error) {
 	known, err := k.current.Get(ctx)
 	if err != nil {
 		return nil, 0, unavailable("the key set", err)
 	}
 	final := false
+	before := known.Generation
+	if cooldown > 0 {
+		cooldown = min(cooldown<<min(k.fruitless.Load(), 6), maxKeyCooldown)
+	}
 	fitting = fittingKeys(known.Value.usable, id, algorithm)
 	// Twice: a fetch that was under way may have been answered before the keys
 	// were rotated. The one after it was not.
@@ -113,6 +123,13 @@ func (k *keySet) find(ctx context.Context, id string, algorithm jwa.SignatureAlg
 			return nil, 0, unavailable("the key set", err)
 		}
 		fitting = fittingKeys(known.Value.usable, id, algorithm)
+	}
+	switch {
+	case known.Generation == before:
+	case len(fitting) > 0:
+		k.fruitless.Store(0)
+	case cooldown > 0:
+		k.fruitless.Add(1)
 	}
 	return fitting, known.Value.withdrawals, nil
 }
