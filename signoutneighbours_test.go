@@ -89,7 +89,7 @@ func TestASignOutLeavesAnotherApplicationOnTheHostSignedIn(t *testing.T) {
 			for where, store := range map[string]*serverStore{"in cookies": nil, "in a store": newServerStore()} {
 				for how, by := range ways {
 					for _, path := range []string{"/a", "/b"} {
-						if path == "/b" && by.method == http.MethodPost {
+						if by.method == http.MethodPost && (path == "/b" || isRace) {
 							continue
 						}
 						t.Run(where+" by "+how+" of "+path, func(t *testing.T) {

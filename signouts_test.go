@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -256,14 +257,17 @@ func (w way) leads(answer page) string {
 	return address
 }
 
-// everyWay runs a test with sessions in every place and with every way to sign out.
+// everyWay runs a test with sessions in every place and every way to sign out, with the race detector one way for each.
 func everyWay(t *testing.T, test func(t *testing.T, p sessionPlace, by way)) {
 	t.Helper()
-	for where, p := range sessionPlaces {
-		for how, by := range ways {
+	for i, where := range slices.Sorted(maps.Keys(sessionPlaces)) {
+		for j, how := range slices.Sorted(maps.Keys(ways)) {
+			if isRace && (i+j)%len(ways) != 0 {
+				continue
+			}
 			t.Run(where+" by "+how, func(t *testing.T) {
 				t.Parallel()
-				test(t, p, by)
+				test(t, sessionPlaces[where], ways[how])
 			})
 		}
 	}
