@@ -20,7 +20,7 @@ import (
 func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 	count, limit := 100_000, 200
 	if info, _ := debug.ReadBuildInfo(); slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		count = 10_000 // with which everything takes longer
+		count = 5_000 // with which everything takes longer
 	}
 	now := time.Now()
 	token := strings.Repeat("x", 1500)

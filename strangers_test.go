@@ -285,4 +285,12 @@ func TestRecordedWebhooksReachNoApplication(t *testing.T) {
 	if status := post(apps[0], late); status != http.StatusOK || b.isSignedIn(apps[0]) || len(seen) != 3 {
 		t.Errorf("a late one: got %d, %v, signed in: %v; want the session to end", status, seen, b.isSignedIn(apps[0]))
 	}
+	// The user has been admitted again since: what comes late does not end the session that has begun since.
+	b.signIn(apps[0].url+"/profile", alice())
+	suspended := strings.Replace(strings.Replace(late, "User.Deleted", "User.SuspensionStatus.Updated", 1), `"params"`, `"data":{"isSuspended":true},"params"`, 1)
+	for _, app := range apps {
+		if status := post(app, suspended); status != http.StatusOK || !b.isSignedIn(apps[0]) {
+			t.Errorf("in the wrong order: got %d, signed in: %v", status, b.isSignedIn(apps[0]))
+		}
+	}
 }
