@@ -104,7 +104,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 		return nil, returnTo, err
 	}
 	defer endTurn()
-	mine, isFirst := a.spend(ctx, started, answer)
+	mine, isFirst := a.spend(ctx, started, answer, endTurn)
 	if !isFirst {
 		endTurn()
 		result, err := a.shareOutcome(ctx, x, mine, started, answer)
@@ -320,7 +320,7 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 		logtoSessionID: token.SessionID,
 		idToken:        got.IDToken,
 		refreshToken:   got.RefreshToken,
-		accessTokens:   []accessToken{newAccessToken(got, tokenTarget{})},
+		accessTokens:   []accessToken{a.newAccessToken(token.Subject, got, tokenTarget{})},
 	}
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.

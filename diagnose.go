@@ -320,7 +320,7 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 		d.add("shared_state", SeverityError, "See that this machine reaches the server behind Config.SharedState.", "Config.SharedState does not answer")
 		return
 	}
-	troubles := d.a.revocations.endings.whatTroubles()
+	troubles := d.a.revocations.endings.whatTroubles().and(d.a.revocations.changed.whatTroubles())
 	if troubles.unreadable > 0 {
 		d.add("shared_state", SeverityError, "Give all instances the same Config.Secrets, and keep a replaced one for Config.SessionLifetime; then start this instance again.",
 			"%d revocations of other instances cannot be read here: they are sealed by other Config.Secrets, or made by another version", troubles.unreadable)

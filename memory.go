@@ -80,10 +80,12 @@ func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*sess
 		return func(bool) {}, false
 	}
 	var key string
-	isClaimed := false
+	var isClaimed bool
+	var until time.Time
 	poll(ctx, claimPatience, func(ctx context.Context) bool {
-		key = m.nextKey(newest.id, newest.version) + ":claim"
-		if isClaimed = m.shared.setIfAbsent(ctx, key, "1", claimLifetime); isClaimed {
+		key, until = m.nextKey(newest.id, newest.version)+":claim", time.Now().Add(claimLifetime)
+		set, works := m.shared.trySet(ctx, key, "1", claimLifetime)
+		if isClaimed = set; set || !works {
 			return true
 		}
 		hasWaited = true
@@ -91,7 +93,7 @@ func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*sess
 		return !isNeeded(newest)
 	})
 	return func(isMade bool) {
-		if isClaimed && !isMade {
+		if isClaimed && !isMade && time.Now().Before(until) { // else it may be somebody else's
 			m.shared.delete(context.WithoutCancel(ctx), key)
 		}
 	}, hasWaited

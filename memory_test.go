@@ -55,7 +55,7 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			its, _ := auth.spend(context.Background(), opened, &callbackAnswer{state: started.State, code: rand.Text()})
+			its, _ := auth.spend(context.Background(), opened, &callbackAnswer{state: started.State, code: rand.Text()}, func() {})
 			close(its.done)
 			auth.outcomes.Delete(opened.Challenge()) // which lasts for two minutes
 		},

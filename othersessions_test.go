@@ -228,3 +228,99 @@ func TestTheLogNamesTheUserWhomTheApplicationRefuses(t *testing.T) {
 		})
 	}
 }
+
+// A session that begins after a revocation by a clock that is ahead is ended by the next one, whatever clock that has.
+func TestARevocationAfterALaterSignInEndsIt(t *testing.T) {
+	t.Parallel()
+	for name, revoke := range map[string]func(app *application, b *browser) error{
+		"of the user":    func(app *application, _ *browser) error { return app.auth.RevokeUser(t.Context(), aliceID) },
+		"of the session": func(app *application, b *browser) error { return app.auth.RevokeSession(t.Context(), b.sidOf(app)) },
+		"of the others": func(app *application, _ *browser) error {
+			here := newBrowser(t)
+			here.signIn(app.url+"/profile", alice())
+			if answer := send(t, http.MethodPost, app.url+"/others", here.ours(app), nil); answer.status != http.StatusOK {
+				return errors.New(answer.body)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := withAPIs(t)
+			now, change := withClock(logto, forAPIs)
+			state := newCommonState()
+			setUp := func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state }
+			slow := told(t, logto, setUp)
+			slow.revokeOthers()
+			fast := told(t, logto, func(cfg *logtogin.Config) {
+				setUp(cfg)
+				cfg.BaseURL = slow.url
+				cfg.Now = func() time.Time { return now.Now().Add(25 * time.Second) }
+			})
+			if err := fast.auth.RevokeUser(t.Context(), aliceID); err != nil {
+				t.Fatal(err)
+			}
+			now.advance(time.Second)
+			b := newBrowser(t)
+			b.signIn(slow.url+"/profile", alice())
+			now.advance(10 * time.Second)
+			if err := revoke(slow, b); err != nil {
+				t.Fatal(err)
+			}
+			now.advance(time.Second)
+			for name, app := range map[string]*application{"here": slow, "at the other instance": fast} {
+				if signedInWith(t, app, b.ours(slow)...) {
+					t.Errorf("%s the session goes on", name)
+				}
+			}
+		})
+	}
+}
+
+// Two sign-ins just after a revocation are two sessions: the callback of the first one still leads on.
+func TestSessionsAfterARevocationCanBeToldApart(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	now.advance(5 * time.Second)
+	callback := b.signInUntilCallback(app, alice())
+	b.keepGoing()
+	b.get(callback.String())
+	now.advance(3 * time.Minute)
+	if shown := b.get(callback.String()); shown.status != http.StatusOK {
+		t.Errorf("got %d %s", shown.status, shown.url)
+	}
+}
+
+// Tokens that Logto issues just after a revocation are refused, but not for as long as they last.
+func TestTokensAfterARevocationAreRenewed(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	app := newApplication(t, logto, change)
+	app.tokenRoutes()
+	app.router.GET("/api", app.auth.Bearer(ordersAPI), func(*gin.Context) {})
+	if err := app.auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	now.advance(10 * time.Second)
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	call := func() int {
+		token, _ := b.token(app, map[string][]string{"resource": {ordersAPI}})
+		return send(t, http.MethodGet, app.url+"/api", nil, bearerHeader(token.Value)).status
+	}
+	if status := call(); status != http.StatusUnauthorized {
+		t.Errorf("at once: got %d, want 401", status)
+	}
+	now.advance(25 * time.Second)
+	if status := call(); status != http.StatusOK {
+		t.Errorf("after half of ClockSkew: got %d, want 200", status)
+	}
+}

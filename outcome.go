@@ -42,7 +42,8 @@ type outcome struct {
 
 // spend marks the attempt as used up and returns the outcome to be filled in, or
 // that of the callback that came first, here or at another instance.
-func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer) (its *outcome, isFirst bool) {
+// Before it waits for another instance, it ends the turn.
+func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer, endTurn func()) (its *outcome, isFirst bool) {
 	its = &outcome{attempt: started.ID, answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
 	if first, found := a.outcomes.GetOrPut(started.Challenge(), its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
@@ -54,6 +55,7 @@ func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *cal
 	// The others need not know of what strangers make up. The code itself is good for a
 	// minute at Logto.
 	if answer.code != "" && !a.store.memory.spend(ctx, started, codeMemory) {
+		endTurn()
 		a.store.memory.awaitOutcome(ctx, started, its)
 		close(its.done)
 		return its, false
@@ -94,22 +96,29 @@ func (r *redemptions) begin(ctx context.Context, answer *callbackAnswer, now tim
 	if answer.code == "" {
 		return func() {}, nil
 	}
-	r.mu.Lock()
-	isPaused := now.Before(r.until)
-	r.mu.Unlock()
-	if isPaused {
+	if r.isPaused(now) {
 		return nil, errBusy
 	}
 	timer := time.NewTimer(redemptionPatience)
 	defer timer.Stop()
 	select {
 	case r.turns <- struct{}{}:
+		if r.isPaused(now) { // since
+			<-r.turns
+			return nil, errBusy
+		}
 		return sync.OnceFunc(func() { <-r.turns }), nil
 	case <-timer.C:
 		return nil, errBusy
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+func (r *redemptions) isPaused(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Before(r.until)
 }
 
 // note remembers that Logto wants to be left alone.

@@ -364,7 +364,7 @@ func (a *Auth) nextVersion(ctx context.Context, record *session, got *logto.Toke
 		}
 		next.idToken, next.idTokenExpires, next.parsed = got.IDToken, token.Expiry, nil
 	}
-	next.accessTokens = append([]accessToken{newAccessToken(got, target)},
+	next.accessTokens = append([]accessToken{a.newAccessToken(record.subject, got, target)},
 		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
 			return token.target() == target || !now.Before(token.expires) || a.hasChanged(record)
 		})...)

@@ -38,7 +38,8 @@ const (
 type revocationLog struct {
 	shared   *boundedState
 	sealer   *seal.Sealer
-	name     string
+	name     string // of the log in the shared state
+	kind     string // "revocations" or "changes"
 	lifetime time.Duration
 	known    *revocations
 	now      func() time.Time
@@ -69,6 +70,15 @@ type logTrouble struct {
 	unreadable int       // entries
 }
 
+// and is what the operator should know of two logs.
+func (t logTrouble) and(other logTrouble) logTrouble {
+	if other.replacedAt.After(t.replacedAt) {
+		t.replacedAt = other.replacedAt
+	}
+	t.replaced, t.unreadable = t.replaced+other.replaced, t.unreadable+other.unreadable
+	return t
+}
+
 // reading is a look into the log. works may be read once done is closed.
 type reading struct {
 	done  chan struct{}
@@ -76,7 +86,7 @@ type reading struct {
 }
 
 func newRevocationLog(s *settings, shared *boundedState, name string, lifetime time.Duration, known *revocations) (l *revocationLog, err error) {
-	l = &revocationLog{shared: shared, name: s.stateKey(name), lifetime: lifetime, known: known, now: s.Now, logger: s.Logger}
+	l = &revocationLog{shared: shared, name: s.stateKey(name), kind: name, lifetime: lifetime, known: known, now: s.Now, logger: s.Logger}
 	l.owner, l.close = context.WithCancel(context.Background())
 	if shared.state != nil {
 		l.sealer, err = seal.New(s.secrets, s.purpose(name))
@@ -254,13 +264,13 @@ func (l *revocationLog) read(ctx context.Context) (works bool) {
 			if restarts++; restarts > 2 {
 				return false // later
 			}
-			if !l.isFresh {
-				l.noteReplaced(ctx)
-			}
+			l.noteReplaced(ctx)
 			l.cursor, l.isFresh = "", true
 			continue
 		}
 		l.heed(ctx, found.entries)
+		// What was told before the first reading may have been lost with a log of which nobody knows the name.
+		l.isFresh = l.isFresh || (l.cursor == "" && hadTold)
 		if found.cursor != "" {
 			l.cursor = found.cursor
 		}
@@ -305,16 +315,16 @@ func (l *revocationLog) heed(ctx context.Context, entries []string) {
 	l.trouble.unreadable += unreadable
 	l.mu.Unlock()
 	if isFirst {
-		l.logger.ErrorContext(ctx, "logtogin: the shared state has revocations that this instance cannot read, and does not apply: they are sealed by other Config.Secrets, or made by another version; give all instances the same Secrets, and keep a replaced one for Config.SessionLifetime", "entries", unreadable)
+		l.logger.ErrorContext(ctx, "logtogin: the shared state has revocations that this instance cannot read, and does not apply: they are sealed by other Config.Secrets, or made by another version; give all instances the same Secrets, and keep a replaced one for Config.SessionLifetime", "log", l.kind, "entries", unreadable)
 	}
 }
 
 // noteReplaced tells the operator that another log is in the place of the one that was read, unless that one may have
 // expired with all that was in it.
 func (l *revocationLog) noteReplaced(ctx context.Context) {
-	isLost := false
+	isLost := false // and not yet noted
 	for range l.known.all(l) {
-		isLost = true
+		isLost = !l.isFresh
 		break
 	}
 	l.mu.Lock()
@@ -325,7 +335,7 @@ func (l *revocationLog) noteReplaced(ctx context.Context) {
 	}
 	l.mu.Unlock()
 	if isLost {
-		l.logger.ErrorContext(ctx, "logtogin: the shared state has lost the log of revocations, or is another one; this instance publishes again what it knows; look whether Redis was emptied, restored or replaced")
+		l.logger.ErrorContext(ctx, "logtogin: the shared state has lost the log of revocations, or is another one; this instance publishes again what it knows; look whether Redis was emptied, restored or replaced", "log", l.kind)
 	}
 }
 

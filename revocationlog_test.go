@@ -115,3 +115,47 @@ func TestEntriesThatCannotBeReadAreReported(t *testing.T) {
 		t.Errorf("Diagnose says nothing of it: %s", text)
 	}
 }
+
+// A log that is lost again while it is written again, or before it was ever read, is written again, too.
+func TestALogThatIsLostTwiceIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	now, change := withClock(logto, forAPIs)
+	state := newCommonState()
+	setUp := func(cfg *logtogin.Config) { change(cfg); cfg.SharedState = state }
+	apps := two(t, logto, setUp)
+	b := newBrowser(t)
+	b.signIn(apps[0].url+"/profile", alice())
+	cookies := b.ours(apps[0])
+	for i := range 1200 { // more than an entry has
+		if err := apps[0].auth.RevokeUser(t.Context(), fmt.Sprint("user ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := apps[0].auth.RevokeUser(t.Context(), aliceID); err != nil {
+		t.Fatal(err)
+	}
+	state.lose()
+	if err := apps[1].auth.RevokeUser(t.Context(), "somebody else"); err != nil { // at the new log
+		t.Fatal(err)
+	}
+	learns := func() {
+		t.Helper()
+		late := told(t, logto, func(cfg *logtogin.Config) { setUp(cfg); cfg.BaseURL = apps[0].url })
+		eventually(t, func() bool {
+			signedInWith(t, apps[0], cookies...)
+			now.advance(time.Second)
+			return !signedInWith(t, late, cookies...)
+		})
+	}
+	learns()
+	for range 3 {
+		state.lose()
+		if err := apps[0].auth.RevokeUser(t.Context(), "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		state.lose()
+		now.advance(time.Second)
+		learns()
+	}
+}

@@ -119,6 +119,10 @@ type revocations struct {
 	fullMu   sync.Mutex
 	toldFull time.Time // when the operator was last told that there is no room
 
+	// latest is, in milliseconds since 1970, the latest of the revocations by the clocks of instances and of the starts of
+	// sessions that come after them.
+	latest atomic.Int64
+
 	// Changes concern nearly everybody and matter for a short time only, so that they have
 	// a log of their own.
 	endings, changed *revocationLog
@@ -266,10 +270,12 @@ func (r *revocations) claim(record *session) bool {
 	return !ended
 }
 
-// startOf is when a session starts that is new now: after all that has ended sessions of the user here, which
-// reaches a little into the future.
+// startOf is when a session starts that is new now: after all that has ended sessions of the user, which
+// reaches a little into the future, and after all sessions that had to start in the future, so that each has a
+// start of its own.
 func (r *revocations) startOf(record *session) time.Time {
-	start := record.startedAt.UnixMilli()
+	now := record.startedAt.UnixMilli()
+	start := now
 	for kind, name := range map[revocationKind]string{revokeUser: record.subject, revokeLogtoSession: record.logtoSessionID} {
 		if at, ok := r.byKind[kind].Get(name); ok {
 			start = max(start, at+1)
@@ -278,7 +284,21 @@ func (r *revocations) startOf(record *session) time.Time {
 	if rule, ok := r.others.Get(record.subject); ok {
 		start = max(start, rule.at+1)
 	}
-	return time.UnixMilli(start)
+	if start == now {
+		return record.startedAt
+	}
+	return time.UnixMilli(r.after(start))
+}
+
+// after is a time that is later than any before, and not earlier than this one.
+func (r *revocations) after(at int64) int64 {
+	for {
+		latest := r.latest.Load()
+		at = max(at, latest+1)
+		if r.latest.CompareAndSwap(latest, at) {
+			return at
+		}
+	}
 }
 
 // isNewsFor reports whether a session has been revoked that has not been cleared away.
@@ -326,6 +346,11 @@ func (r *revocations) record(ctx context.Context, made revocation) bool {
 	log := r.logOf(made.kind)
 	if made.kind != revokeSession { // which ends with the session
 		made.expires = r.s.Now().Add(log.lifetime)
+	}
+	if made.isByOurClock() {
+		// Sessions may have started in the future, after what others have revoked by clocks that are ahead.
+		log.catchUp(ctx)
+		made.at = time.UnixMilli(r.after(made.at.UnixMilli()))
 	}
 	r.apply(made)
 	told, works := log.tell(ctx, made)
@@ -378,7 +403,23 @@ func (r *revocations) apply(made revocation) {
 	} else {
 		r.put(made.kind, made.name, made)
 	}
+	if made.isByOurClock() {
+		r.noteLatest(made.at.UnixMilli())
+	}
 	r.generation.Add(1) // when it can be found
+}
+
+func (r *revocations) noteLatest(at int64) {
+	for latest := r.latest.Load(); at > latest && !r.latest.CompareAndSwap(latest, at); latest = r.latest.Load() {
+	}
+}
+
+// refusesTokensUntil is until when access tokens of a user are refused that are issued now, or the zero time.
+func (r *revocations) refusesTokensUntil(subject string) time.Time {
+	if at, ok := r.byKind[revokeUser].Get(subject); ok && r.s.Now().UnixMilli() <= at {
+		return time.UnixMilli(at)
+	}
+	return time.Time{}
 }
 
 // put keeps nothing else of the text that a name is a part of.

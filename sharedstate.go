@@ -31,7 +31,7 @@ type SharedState interface {
 	Set(ctx context.Context, key, value string, lifetime time.Duration) error
 
 	// SetIfAbsent is Set for a key that has no value, and reports whether that
-	// was so. Of several calls at the same moment, one succeeds.
+	// was so. Of several calls at the same moment, one succeeds, also if they have the same value.
 	SetIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) (set bool, err error)
 
 	// Delete removes the value of a key, if it has one.
@@ -45,7 +45,8 @@ type SharedState interface {
 
 	// Read returns the entries of a log that follow a cursor, the oldest first and not more
 	// than limit of them, and the cursor of the last one. The cursor "" is before all
-	// entries. A log that does not exist has none, and the next cursor is "" then.
+	// entries. Fewer than limit are returned at the end of the log only. A log that does not exist has none, and the next
+	// cursor is "" then.
 	//
 	// The error is ErrLogReplaced if the cursor is not one of this log, or of a part of it that is gone: the
 	// log was deleted, or restored, or it is that of another database, or entries were dropped before their
@@ -128,11 +129,16 @@ func (b *boundedState) set(ctx context.Context, key, value string, lifetime time
 
 // setIfAbsent also reports true if nobody can tell.
 func (b *boundedState) setIfAbsent(ctx context.Context, key, value string, lifetime time.Duration) bool {
-	set, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
+	set, works := b.trySet(ctx, key, value, lifetime)
+	return set || !works
+}
+
+func (b *boundedState) trySet(ctx context.Context, key, value string, lifetime time.Duration) (set, works bool) {
+	found, works := b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
 		v.ok, err = b.state.SetIfAbsent(ctx, key, value, lifetime)
 		return v, err
 	})
-	return set.ok || !works
+	return found.ok, works
 }
 
 func (b *boundedState) delete(ctx context.Context, key string) {

@@ -247,10 +247,15 @@ func (t accessToken) public() *AccessToken {
 	return token
 }
 
-// newAccessToken is the access token of an answer, with what it was asked for.
-func newAccessToken(got *logto.Tokens, target tokenTarget) accessToken {
-	return accessToken{
+// newAccessToken is the access token of an answer, with what it was asked for. One that Bearer refuses, because its user
+// has just been revoked, is renewed as soon as a new one is accepted.
+func (a *Auth) newAccessToken(subject string, got *logto.Tokens, target tokenTarget) accessToken {
+	token := accessToken{
 		resource: target.resource, organization: target.organization,
 		token: got.AccessToken, scope: got.Scope, expires: got.Expires, renewAt: got.RenewAt,
 	}
+	if until := a.revocations.refusesTokensUntil(subject); !until.IsZero() {
+		token.renewAt = earlier(token.renewAt, until.Add(time.Second))
+	}
+	return token
 }

@@ -148,13 +148,18 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 	if memory := a.store; memory != nil && !memory.memory.noteWebhook(c.Request.Context(), key) {
 		return nil
 	}
-	err := a.settings.OnWebhook(c, event)
-	if err != nil { // it may be sent again, by hand
-		a.webhooks.Delete(key)
+	isDone := false
+	defer func() {
+		if isDone {
+			return
+		}
+		a.webhooks.Delete(key) // it may be sent again, by hand
 		if a.store != nil {
 			a.store.memory.forgetWebhook(c.Request.Context(), key)
 		}
-	}
+	}()
+	err := a.settings.OnWebhook(c, event)
+	isDone = err == nil
 	return err
 }
 

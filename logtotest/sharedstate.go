@@ -131,7 +131,11 @@ func (c *contract) absence() {
 	c.soon("SetIfAbsent sets a key whose lifetime is over", func() bool { return c.set(key+"short", "second", time.Hour) })
 	c.wantValue("SetIfAbsent gives the new value", key+"short", "second", true)
 
-	for round := range 20 {
+	if c.set(key+"a", "first", time.Hour) {
+		c.Errorf("SetIfAbsent sets no key that has the same value: got true")
+	}
+
+	for round := range 40 {
 		var winners []string
 		var mu sync.Mutex
 		var running sync.WaitGroup
@@ -141,6 +145,9 @@ func (c *contract) absence() {
 			running.Go(func() {
 				<-begin
 				value := fmt.Sprint(i)
+				if round%2 == 1 {
+					value = "the same"
+				}
 				set, err := c.state.SetIfAbsent(c.ctx, at, value, time.Hour)
 				mu.Lock()
 				defer mu.Unlock()
@@ -271,6 +278,9 @@ func (c *contract) appendsAtOnce() {
 				c.Fatalf("each entry is read once, also while others are appended: got one %d times", count)
 			}
 		}
+	}
+	if entries, _, err := c.state.Read(c.ctx, log, "", 10*writers*each); err != nil || len(entries) != writers*each {
+		c.Fatalf("fewer entries than the limit are returned at the end of the log only: Read got %d %v, want %d", len(entries), err, writers*each)
 	}
 }
 

@@ -1,6 +1,7 @@
 package logtotest_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -130,6 +131,13 @@ func TestTheContractFindsWhatIsWrong(t *testing.T) {
 		"it always sets": {wrong{setIfAbsent: func(s logtogin.SharedState, key, value string, lifetime time.Duration) (bool, error) {
 			return true, s.Set(ctx, key, value, lifetime)
 		}}, "SetIfAbsent sets no key that has a value"},
+		"it compares values": {wrong{setIfAbsent: func(s logtogin.SharedState, key, value string, lifetime time.Duration) (bool, error) {
+			if _, err := s.SetIfAbsent(ctx, key, value, lifetime); err != nil {
+				return false, err
+			}
+			now, _, err := s.Get(ctx, key)
+			return now == value, err
+		}}, "SetIfAbsent sets no key that has the same value"},
 		"it looks before it sets": {wrong{setIfAbsent: func(s logtogin.SharedState, key, value string, lifetime time.Duration) (bool, error) {
 			if _, ok, err := s.Get(ctx, key); ok || err != nil {
 				return false, err
@@ -188,12 +196,12 @@ func TestTheContractFindsWhatIsWrong(t *testing.T) {
 		}}, "no earlier time"},
 		"it misses what is appended beside": {wrong{read: missing(ctx)}, "each entry is read once"},
 		"it takes any cursor": {wrong{read: func(s logtogin.SharedState, log, cursor string, limit int) ([]string, string, error) {
-			entries, next, err := s.Read(ctx, log, cursor, limit)
-			if err != nil {
-				return nil, cursor, nil
-			}
-			return entries, next, err
+			entries, next, _ := s.Read(ctx, log, cursor, limit)
+			return entries, cmp.Or(next, cursor), nil
 		}}, "want ErrLogReplaced"},
+		"its pages are small": {wrong{read: func(s logtogin.SharedState, log, cursor string, limit int) ([]string, string, error) {
+			return s.Read(ctx, log, cursor, min(limit, 100))
+		}}, "at the end of the log only"},
 		"it begins again in another log by itself": {wrong{read: func(s logtogin.SharedState, log, cursor string, limit int) ([]string, string, error) {
 			entries, next, err := s.Read(ctx, log, cursor, limit)
 			if err != nil {

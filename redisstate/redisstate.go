@@ -19,7 +19,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -83,16 +82,18 @@ const (
 func nameOf(log string) string { return "{" + log + "}:name" }
 
 // appending adds an entry and returns the time. KEYS: the log and its name; ARGV: the entry, the lifetime in
-// milliseconds, and a new name.
+// milliseconds, and a new name. The longest lifetime that an entry was given is kept behind the name.
 var appending = redis.NewScript(`
 local now = redis.call('TIME')
-local lifetime = tonumber(ARGV[2])
-if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then
-	redis.call('SET', KEYS[2], ARGV[3])
+local name, lifetime = string.match(redis.call('GET', KEYS[2]) or '', '^(%w+) (%d+)$')
+if not name or redis.call('EXISTS', KEYS[1]) == 0 then
+	name = ARGV[3]
 end
+lifetime = math.max(tonumber(lifetime or 0), tonumber(ARGV[2]))
+local milliseconds = string.format('%.0f', lifetime)
+redis.call('SET', KEYS[2], name .. ' ' .. milliseconds, 'PX', milliseconds)
 redis.call('XADD', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(now[1] * 1000 - lifetime, 0)), '*', '` + logField + `', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], milliseconds)
 return now
 `)
 
@@ -109,25 +110,28 @@ func (s *State) Append(ctx context.Context, log, entry string, lifetime time.Dur
 	return time.Unix(now[0], now[1]*1000), nil
 }
 
-// Read implements logtogin.SharedState. A cursor is the name of the log and the ID of an entry.
+// Read implements logtogin.SharedState. A cursor is the name of the log and the ID of an entry, which must still be there.
 func (s *State) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
 	known, last, _ := strings.Cut(cursor, "/")
-	var name *redis.StringCmd
-	var newest *redis.XMessageSliceCmd
+	last = cmp.Or(last, "0")
+	var value *redis.StringCmd
+	var length *redis.IntCmd
+	var read *redis.XMessageSliceCmd
 	var following *redis.XStreamSliceCmd
 	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		name = pipe.Get(ctx, nameOf(log))
-		newest = pipe.XRevRangeN(ctx, log, "+", "-", 1)
-		following = pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{log, cmp.Or(last, "0")}, Count: int64(limit), Block: -1}) // without waiting
+		value, length = pipe.Get(ctx, nameOf(log)), pipe.XLen(ctx, log)
+		read = pipe.XRange(ctx, log, last, last)
+		following = pipe.XRead(ctx, &redis.XReadArgs{Streams: []string{log, last}, Count: int64(limit), Block: -1}) // without waiting
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, "", err
 	}
-	switch isThere := name.Err() == nil && len(newest.Val()) > 0; {
+	name, _, _ := strings.Cut(value.Val(), " ")
+	switch isThere := name != "" && length.Val() > 0; {
 	case cursor == "" && !isThere:
 		return nil, "", nil
-	case cursor != "" && (!isThere || name.Val() != known || isBefore(newest.Val()[0].ID, last)):
+	case cursor != "" && (!isThere || name != known || (last != "0" && len(read.Val()) == 0)): // an older state has been restored
 		return nil, "", logtogin.ErrLogReplaced
 	}
 	for _, stream := range following.Val() {
@@ -136,21 +140,7 @@ func (s *State) Read(ctx context.Context, log, cursor string, limit int) (entrie
 			entries, last = append(entries, entry), message.ID
 		}
 	}
-	return entries, name.Val() + "/" + last, nil
-}
-
-// isBefore compares IDs of a stream: milliseconds and a number.
-func isBefore(id, other string) bool {
-	time, number := splitID(id)
-	otherTime, otherNumber := splitID(other)
-	return time < otherTime || (time == otherTime && number < otherNumber)
-}
-
-func splitID(id string) (time, number uint64) {
-	before, after, _ := strings.Cut(id, "-")
-	time, _ = strconv.ParseUint(before, 10, 64)
-	number, _ = strconv.ParseUint(after, 10, 64)
-	return time, number
+	return entries, name + "/" + last, nil
 }
 
 // atLeastAMillisecond keeps a lifetime from meaning "for ever" to Redis.

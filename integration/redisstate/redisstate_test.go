@@ -147,12 +147,31 @@ func TestALogThatIsNotTheSameAnyMore(t *testing.T) {
 				if err := lose(ctx, client, backup); err != nil {
 					t.Fatal(err)
 				}
-				if entries, _, err := state.Read(ctx, log, cursor, 10); !errors.Is(err, logtogin.ErrLogReplaced) {
-					t.Errorf("got %q %v, want ErrLogReplaced", entries, err)
+				for i := range 3 {
+					if entries, _, err := state.Read(ctx, log, cursor, 10); !errors.Is(err, logtogin.ErrLogReplaced) {
+						t.Errorf("after %d entries: got %q %v, want ErrLogReplaced", i, entries, err)
+					}
+					add()
 				}
 			})
 		})
 	}
+}
+
+// An entry is kept for its lifetime, also if later ones are kept for less.
+func TestAShortLifetimeCutsNoLongOne(t *testing.T) {
+	forEachClient(t, func(t *testing.T, client redis.UniversalClient, state logtogin.SharedState) {
+		for _, lifetime := range []time.Duration{time.Minute, 100 * time.Hour, time.Minute} {
+			if _, err := state.Append(t.Context(), "logtogin:log", "entry", lifetime); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, key := range []string{"logtogin:log", "{logtogin:log}:name"} {
+			if left := client.PTTL(t.Context(), key).Val(); left < 100*time.Hour {
+				t.Errorf("%v of %s are left, want 100 hours at least", left, key)
+			}
+		}
+	})
 }
 
 // A log goes when its entries have.

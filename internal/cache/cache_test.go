@@ -81,3 +81,23 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 		t.Errorf("%d entries", c.Len())
 	}
 }
+
+func TestAnUpdateKeepsTheLaterExpiry(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	c := cache.New[string, int](10, func() time.Time { return now })
+	add := func(before int) int { return before + 1 }
+	c.Update("a", now.Add(time.Hour), add)
+	c.Update("a", now.Add(time.Minute), add)
+	now = now.Add(30 * time.Minute)
+	if value, ok := c.Get("a"); value != 2 || !ok {
+		t.Errorf("got %d %v, want 2 true", value, ok)
+	}
+	now = now.Add(time.Hour)
+	if all := c.All(); len(all) != 0 {
+		t.Errorf("got %v, want nothing that has expired", all)
+	}
+	c.Update("a", now.Add(time.Hour), add) // on nothing: the value before has expired
+	if all := c.All(); len(all) != 1 || all[0] != (cache.Entry[string, int]{"a", 1, now.Add(time.Hour)}) {
+		t.Errorf("got %v, want one entry with 1", all)
+	}
+}
