@@ -27,7 +27,7 @@ type Event struct {
 	Reason string
 
 	// Cause is, of an EventRevocation, what has caused it: "user", "other_sessions", "session", "logout_token",
-	// "removed_user", "changed_user". "" for other events.
+	// "removed_user", "password_reset", "changed_user". "" for other events.
 	Cause string
 
 	// Subject is the user's ID in Logto, if it is known. It is personal data: not for

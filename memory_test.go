@@ -47,6 +47,13 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 			auth.revocations.record(context.Background(), revocation{kind: loggedOutLogtoSession, name: newRecord().logtoSessionID, at: now})
 		},
 		"a user who was revoked": func(auth *Auth) { _ = auth.RevokeUser(context.Background(), newRecord().subject) },
+		"a user whose other sessions were ended": func(auth *Auth) {
+			record := newRecord()
+			auth.revocations.record(context.Background(), revocation{kind: revokeOthers, name: record.subject, subject: record.id, started: now, at: now})
+		},
+		"a logout token that was used": func(auth *Auth) {
+			auth.revocations.spend(revocation{tokenID: newRecord().logtoSessionID})
+		},
 		"an attempt that was finished": func(auth *Auth) {
 			started := &attempts.Attempt{ID: attempts.NewID(now, false, false), StartedAt: now, ReturnTo: "/" + token, Verifier: rand.Text()}
 			header := map[string][]string{}

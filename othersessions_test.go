@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,7 +123,12 @@ func TestAPasswordResetEndsSessionsIfItIsToldTo(t *testing.T) {
 			t.Parallel()
 			logto := withAPIs(t)
 			now, change := withClock(logto, forAPIs)
-			app := told(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.EndSessionsOnPasswordReset = ends })
+			cause := ""
+			app := told(t, logto, func(cfg *logtogin.Config) {
+				change(cfg)
+				cfg.EndSessionsOnPasswordReset = ends
+				cfg.OnEvent = func(_ context.Context, event logtogin.Event) { cause = cmp.Or(event.Cause, cause) }
+			})
 			app.router.POST("/webhooks/logto", app.auth.WebhookHandler("key"))
 			b := newBrowser(t)
 			b.signIn(app.url+"/profile", alice())
@@ -135,6 +141,9 @@ func TestAPasswordResetEndsSessionsIfItIsToldTo(t *testing.T) {
 			r.Header.Set("logto-signature-sha-256", logtotest.WebhookSignature("key", body))
 			if answer := newBrowser(t).do(r); answer.status != http.StatusOK {
 				t.Fatalf("got %d", answer.status)
+			}
+			if cause == "password_reset" != ends {
+				t.Errorf("the cause is %q", cause)
 			}
 			if b.isSignedIn(app) == ends {
 				t.Errorf("signed in: %v, want %v", !ends, ends)

@@ -102,8 +102,8 @@ func (l *revocationLog) stop() {
 	l.running.Wait()
 }
 
-// tell appends a revocation, and returns when, by the clock of the shared state. It returns false if that is not possible now; it is tried again
-// in the background, as long as this instance lives.
+// tell appends a revocation, and returns when, by the clock of the shared state. It returns false if that is not
+// possible now; it is tried again in the background, as long as this instance lives.
 func (l *revocationLog) tell(ctx context.Context, made revocation) (at time.Time, works bool) {
 	if l.shared.state == nil {
 		return time.Time{}, true

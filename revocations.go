@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -31,6 +32,7 @@ type revocation struct {
 	at      time.Time
 	expires time.Time // when all that it ends is over by itself
 	tokenID string    // jti of the logout token that it comes from
+	cause   string    // in events, if it is not the kind
 	// Of revokeOthers, subject is the ID of the session that goes on, which has started then.
 	started time.Time
 }
@@ -495,7 +497,7 @@ func (a *Auth) record(ctx context.Context, made revocation) (err error) {
 	if !a.revocations.record(ctx, made) {
 		err = errStateUnavailable
 	}
-	event := Event{Kind: EventRevocation, Err: err, Cause: made.kind.String(), Subject: made.subject}
+	event := Event{Kind: EventRevocation, Err: err, Cause: cmp.Or(made.cause, made.kind.String()), Subject: made.subject}
 	if made.kind != revokeLogtoSession && made.kind != loggedOutLogtoSession {
 		event.Subject = made.name
 	}

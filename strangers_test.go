@@ -274,7 +274,7 @@ func TestRecordedWebhooksReachNoApplication(t *testing.T) {
 		t.Errorf("got %d, want 500", status)
 	}
 	failure = nil
-	if status := post(apps[1], failed); status != http.StatusOK || fmt.Sprint(seen) != "[PostSignIn PostRegister PostRegister]" {
+	if status := post(apps[0], failed); status != http.StatusOK || fmt.Sprint(seen) != "[PostSignIn PostRegister PostRegister]" {
 		t.Errorf("sent again: got %d, %v", status, seen)
 	}
 

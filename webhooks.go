@@ -145,7 +145,7 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 	if _, found := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
 		return nil
 	}
-	if memory := a.store; memory != nil && !memory.memory.noteWebhook(c.Request.Context(), key) {
+	if a.store != nil && !a.store.memory.noteWebhook(c.Request.Context(), key) { // without BaseURL there is no store
 		return nil
 	}
 	isDone := false
@@ -213,7 +213,7 @@ func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
 		if !a.settings.EndSessionsOnPasswordReset {
 			return nil
 		}
-		made.kind = removedUser
+		made.kind, made.cause = removedUser, "password_reset"
 	case "User.Data.Updated", "Organization.Membership.Updated":
 		// By our own clock, as everything that it is compared with.
 		made.kind, made.at = changedUser, a.settings.Now()

@@ -100,11 +100,11 @@ func (s *State) set(key, text string, lifetime time.Duration) {
 	now := time.Now()
 	if len(s.values) >= s.sweep {
 		maps.DeleteFunc(s.values, func(_ string, v value) bool { return !now.Before(v.expires) })
-		for any := range s.values {
+		for some := range s.values {
 			if len(s.values) <= maxValues/4*3 {
 				break
 			}
-			delete(s.values, any)
+			delete(s.values, some)
 		}
 		s.sweep = min(max(1024, 2*len(s.values)), maxValues)
 	}
