@@ -66,4 +66,13 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 	return nil
 }
 
+// forgetSessions makes the browser forget sessions that have ended, unless it has another one by
+// now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
+func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() bool) error {
+	x.response.dependOnSession(true)
+	// What this very response has set goes in any case.
+	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
+	return st.setCookies(x, cookies, isVain, st.sessionName)
+}
+
 func never() bool { return false }

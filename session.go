@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -293,6 +294,14 @@ func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*sessio
 	polite, cancel := politely(ctx)
 	defer cancel()
 	a.revoke(polite, revoked)
+}
+
+// removeRevoked removes a session that was revoked while the browser was away, whose cookie the
+// browser keeps: a sign-in overwrites it, and nothing else can be sure that it is still there.
+func (st *store) removeRevoked(ctx context.Context, r *http.Request, record *session) error {
+	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})
+	st.memory.end(ctx, record)
+	return st.removeRecord(ctx, r, record.entry)
 }
 
 // renew writes the session. That it cannot be written does not make it worse

@@ -180,9 +180,8 @@ func (st *store) isOver(record *session) bool {
 	return st.isOutOfTime(record) || st.hasEnded(record)
 }
 
-// isExpired reports whether browsers have deleted the cookie of a session, so that only copies of it can come. Its end
-// is not remembered any more: a copy could take the refresh token away again and again, and with it the grant that
-// a newer session shares.
+// isExpired reports whether browsers have deleted the cookie of a session. Its end is not remembered any more, so that
+// a copy could take the refresh token away again and again, and the grant that a newer session shares.
 func (st *store) isExpired(record *session) bool { return !st.s.Now().Before(record.expires) }
 
 // isOutOfTime reports whether a session has ended by itself.
@@ -435,15 +434,6 @@ func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() 
 	}
 }
 
-// forgetSessions makes the browser forget sessions that have ended, unless it has another one by
-// now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
-func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() bool) error {
-	x.response.dependOnSession(true)
-	// What this very response has set goes in any case.
-	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
-	return st.setCookies(x, cookies, isVain, st.sessionName)
-}
-
 // entriesOf returns what the store has for the request. It is more than one if
 // the browser has kept cookies of another path or domain.
 func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*anystore.Entry, err error) {
@@ -478,14 +468,6 @@ func (st *store) end(ctx context.Context, record *session) (newest *session, isF
 	}
 	st.memory.end(ctx, record)
 	return newest, isFirst
-}
-
-// removeRevoked removes a session that was revoked while the browser was away, whose cookie the
-// browser keeps: a sign-in overwrites it, and nothing else can be sure that it is still there.
-func (st *store) removeRevoked(ctx context.Context, r *http.Request, record *session) error {
-	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})
-	st.memory.end(ctx, record)
-	return st.removeRecord(ctx, r, record.entry)
 }
 
 // hasEnded reports whether a session has been ended before its time.
