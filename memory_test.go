@@ -37,7 +37,7 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 	for name, remember := range map[string]func(auth *Auth){
 		"a session that was signed out": func(auth *Auth) {
 			record := newRecord()
-			auth.revocations.claim(record)
+			auth.revocations.endOnce(record)
 			auth.revocations.record(context.Background(), revocation{kind: revokeSession, name: record.id, expires: record.expires})
 		},
 		"a session that was revoked": func(auth *Auth) {

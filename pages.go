@@ -126,11 +126,10 @@ func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (way
 			ways.SignOut = a.SignOutPath()
 		}
 		switch {
-		case isOfAccount && ways.SignOutBeside != "":
-			ways.SignIn = a.signInPath(how.returnTo)
-		case isOfAccount && ways.SignOut != "":
-		default: // a page that is refused can be loaded again
+		case !isOfAccount, a.routes.SignOut == "":
 			ways.Start = start
+		case ways.SignOutBeside != "": // a page that was refused can be loaded again, and a callback cannot
+			ways.SignIn = a.signInPath(how.returnTo)
 		}
 		return ways
 	case isOutage(status):

@@ -251,8 +251,8 @@ func (l *revocationLog) begin() *reading {
 	return under
 }
 
-// read heeds what follows the cursor in the log. If there is another log, it begins again, and publishes what this
-// instance knows: until that is done, other instances may not know it.
+// read applies the entries that follow the cursor in the log. If the log is another one, it starts at the beginning, and
+// then publishes what this instance knows. Until then, other instances may not know it.
 func (l *revocationLog) read(ctx context.Context) (works bool) {
 	for restarts := 0; ; {
 		hadTold := l.hasToldThis()
@@ -268,7 +268,7 @@ func (l *revocationLog) read(ctx context.Context) (works bool) {
 			l.cursor, l.isFresh = "", true
 			continue
 		}
-		l.heed(ctx, found.entries)
+		l.applyAll(ctx, found.entries)
 		// What was told before the first reading may have been lost with a log of which nobody knows the name.
 		l.isFresh = l.isFresh || (l.cursor == "" && hadTold)
 		if found.cursor != "" {
@@ -292,7 +292,7 @@ func (l *revocationLog) hasToldThis() bool {
 	return l.hasTold
 }
 
-func (l *revocationLog) heed(ctx context.Context, entries []string) {
+func (l *revocationLog) applyAll(ctx context.Context, entries []string) {
 	unreadable := 0
 	for _, sealed := range entries {
 		var all []revocation
@@ -304,7 +304,7 @@ func (l *revocationLog) heed(ctx context.Context, entries []string) {
 			unreadable++
 		}
 		for _, made := range all {
-			l.known.heed(made)
+			l.known.applyRead(made)
 		}
 	}
 	if unreadable == 0 {

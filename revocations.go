@@ -187,9 +187,9 @@ func (r *revocations) keepUp(ctx context.Context) {
 	}
 }
 
-// heed applies what another instance has revoked, or this one. An instance whose clock goes
+// applyRead applies an entry of the log: what another instance has revoked, or this one. An instance whose clock goes
 // before ours must not end the sign-ins to come.
-func (r *revocations) heed(made revocation) {
+func (r *revocations) applyRead(made revocation) {
 	latest := r.s.Now()
 	if made.kind != changedUser {
 		latest = latest.Add(r.s.ClockSkew + r.s.margin())
@@ -266,8 +266,8 @@ func (r *revocations) isRevoked(record *session) bool {
 		(record.logtoSessionID != "" && r.covers(revokeLogtoSession, record.logtoSessionID, record.startedAt))
 }
 
-// claim reports whether nobody at this instance has ended the session by its own ID before.
-func (r *revocations) claim(record *session) bool {
+// endOnce ends a session by its own ID, and reports whether this instance had not done so before.
+func (r *revocations) endOnce(record *session) bool {
 	_, ended := r.byKind[revokeSession].GetOrPut(strings.Clone(record.id), 0, record.expires)
 	return !ended
 }

@@ -39,7 +39,7 @@ func (a *Auth) revokeNow(ctx context.Context, kind revocationKind, name string) 
 
 // RevokeOtherSessions is RevokeUser for the user of a request, but for the session of that request, which goes on: for a
 // button "sign out my other devices". Access tokens are not concerned, because it cannot be told which session they belong
-// to. The context is as for Claims. The errors are those of Claims and of RevokeUser.
+// to. The context is as for Claims. It returns the errors of Claims and of RevokeUser.
 func (a *Auth) RevokeOtherSessions(ctx context.Context) error {
 	ctx, _, record, err := a.sessionOf(ctx)
 	if err != nil {

@@ -209,8 +209,8 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 	return false
 }
 
-// sameRoute is the address of the request, which is for a route of ours. The path is not that of the request: a router
-// may take "//another.example/../sign-in" for it, which is an address elsewhere.
+// sameRoute is the address of the request, which is for a route of ours. The path comes from the route and not from the
+// request: a router may match "//another.example/../sign-in", which a browser takes for an address of another host.
 func (a *Auth) sameRoute(c *gin.Context) string {
 	path := a.settings.base.Path + c.FullPath()
 	if c.Request.URL.RawQuery != "" {

@@ -18,7 +18,7 @@ import (
 //
 // It may forget: then a session is refreshed twice, which Logto forgives for 3
 // seconds, and an instance does not learn of a sign-out that it does not know yet. It must
-// not invent. What is over by its lifetime is judged by one clock, that of the server, if there is one.
+// not invent. One clock decides when a lifetime has ended: the server's, if there is a server.
 // All methods are called concurrently, with a context that ends after half a
 // second, after which nobody waits for them; their errors are logged and otherwise ignored.
 // logtotest.SharedStateContract tests all of this.
@@ -27,7 +27,7 @@ type SharedState interface {
 	// lifetime of the one it had is over.
 	Get(ctx context.Context, key string) (value string, ok bool, err error)
 
-	// Set gives a key a value for the lifetime, in the place of any other. A lifetime of 0 or less is over at once.
+	// Set gives a key a value for the lifetime, in the place of any other. A lifetime of 0 or less ends at once.
 	Set(ctx context.Context, key, value string, lifetime time.Duration) error
 
 	// SetIfAbsent is Set for a key that has no value, and reports whether that
@@ -49,7 +49,7 @@ type SharedState interface {
 	// cursor is "" then.
 	//
 	// The error is ErrLogReplaced if the cursor is not one of this log, or of a part of it that is gone: the
-	// log was deleted, or restored, or it is that of another database, or entries were dropped before their
+	// log was deleted or restored, or belongs to another database, or entries were dropped before their
 	// time that follow the cursor.
 	Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error)
 }
@@ -156,7 +156,7 @@ func (b *boundedState) append(ctx context.Context, log, entry string, lifetime t
 	return added.at, works
 }
 
-// read may find that the log is not that of the cursor.
+// read may find that the cursor belongs to another log.
 func (b *boundedState) read(ctx context.Context, log, cursor string, limit int) (found stateValue, works bool) {
 	return b.call(ctx, func(ctx context.Context) (v stateValue, err error) {
 		v.entries, v.cursor, err = b.state.Read(ctx, log, cursor, limit)

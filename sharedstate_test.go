@@ -38,7 +38,7 @@ type commonState struct {
 	down    error         // what every call answers
 	frozen  chan struct{} // what every call waits for
 	noClaim bool          // whether everybody gets every claim
-	dead    bool          // whether all claims are those of an instance that is gone
+	dead    bool          // whether an instance that is gone has all claims
 }
 
 func newCommonState() *commonState {

@@ -343,7 +343,7 @@ func TestASignOutOfNobodyLeadsToLogtoAllTheSame(t *testing.T) {
 }
 
 // What cannot be read can end no session and revoke nothing, but the browser is rid of it and is led on. In
-// a store the cookie is a key, and its record is deleted whoever can read it.
+// a store the cookie is a key, and its record is deleted also if it cannot be read.
 func TestASignOutWithACookieThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(w *witness, cookies []*http.Cookie) (at *application, sent []*http.Cookie){

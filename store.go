@@ -461,7 +461,7 @@ func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anyst
 // session before. A refresh that is under way has either made that version known by then, or finds the
 // session ended.
 func (st *store) end(ctx context.Context, record *session) (newest *session, isFirst bool) {
-	isFirst = st.revocations.claim(record)
+	isFirst = st.revocations.endOnce(record)
 	st.revocations.record(ctx, revocation{kind: revokeSession, name: record.id, expires: record.expires})
 	if isFirst {
 		newest = st.memory.newestAnywhere(ctx, record)
