@@ -128,6 +128,7 @@ func New(cfg Config) (*Auth, error) {
 			return nil, &ConfigError{"TrustedOrigins", "has " + origin + ", which is no origin"}
 		}
 	}
+	s.warnOfSpaces()
 	if len(s.Secrets) == 0 && !web.IsLoopback(s.base.Hostname()) {
 		s.Logger.Warn("logtogin: Config.Secrets is empty, so sessions are sealed by a key derived from AppSecret; set Secrets in production", "base_url", s.BaseURL)
 	}

@@ -482,7 +482,7 @@ func TestWhileLogtoIsDown(t *testing.T) {
 // Logto may ask for more patience, but not for ever.
 func TestRetryAfterIsHeeded(t *testing.T) {
 	t.Parallel()
-	for header, pause := range map[string]time.Duration{"7": 7 * time.Second, "86400": time.Minute, "-1": 250 * time.Millisecond, "soon": 250 * time.Millisecond, "99999999999999999999": 250 * time.Millisecond} {
+	for header, pause := range map[string]time.Duration{"7": 7 * time.Second, "86400": time.Minute, "-1": 250 * time.Millisecond, "soon": 250 * time.Millisecond, "99999999999999999999": time.Minute, "Fri, 15 Jan 2027 08:00:20 GMT": 20 * time.Second, "Fri, 15 Jan 2027 07:00:00 GMT": 250 * time.Millisecond} {
 		t.Run(header, func(t *testing.T) {
 			t.Parallel()
 			logto := withAPIs(t)
@@ -492,6 +492,7 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 			b := signInAndExpire(app, now)
 			logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 				w.Header().Set("Retry-After", header)
+				w.Header().Set("Date", "Fri, 15 Jan 2027 08:00:00 GMT")
 				w.WriteHeader(http.StatusTooManyRequests)
 			})
 			logto.ResetCalls()

@@ -299,7 +299,7 @@ func (a *Auth) SignOutPath() string {
 	if a.routes.SignOut == "" {
 		return ""
 	}
-	return a.settings.base.Path + a.routes.SignOut
+	return a.pathOf(a.routes.SignOut)
 }
 
 // RetryPath is the path, as browsers see it, to try again after an outage (StatusCode 502, 503 or 504): the same page, the page

@@ -83,15 +83,20 @@ func (a *Auth) mountOf(router gin.IRouter) (mount string, err error) {
 		return "", &ConfigError{"Paths", "cannot be registered on a router that does not tell its BasePath; use a *gin.Engine or a *gin.RouterGroup"}
 	}
 	mount = strings.TrimRight(group.BasePath(), "/")
-	if strings.ContainsAny(mount, ":*") {
+	escaped := web.EscapePath(mount)
+	switch {
+	case strings.ContainsAny(mount, ":*"):
 		return "", &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: the callback address must be fixed, so the router group may have no parameter", mount)}
+	case mount != "" && (strings.ContainsAny(mount, "%?#") || !web.IsSafePath(escaped)): // Gin compares with the decoded path
+		return "", &ConfigError{"Paths", fmt.Sprintf("cannot be registered below %q: give the router group a plain path, without escapes, query, backslash or empty segments", mount)}
 	}
 	paths := a.settings.routePaths
 	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
 		return "", &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
 	}
-	if path := a.settings.Cookies.Path; !strings.HasPrefix(a.settings.base.Path+mount+paths.Callback+"/", strings.TrimRight(path, "/")+"/") {
-		return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it", path, a.settings.base.Path+mount+paths.Callback)}
+	callback := a.settings.basePath + escaped + paths.Callback
+	if path := a.settings.Cookies.Path; !strings.HasPrefix(callback+"/", strings.TrimRight(path, "/")+"/") {
+		return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it, with the same escapes", path, callback)}
 	}
 	return mount, nil
 }
@@ -212,7 +217,7 @@ func (a *Auth) isWanted(c *gin.Context) bool {
 // sameRoute is the address of the request, which is for a route of ours. The path comes from the route and not from the
 // request: a router may match "//another.example/../sign-in", which a browser takes for an address of another host.
 func (a *Auth) sameRoute(c *gin.Context) string {
-	path := a.settings.base.Path + c.FullPath()
+	path := a.pathOf(c.FullPath())
 	if c.Request.URL.RawQuery != "" {
 		path += "?" + c.Request.URL.RawQuery
 	}
@@ -258,12 +263,15 @@ var ownCode = codeOf(ownHandler(nil).serve)
 
 func codeOf(handler gin.HandlerFunc) uintptr { return reflect.ValueOf(handler).Pointer() }
 
+// pathOf is the path of a route as browsers send it. Gin has it decoded.
+func (a *Auth) pathOf(route string) string { return a.settings.basePath + web.EscapePath(route) }
+
 // external is the path as browsers see it, or that of the default page.
 func (a *Auth) external(returnTo string) string {
 	if returnTo == "" {
 		returnTo = a.settings.AfterSignIn
 	}
-	return a.settings.base.Path + returnTo
+	return a.settings.basePath + returnTo
 }
 
 // signInPath is the sign-in route with the path to come back to, or "" if the
@@ -272,7 +280,7 @@ func (a *Auth) signInPath(returnTo string) string {
 	if a.routes.SignIn == "" {
 		return ""
 	}
-	path := a.settings.base.Path + a.routes.SignIn
+	path := a.pathOf(a.routes.SignIn)
 	if a.mayReturnTo(returnTo) {
 		path += "?return_to=" + url.QueryEscape(returnTo)
 	}

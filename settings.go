@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/logtogin/logtogin/internal/logto"
 	attempts "github.com/logtogin/logtogin/internal/session"
@@ -43,6 +44,7 @@ type settings struct {
 	issuer     string
 	issuers    []string // of access tokens
 	base       *url.URL // nil without BaseURL
+	basePath   string   // the path of base, as browsers send it
 	scopes     []string
 	secrets    []string
 	routePaths Paths // "" instead of "-"
@@ -93,7 +95,7 @@ func (cfg Config) check() (*settings, error) {
 	s.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
 	s.SignInDefaults = cfg.SignInDefaults.clone()
 	for _, step := range []func() error{
-		s.checkEndpoint, s.checkBaseURL, s.checkScopes, s.checkResources, s.checkSignIn,
+		s.checkEndpoint, s.checkBaseURL, s.checkOrigins, s.checkScopes, s.checkResources, s.checkSignIn,
 		s.checkSecrets, s.checkPaths, s.checkTimes, s.checkCookies,
 	} {
 		if err := step(); err != nil {
@@ -125,13 +127,23 @@ func (s *settings) checkEndpoint() error {
 			return &ConfigError{"AdditionalIssuers", fmt.Sprintf(`has %q; give issuers as they stand in tokens, for example "https://auth.example.com/oidc"`, issuer)}
 		}
 	}
-	if s.AppID != strings.TrimSpace(s.AppID) {
-		return &ConfigError{"AppID", "begins or ends with white space; remove it"}
-	}
-	if s.AppSecret != strings.TrimSpace(s.AppSecret) {
-		return &ConfigError{"AppSecret", "begins or ends with white space; remove it"}
+	for field, value := range map[string]string{"AppID": s.AppID, "AppSecret": s.AppSecret} {
+		// RFC 6749, appendix A.1 and A.2; characters outside ASCII occur all the same.
+		if strings.ContainsFunc(value, unicode.IsControl) {
+			return &ConfigError{field, "has a line feed or another control character; remove it"}
+		}
 	}
 	return nil
+}
+
+// warnOfSpaces is for what was copied with a space too many, or with a mark that nobody sees. A provider may issue such
+// a secret, so it is no error.
+func (s *settings) warnOfSpaces() {
+	for field, value := range map[string]string{"AppID": s.AppID, "AppSecret": s.AppSecret} {
+		if strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }) != value {
+			s.Logger.Warn("logtogin: Config." + field + " begins or ends with a space or an invisible character; remove it, unless Logto has issued it so")
+		}
+	}
 }
 
 func (s *settings) checkBaseURL() error {
@@ -142,11 +154,14 @@ func (s *settings) checkBaseURL() error {
 	if problem != "" {
 		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
 	}
-	s.base = base
-	s.BaseURL = base.String()
+	s.base, s.basePath, s.BaseURL = base, base.EscapedPath(), base.String()
+	return nil
+}
+
+func (s *settings) checkOrigins() error {
 	for _, origin := range s.TrustedOrigins {
 		if !web.IsOrigin(origin) { // it would never match
-			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which is no origin; write scheme, host in lower case and a port only if it is not the usual one, for example "https://www.example.com"`, origin)}
+			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which no browser sends as an Origin; write scheme and host as browsers do, in lower case and in ASCII, a port only if it is not the usual one, and no path, for example "https://www.example.com" or "capacitor://localhost"`, origin)}
 		}
 	}
 	return nil
@@ -221,8 +236,10 @@ func (s *settings) checkSignIn() error {
 	if !web.IsSafePath(s.AfterSignIn) {
 		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
 	}
-	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && !isPostLogoutURL(s.AfterSignOut) {
-		return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut)}
+	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) {
+		if _, problem := web.ParseURL(s.AfterSignOut); problem != "" {
+			return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q, which %s; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut, problem)}
+		}
 	}
 	return nil
 }
@@ -328,9 +345,11 @@ func (s *settings) checkTimes() error {
 func (s *settings) checkCookies() error {
 	secure := s.base != nil && s.base.Scheme == "https"
 	cookies := &s.Cookies
-	if cookies.Path != "" && (!web.IsSafePath(cookies.Path) || strings.ContainsAny(cookies.Path, ";,?#")) {
+	path := web.EscapePath(cookies.Path) // net/http drops what is not ASCII
+	if path != "" && (!web.IsSafePath(path) || strings.ContainsAny(cookies.Path, ";,?#")) {
 		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
 	}
+	cookies.Path = path
 	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
 		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
 	}) {

@@ -291,11 +291,15 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 	return a.authorizationURL(m, started, prompt, opts), nil
 }
 
-// warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost.
-// Elsewhere, a proxy may call the host as it likes.
+// warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost. Elsewhere, a proxy may call
+// the host as it likes. The port does not matter: cookies go to all ports of a host (RFC 6265, section 8.5).
 func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
-	opened := &url.URL{Scheme: a.settings.base.Scheme, Host: r.Host}
-	if web.IsLoopback(opened.Hostname()) && web.IsLoopback(a.settings.base.Hostname()) && web.CanonicalHost(opened) != a.settings.base.Host {
+	opened, err := url.Parse(web.Origin(&url.URL{Scheme: a.settings.base.Scheme, Host: r.Host}))
+	if err != nil || !web.IsLoopback(opened.Hostname()) || !web.IsLoopback(a.settings.base.Hostname()) {
+		return
+	}
+	host, domain := opened.Hostname(), strings.TrimPrefix(a.settings.Cookies.Domain, ".")
+	if host != a.settings.base.Hostname() && host != domain && !web.IsParentDomain(domain, host) {
 		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
 	}
 }
@@ -338,15 +342,16 @@ func (a *Auth) redirectURI(given string) (string, error) {
 		if path == "" {
 			return "", fmt.Errorf("%w: the callback route is left out, so RedirectURI must be given", ErrInvalidOptions)
 		}
-		return a.settings.BaseURL + a.mount + path, nil
+		return a.settings.BaseURL + web.EscapePath(a.mount) + path, nil
 	case isCallbackPath(given):
 		return a.settings.BaseURL + given, nil
 	}
 	if _, problem := web.ParseServerURL(given); problem != "" {
 		return "", fmt.Errorf("%w: RedirectURI %s", ErrInvalidOptions, problem)
 	}
-	if len(given) > maxRedirectURI {
-		return "", fmt.Errorf("%w: RedirectURI has %d bytes, which is too long for a query", ErrInvalidOptions, len(given))
+	uri, _ := web.ParseURL(given)
+	if address := uri.String(); len(address) <= maxRedirectURI {
+		return address, nil
 	}
-	return given, nil
+	return "", fmt.Errorf("%w: RedirectURI has %d bytes, which is too long for a query", ErrInvalidOptions, len(given))
 }

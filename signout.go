@@ -134,6 +134,9 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 		a.settings.Logger.WarnContext(ctx, "logtogin: signed out here but not at Logto", "error", err)
 		return here, nil
 	}
+	if m.EndSessionEndpoint == "" {
+		return here, nil
+	}
 	params := url.Values{"client_id": {a.settings.AppID}}
 	if after != "" {
 		params.Set("post_logout_redirect_uri", after)
@@ -165,8 +168,9 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 		return "", nil
 	case isPostLogoutPath(given):
 		return a.settings.BaseURL + given, nil
-	case isPostLogoutURL(given):
-		return given, nil
+	}
+	if address, problem := web.ParseURL(given); problem == "" {
+		return address.String(), nil
 	}
 	return "", fmt.Errorf("%w: PostLogoutRedirect must be a path of this application or an absolute https URL", ErrInvalidOptions)
 }
@@ -175,15 +179,6 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 // registered at Logto.
 func isPostLogoutPath(given string) bool {
 	return web.IsSafePath(given) && !strings.Contains(given, "#")
-}
-
-// isPostLogoutURL reports whether the URL can be registered at Logto.
-func isPostLogoutURL(given string) bool {
-	u, err := url.Parse(given)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return false
-	}
-	return u.Scheme == "https" || (u.Scheme == "http" && web.IsLoopback(u.Hostname()))
 }
 
 func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session) {

@@ -198,7 +198,7 @@ func (p *Provider) tokenEndpointError(ctx context.Context, err error) error {
 	}
 	answer := &answerError{}
 	if refused.Response != nil {
-		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response)
+		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response, p.settings.Now())
 	}
 	switch {
 	case !isRefusal(answer.status, refused.ErrorCode), refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
@@ -214,14 +214,26 @@ func isRefusal(status int, code string) bool {
 	return isOAuth && (status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden)
 }
 
-// retryAfterHeader reads the header Retry-After in seconds (RFC 9110, section 10.2.3),
-// up to what is believed.
-func retryAfterHeader(response *http.Response) time.Duration {
-	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
+// retryAfterHeader reads the header Retry-After (RFC 9110, section 10.2.3), seconds or a date, up to what is believed.
+// A date is compared with that of the answer, so that the clocks may differ, or else with now.
+func retryAfterHeader(response *http.Response, now time.Time) time.Duration {
+	value := response.Header.Get("Retry-After")
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 32)
+		if err != nil { // too many for a number
+			return maxRetryAfter
+		}
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
 		return 0
 	}
-	return min(time.Duration(min(seconds, 3600))*time.Second, maxRetryAfter)
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		now = date
+	}
+	// A date has whole seconds, and clients are told whole seconds.
+	return min(max(until.Sub(now.Truncate(time.Second)), 0), maxRetryAfter)
 }
 
 // describe keeps of an error of x/oauth2 only what cannot hold a body.

@@ -113,18 +113,26 @@ func TestARefreshTokenThatIsNotReplacedIsKept(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsReadInSecondsUpToAMinute(t *testing.T) {
+func TestRetryAfterIsReadUpToAMinute(t *testing.T) {
 	t.Parallel()
+	at := time.Date(2027, 1, 15, 8, 0, 0, 400_000_000, time.UTC)
 	for header, want := range map[string]time.Duration{
-		"": 0, "0": 0, "1": time.Second, "59": 59 * time.Second, "60": time.Minute, "61": time.Minute, "3601": time.Minute, "99999999999": time.Minute, "9223372036854775807": time.Minute,
-		"-1": 0, "-9223372036854775808": 0, "1.5": 0, "1s": 0, "soon": 0, " 5": 0, "0x5": 0, "Fri, 15 Jan 2027 08:00:30 GMT": 0,
+		"": 0, "0": 0, "1": time.Second, "59": 59 * time.Second, "60": time.Minute, "61": time.Minute, "3601": time.Minute, "99999999999": time.Minute, "9223372036854775807": time.Minute, "99999999999999999999999": time.Minute, "007": 7 * time.Second,
+		"Fri, 15 Jan 2027 08:00:30 GMT": 30 * time.Second, "Friday, 15-Jan-27 08:00:07 GMT": 7 * time.Second, "Fri Jan 15 08:00:01 2027": time.Second,
+		"Fri, 15 Jan 2027 08:00:00 GMT": 0, "Fri, 15 Jan 2027 07:59:59 GMT": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0, "Sat, 15 Jan 2028 08:00:30 GMT": time.Minute,
+		"Fri, 15 Jan 2027 08:00:30 CET": 0, "2027-01-15T08:00:30Z": 0,
+		"-1": 0, "-9223372036854775808": 0, "1.5": 0, "1s": 0, "soon": 0, " 5": 0, "0x5": 0, "+5": 0, "٣": 0,
 	} {
-		if got := retryAfterHeader(&http.Response{Header: http.Header{"Retry-After": {header}}}); got != want {
+		if got := retryAfterHeader(&http.Response{Header: http.Header{"Retry-After": {header}}}, at); got != want {
 			t.Errorf("%q: got %v, want %v", header, got, want)
 		}
 	}
-	if got := retryAfterHeader(&http.Response{}); got != 0 {
+	if got := retryAfterHeader(&http.Response{}, at); got != 0 {
 		t.Errorf("without headers: got %v, want 0", got)
+	}
+	ahead := http.Header{"Retry-After": {"Fri, 15 Jan 2027 09:00:20 GMT"}, "Date": {"Fri, 15 Jan 2027 09:00:00 GMT"}}
+	if got := retryAfterHeader(&http.Response{Header: ahead}, at); got != 20*time.Second {
+		t.Errorf("by a clock that is an hour ahead: got %v, want 20 s", got)
 	}
 }
 

@@ -127,12 +127,12 @@ func (p *Provider) AuthorizationURL(m *Metadata, request AuthorizationRequest) s
 	return address
 }
 
-// Revoke makes Logto forget a refresh token and its grant (RFC 7009).
+// Revoke makes Logto forget a refresh token and its grant (RFC 7009). It does nothing if Logto has no endpoint for that.
 func (p *Provider) Revoke(ctx context.Context, refreshToken string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, RevocationTimeout)
 	defer cancel()
 	m, err := p.Metadata(ctx)
-	if err != nil {
+	if err != nil || m.RevocationEndpoint == "" {
 		return err
 	}
 	ended := p.settings.Observe(ctx, "revocation")
@@ -176,6 +176,9 @@ func (p *Provider) askUserInfo(ctx context.Context, accessToken string) (body []
 	m, err := p.Metadata(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if m.UserInfoEndpoint == "" {
+		return nil, unavailable("user info", errors.New("discovery names no userinfo_endpoint"))
 	}
 	ended := p.settings.Observe(ctx, "user_info")
 	defer func() { ended(err) }()
@@ -262,7 +265,7 @@ func (p *Provider) do(request *http.Request) ([]byte, error) {
 	case len(body) > maxBody:
 		return nil, errors.New("the answer is longer than 1 MiB")
 	case response.StatusCode != http.StatusOK:
-		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response)}
+		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
 	}
 	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
 		return nil, errors.New("the answer is not JSON")

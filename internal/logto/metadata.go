@@ -20,10 +20,13 @@ const (
 type Metadata struct {
 	AuthorizationEndpoint string
 	TokenEndpoint         string
-	UserInfoEndpoint      string
-	EndSessionEndpoint    string
-	RevocationEndpoint    string
 	KeysEndpoint          string // jwks_uri
+
+	// "" if there is none.
+	UserInfoEndpoint   string
+	EndSessionEndpoint string // OpenID Connect RP-Initiated Logout 1.0, section 2.1
+	RevocationEndpoint string // RFC 8414, section 2
+
 	// IssuerInCallback is authorization_response_iss_parameter_supported of RFC 9207.
 	IssuerInCallback bool
 }
@@ -53,26 +56,42 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 	var issuer string
 	jsonobject.Fill(set, "issuer", &issuer)
 	if issuer != p.settings.Issuer {
-		return nil, fmt.Errorf("the issuer it names is not %q; is Config.Endpoint the address that Logto itself uses?", p.settings.Issuer)
+		return nil, p.issuerMismatch(issuer)
 	}
 	m = &Metadata{}
-	for name, endpoint := range map[string]*string{
-		"authorization_endpoint": &m.AuthorizationEndpoint,
-		"token_endpoint":         &m.TokenEndpoint,
-		"userinfo_endpoint":      &m.UserInfoEndpoint,
-		"end_session_endpoint":   &m.EndSessionEndpoint,
-		"revocation_endpoint":    &m.RevocationEndpoint,
-		"jwks_uri":               &m.KeysEndpoint,
+	for _, endpoint := range []struct {
+		name     string
+		value    *string
+		required bool
+	}{
+		{"authorization_endpoint", &m.AuthorizationEndpoint, true},
+		{"token_endpoint", &m.TokenEndpoint, true},
+		{"jwks_uri", &m.KeysEndpoint, true},
+		{"userinfo_endpoint", &m.UserInfoEndpoint, false},
+		{"end_session_endpoint", &m.EndSessionEndpoint, false},
+		{"revocation_endpoint", &m.RevocationEndpoint, false},
 	} {
-		jsonobject.Fill(set, name, endpoint)
-		u, err := url.Parse(*endpoint)
+		if raw := string(set.Member(endpoint.name)); !endpoint.required && (raw == "" || raw == "null" || raw == `""`) {
+			continue
+		}
+		jsonobject.Fill(set, endpoint.name, endpoint.value)
+		u, err := url.Parse(*endpoint.value)
 		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http") {
-			return nil, fmt.Errorf("it has no usable %s", name)
+			return nil, fmt.Errorf("it has no usable %s", endpoint.name)
 		}
 		if u.Scheme == "http" && strings.HasPrefix(p.settings.Issuer, "https:") {
-			return nil, fmt.Errorf("its %s is http although the issuer is https", name)
+			return nil, fmt.Errorf("its %s is http although the issuer is https", endpoint.name)
 		}
 	}
 	jsonobject.Fill(set, "authorization_response_iss_parameter_supported", &m.IssuerInCallback)
 	return m, nil
+}
+
+// issuerMismatch names the issuer that was found, if it can be one: nothing else of an answer belongs in an error.
+func (p *Provider) issuerMismatch(found string) error {
+	u, err := url.Parse(found)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || len(found) > 200 {
+		return fmt.Errorf("it names no issuer, or one that is no URL, and not %q; is that a Logto?", p.settings.Issuer)
+	}
+	return fmt.Errorf("the issuer it names is %q and not %q; Config.Endpoint must be the address by which Logto calls itself (its ENDPOINT), without /oidc", found, p.settings.Issuer)
 }

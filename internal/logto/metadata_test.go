@@ -3,6 +3,7 @@ package logto
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -57,19 +58,25 @@ func TestMetadataAreRead(t *testing.T) {
 
 func TestMetadataThatCannotBeTrustedAreErrors(t *testing.T) {
 	t.Parallel()
-	const wrongIssuer = `the issuer it names is not "` + testIssuer + `"; is Config.Endpoint the address that Logto itself uses?`
+	const noIssuer = `it names no issuer, or one that is no URL, and not "` + testIssuer + `"; is that a Logto?`
+	otherIssuer := func(found string) string {
+		return fmt.Sprintf("the issuer it names is %q and not %q; Config.Endpoint must be the address by which Logto calls itself (its ENDPOINT), without /oidc", found, testIssuer)
+	}
 	for name, test := range map[string]struct {
 		answer fixedAnswer
 		want   string
 	}{
-		"another issuer":                {json200(metadataWith(members{"issuer": "https://other.logto.app/oidc"})), wrongIssuer},
-		"the issuer with a slash":       {json200(metadataWith(members{"issuer": testIssuer + "/"})), wrongIssuer},
-		"the issuer in another case":    {json200(metadataWith(members{"issuer": "https://example.logto.app/OIDC"})), wrongIssuer},
-		"the issuer without its path":   {json200(metadataWith(members{"issuer": "https://example.logto.app"})), wrongIssuer},
-		"the issuer is null":            {json200(metadataWith(members{"issuer": nil})), wrongIssuer},
-		"the issuer is a list":          {json200(metadataWith(members{"issuer": []string{testIssuer}})), wrongIssuer},
-		"no issuer":                     {json200(metadataWith(members{"issuer": absent{}})), wrongIssuer},
-		"nothing but the issuer's case": {json200(metadataWith(members{"issuer": absent{}, "Issuer": testIssuer})), wrongIssuer},
+		"another issuer":                {json200(metadataWith(members{"issuer": "https://other.logto.app/oidc"})), otherIssuer("https://other.logto.app/oidc")},
+		"the issuer with a slash":       {json200(metadataWith(members{"issuer": testIssuer + "/"})), otherIssuer(testIssuer + "/")},
+		"the issuer in another case":    {json200(metadataWith(members{"issuer": "https://example.logto.app/OIDC"})), otherIssuer("https://example.logto.app/OIDC")},
+		"the issuer without its path":   {json200(metadataWith(members{"issuer": "https://example.logto.app"})), otherIssuer("https://example.logto.app")},
+		"the issuer is a password":      {json200(metadataWith(members{"issuer": "https://user:password@example.logto.app/oidc"})), noIssuer},
+		"the issuer is a page":          {json200(metadataWith(members{"issuer": "https://example.logto.app/" + strings.Repeat("x", 200)})), noIssuer},
+		"the issuer is no address":      {json200(metadataWith(members{"issuer": "secret"})), noIssuer},
+		"the issuer is null":            {json200(metadataWith(members{"issuer": nil})), noIssuer},
+		"the issuer is a list":          {json200(metadataWith(members{"issuer": []string{testIssuer}})), noIssuer},
+		"no issuer":                     {json200(metadataWith(members{"issuer": absent{}})), noIssuer},
+		"nothing but the issuer's case": {json200(metadataWith(members{"issuer": absent{}, "Issuer": testIssuer})), noIssuer},
 
 		"no JSON":           {json200("<html>"), "the document is not a JSON object"},
 		"a list":            {json200("[" + testMetadata + "]"), "the document is not a JSON object"},
@@ -101,8 +108,15 @@ func TestMetadataThatCannotBeTrustedAreErrors(t *testing.T) {
 
 func TestEndpointsThatAreNotUsableAreErrors(t *testing.T) {
 	t.Parallel()
-	for _, endpoint := range []string{"authorization_endpoint", "token_endpoint", "userinfo_endpoint", "end_session_endpoint", "revocation_endpoint", "jwks_uri"} {
+	for endpoint, isOptional := range map[string]bool{
+		"authorization_endpoint": false, "token_endpoint": false, "jwks_uri": false,
+		"userinfo_endpoint": true, "end_session_endpoint": true, "revocation_endpoint": true,
+	} {
 		notUsable, notHTTPS := "it has no usable "+endpoint, "its "+endpoint+" is http although the issuer is https"
+		missing := notUsable
+		if isOptional {
+			missing = ""
+		}
 		for _, test := range []struct {
 			value any
 			want  string
@@ -111,9 +125,11 @@ func TestEndpointsThatAreNotUsableAreErrors(t *testing.T) {
 			{"https://elsewhere.example:8443/x", ""},
 			{"http://example.logto.app/x", notHTTPS},
 			{"HTTP://example.logto.app/x", notHTTPS},
-			{absent{}, notUsable},
-			{nil, notUsable},
-			{"", notUsable},
+			{absent{}, missing},
+			{nil, missing},
+			{"", missing},
+			{" ", notUsable},
+			{false, notUsable},
 			{7, notUsable},
 			{[]string{"https://example.logto.app/x"}, notUsable},
 			{"/oidc/x", notUsable},
@@ -225,7 +241,10 @@ func FuzzDiscovery(f *testing.F) {
 		if err := json.Unmarshal(body, &document); err != nil || document.Issuer != testIssuer {
 			t.Fatalf("%q is believed", body)
 		}
-		for _, endpoint := range []string{m.AuthorizationEndpoint, m.TokenEndpoint, m.UserInfoEndpoint, m.EndSessionEndpoint, m.RevocationEndpoint, m.KeysEndpoint} {
+		for i, endpoint := range []string{m.UserInfoEndpoint, m.EndSessionEndpoint, m.RevocationEndpoint, m.AuthorizationEndpoint, m.TokenEndpoint, m.KeysEndpoint} {
+			if endpoint == "" && i < 3 {
+				continue
+			}
 			if u, err := url.Parse(endpoint); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
 				t.Fatalf("%q: the endpoint %q", body, endpoint)
 			}

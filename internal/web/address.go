@@ -3,13 +3,34 @@ package web
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
-// ParseServerURL parses the URL of a server without its trailing slash, or says what is wrong
-// with it. Its host is as browsers write it.
+// ParseServerURL is ParseURL for the address of a server, without a query. The result has no trailing slash.
 func ParseServerURL(raw string) (u *url.URL, problem string) {
+	u, problem = ParseURL(raw)
+	switch {
+	case problem != "":
+		return nil, problem
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, "has a query; remove it"
+	}
+	setPath(u, strings.TrimRight(u.EscapedPath(), "/"))
+	if u.Path != "" && !isPlainPath(u.Path) {
+		return nil, "has a path with a backslash, or with empty or dot segments; remove them"
+	}
+	return u, ""
+}
+
+// ParseURL parses an absolute URL of https, or of http on a loopback host, or says what is wrong with it. The result
+// is as browsers write and send it (WHATWG URL, sections 3.5 and 4.4): the host in lower case and in ASCII, no port
+// that goes without saying, and a path in which escapes stay as they were given.
+func ParseURL(raw string) (u *url.URL, problem string) {
 	if raw == "" {
 		return nil, "is empty"
 	}
@@ -17,40 +38,138 @@ func ParseServerURL(raw string) (u *url.URL, problem string) {
 	switch {
 	case err != nil:
 		return nil, "is not a URL"
-	case u.Scheme == "" || u.Host == "" || u.Hostname() == "":
+	case u.Scheme == "" || u.Hostname() == "":
 		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, fmt.Sprintf("has the scheme %q, not https", u.Scheme)
-	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
-		return nil, fmt.Sprintf("is http on the host %q; only a loopback host may do without https", u.Hostname())
 	case u.User != nil:
 		return nil, "holds a user name or password; remove it"
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
-		return nil, "has a query or a fragment; remove it"
+	case strings.Contains(raw, "#"):
+		return nil, "has a fragment; remove it"
 	}
-	u.Host = CanonicalHost(u)
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = strings.TrimRight(u.RawPath, "/")
-	if u.Path != "" && !isPlainPath(u.Path) {
-		return nil, "has a path with empty or dot segments; remove them"
+	if u.Host, problem = canonicalHost(u); problem != "" {
+		return nil, problem
 	}
+	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
+		return nil, fmt.Sprintf("is http on the host %q; only a loopback host may do without https", u.Hostname())
+	}
+	// url.URL decodes the path, and cannot give it back if only a part of it was escaped.
+	_, path, _ := strings.Cut(raw, "//")
+	path, _, _ = strings.Cut(path, "?")
+	_, path, hasPath := strings.Cut(path, "/")
+	if hasPath {
+		path = "/" + path
+	}
+	setPath(u, EscapePath(path))
+	u.RawQuery = escape(u.RawQuery, "\"<>'")
 	return u, ""
 }
 
-// CanonicalHost is host and port as browsers write them in an Origin (RFC 6454, section 6.2).
-func CanonicalHost(u *url.URL) string {
-	usual := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
-	return strings.TrimSuffix(strings.ToLower(u.Host), usual)
+// setPath gives u a path that is escaped already.
+func setPath(u *url.URL, escaped string) {
+	u.Path, _ = url.PathUnescape(escaped)
+	u.RawPath = escaped
 }
 
-// Origin is the origin of an address as browsers write it.
-func Origin(u *url.URL) string { return u.Scheme + "://" + CanonicalHost(u) }
+// EscapePath is a path as browsers send it. Escapes in it stay as they are: browsers tell "/%7Euser" and "/~user"
+// apart, also in the path of a cookie (RFC 6265, section 5.1.4). It escapes "|", too, as net/url does.
+func EscapePath(path string) string { return escape(path, "\"<>?#^`{}|") }
 
-// IsOrigin reports whether browsers send exactly this as an Origin, of http or https.
+// escape escapes what does not belong into an address, and these characters.
+func escape(text, these string) string {
+	var escaped strings.Builder
+	for i := range len(text) {
+		if b := text[i]; b <= ' ' || b >= 0x7f || strings.IndexByte(these, b) >= 0 {
+			fmt.Fprintf(&escaped, "%%%02X", b)
+		} else {
+			escaped.WriteByte(b)
+		}
+	}
+	return escaped.String()
+}
+
+// Origin is the origin of an address as browsers write it (RFC 6454, section 6.2).
+func Origin(u *url.URL) string {
+	lower := &url.URL{Scheme: strings.ToLower(u.Scheme), Host: u.Host}
+	host, problem := canonicalHost(lower)
+	if problem != "" { // browsers would not go there, and another program means it as it is
+		host = strings.ToLower(u.Host)
+	}
+	return lower.Scheme + "://" + host
+}
+
+// canonicalHost is host and port as browsers write them, or what is wrong with them.
+func canonicalHost(u *url.URL) (host, problem string) {
+	if host, problem = canonicalHostname(u); problem != "" || u.Port() == "" {
+		return host, problem
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	switch {
+	case err != nil || port == 0:
+		return "", fmt.Sprintf("has the port %s; give one from 1 to 65535", u.Port())
+	case (u.Scheme == "https" && port == 443) || (u.Scheme == "http" && port == 80):
+		return host, ""
+	}
+	return host + ":" + strconv.FormatUint(port, 10), ""
+}
+
+func canonicalHostname(u *url.URL) (host, problem string) {
+	name := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		address, err := netip.ParseAddr(name)
+		switch {
+		case err != nil || address.Zone() != "":
+			return "", fmt.Sprintf("has the host %q, which browsers do not take for an IPv6 address; write it without a zone", u.Host)
+		case address.Is4In6(): // netip writes the end as IPv4 does
+			end := address.As16()
+			return fmt.Sprintf("[::ffff:%x:%x]", uint16(end[12])<<8|uint16(end[13]), uint16(end[14])<<8|uint16(end[15])), ""
+		}
+		return "[" + address.String() + "]", ""
+	}
+	isInternational := strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) || strings.Contains(strings.ToLower(name), "xn--")
+	if isInternational {
+		ascii, err := idna.Lookup.ToASCII(name)
+		if err != nil {
+			return "", fmt.Sprintf("has the host %q, which is not a valid internationalized name; write it as your registrar does, in the form that begins with xn--", name)
+		}
+		name = ascii
+	}
+	name = strings.ToLower(name)
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+		}) {
+			return "", fmt.Sprintf("has the host %q; write names of letters, digits and hyphens with a dot between them, and none at the end", u.Hostname())
+		}
+	}
+	if address, err := netip.ParseAddr(name); isNumber(labels[len(labels)-1]) && (err != nil || !address.Is4()) {
+		return "", fmt.Sprintf("has the host %q, which browsers take for a number; write an IP address as four decimal numbers", u.Hostname())
+	}
+	return name, ""
+}
+
+// isNumber reports whether browsers take a name that ends in this label for an IPv4 address (WHATWG URL, section 3.5).
+func isNumber(label string) bool {
+	digits, isHex := strings.CutPrefix(label, "0x")
+	return strings.Trim(digits, "0123456789") == "" || (isHex && strings.Trim(digits, "0123456789abcdef") == "")
+}
+
+// IsOrigin reports whether browsers send exactly this as an Origin. Applications and browser extensions have schemes
+// of their own, such as "capacitor://localhost".
 func IsOrigin(origin string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" &&
-		!strings.Contains(u.Host, "*") && Origin(u) == origin
+	if err != nil || u.Host == "" || strings.Contains(u.Host, "*") {
+		return false
+	}
+	switch u.Scheme {
+	case "https", "http":
+		host, problem := canonicalHost(u)
+		return problem == "" && u.Scheme+"://"+host == origin
+	case "ws", "wss", "ftp", "file": // no page has such an origin
+		return false
+	}
+	return u.Scheme+"://"+u.Host == origin
 }
 
 // IsLoopback reports whether a host is this machine: localhost, a name below it (RFC 6761,
@@ -72,10 +191,10 @@ func IsParentDomain(domain, host string) bool {
 // PathWithin is the path and the query of an address below a base, or "" if it is elsewhere.
 func PathWithin(base *url.URL, address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != base.Scheme || u.Host != base.Host {
+	if err != nil || Origin(u) != Origin(base) {
 		return ""
 	}
-	path, ok := strings.CutPrefix(u.RequestURI(), base.Path)
+	path, ok := strings.CutPrefix(u.RequestURI(), base.EscapedPath())
 	if !ok || !strings.HasPrefix(path, "/") { // "/apple" is not below "/app"
 		return ""
 	}

@@ -25,11 +25,82 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"ftp://app.example.com":         "!has the scheme",
 		"http://app.example.com":        "!only a loopback host",
 		"https://user@app.example.com":  "!user name or password",
-		"https://app.example.com?":      "!query or a fragment",
-		"https://app.example.com/?x":    "!query or a fragment",
-		"https://app.example.com/#":     "!query or a fragment",
+		"https://app.example.com?":      "!; remove it",
+		"https://app.example.com/?x":    "!; remove it",
+		"https://app.example.com/#":     "!; remove it",
 		"https://app.example.com/a/../": "!empty or dot segments",
 		"https://app.example.com//a":    "!empty or dot segments",
+		"https://app.example.com/a%zz":  "!is not a URL",
+		"https://app.example.com/\x00":  "!is not a URL",
+		`https://app.example.com/a\b`:   "!a backslash",
+		"https://app.example.com/a%5Cb": "!a backslash",
+		"https://app.example.com/%2e/a": "!empty or dot segments",
+		"https://app.example.com/a/%2F": "!empty or dot segments",
+
+		// Hosts, as the URL parser of browsers takes them.
+		"https://bücher.example":             "https://xn--bcher-kva.example",
+		"https://BÜCHER.example":             "https://xn--bcher-kva.example",
+		"https://xn--bcher-kva.example":      "https://xn--bcher-kva.example",
+		"https://XN--Bcher-kva.example":      "https://xn--bcher-kva.example",
+		"https://faß.example":                "https://xn--fa-hia.example",
+		"https://例え.テスト":                     "https://xn--r8jz45g.xn--zckzah",
+		"https://ａｐｐ.example.com":            "https://app.example.com",
+		"https://app。example。com":            "https://app.example.com",
+		"https://b%C3%BCcher.example":        "https://xn--bcher-kva.example",
+		"https://xn--a.example":              "!not a valid internationalized name",
+		"https://xn--.example":               "!letters, digits",
+		"https://ｌocalhost":                  "https://localhost",
+		"http://ｌocalhost:3000":              "http://localhost:3000",
+		"https://app.example.com:":           "https://app.example.com",
+		"https://app.example.com:0443":       "https://app.example.com",
+		"https://app.example.com:08443":      "https://app.example.com:8443",
+		"http://localhost:0080":              "http://localhost",
+		"https://app.example.com:80":         "https://app.example.com:80",
+		"https://app.example.com:0":          "!the port 0",
+		"https://app.example.com:65536":      "!the port 65536",
+		"https://app.example.com:1e3":        "!is not a URL",
+		"https://app.example.com:-1":         "!is not a URL",
+		"https://[2001:0DB8:0:0:0:0:0:1]":    "https://[2001:db8::1]",
+		"https://[2001:db8:0:1:1:1:1:1]":     "https://[2001:db8:0:1:1:1:1:1]",
+		"https://[2001:db8::]:0443":          "https://[2001:db8::]",
+		"http://[0:0:0:0:0:0:0:1]:3000":      "http://[::1]:3000",
+		"http://[::ffff:127.0.0.1]":          "http://[::ffff:7f00:1]",
+		"https://xn--i-7iq.example":          "https://xn--i-7iq.example",
+		"https://i❤.example":                 "https://xn--i-7iq.example",
+		"https://[fe80::1%25eth0]":           "!an IPv6 address",
+		"https://[1.2.3.4]":                  "!is not a URL",
+		"https://[::g]":                      "!is not a URL",
+		"https://192.0.2.1":                  "https://192.0.2.1",
+		"http://127.1":                       "!take for a number",
+		"http://2130706433":                  "!take for a number",
+		"http://0x7f000001":                  "!take for a number",
+		"http://0x":                          "!take for a number",
+		"http://127.0.0.01":                  "!take for a number",
+		"http://１２７.0.0.1":                   "http://127.0.0.1",
+		"https://256.256.256.256":            "!take for a number",
+		"https://app.example.com.":           "!none at the end",
+		"https://app..example.com":           "!letters, digits",
+		"https://.example.com":               "!letters, digits",
+		"https://*.example.com":              "!letters, digits",
+		"https://a<b.example":                "!letters, digits",
+		"https://a,b.example":                "!letters, digits",
+		"https://my_app.example":             "https://my_app.example",
+		"https://-app-.example":              "https://-app-.example",
+		"https://" + strings.Repeat("a", 64): "!letters, digits",
+
+		// Paths, as browsers send them.
+		"https://app.example.com/my%20app":      "https://app.example.com/my%20app",
+		"https://app.example.com/my app":        "https://app.example.com/my%20app",
+		"https://app.example.com/a%2Fb":         "https://app.example.com/a%2Fb",
+		"https://app.example.com/a%2fb/":        "https://app.example.com/a%2fb",
+		"https://app.example.com/%7Euser":       "https://app.example.com/%7Euser",
+		"https://app.example.com/~user":         "https://app.example.com/~user",
+		"https://app.example.com/größe":         "https://app.example.com/gr%C3%B6%C3%9Fe",
+		"https://app.example.com/gr%c3%b6ße":    "https://app.example.com/gr%c3%b6%C3%9Fe",
+		"https://app.example.com/größe%2Fx":     "https://app.example.com/gr%C3%B6%C3%9Fe%2Fx",
+		"https://app.example.com/100%25":        "https://app.example.com/100%25",
+		"https://app.example.com/a(b)!*'[c];d=": "https://app.example.com/a(b)!*'[c];d=",
+		`https://app.example.com/"<>^` + "`{|}": "https://app.example.com/%22%3C%3E%5E%60%7B%7C%7D",
 	} {
 		u, problem := ParseServerURL(raw)
 		if expected, isProblem := strings.CutPrefix(want, "!"); isProblem {
@@ -45,12 +116,55 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 func TestAnOriginIsWhatABrowserSends(t *testing.T) {
 	t.Parallel()
 	for origin, want := range map[string]bool{
-		"https://a.example": true, "https://a.example:8443": true, "http://a.example": true, "http://[::1]:3000": true,
+		"https://a.example": true, "https://a.example:8443": true, "http://a.example": true, "http://[::1]:3000": true, "https://xn--bcher-kva.example": true, "http://192.0.2.1": true,
+		"capacitor://localhost": true, "ionic://localhost": true, "tauri://localhost": true, "app://localhost:8080": true, "chrome-extension://abcdefghijklmnopabcdefghijklmnop": true, "moz-extension://6ea8b6c2-9d7a-4b0e-8f43-1f6a6d1c7a50": true, "vscode-webview://0Abc": true,
+		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false,
+		"https://bücher.example": false, "https://a.example:0443": false, "https://a.example:": false, "https://[0:0:0:0:0:0:0:1]": false, "https://a.example.": false, "https://127.1": false,
 		"": false, "null": false, "https://a.example/": false, "https://A.example": false, "https://a.example:443": false, "http://a.example:80": false, "https://*.example": false,
 		"https://a.example?": false, "https://user@a.example": false, "https://:443": false, "ws://a.example": false, "a.example": false, "//a.example": false,
 	} {
 		if got := IsOrigin(origin); got != want {
 			t.Errorf("%q: got %t, want %t", origin, got, want)
+		}
+	}
+}
+
+func TestAddressesOfOneOriginHaveTheSame(t *testing.T) {
+	t.Parallel()
+	for _, same := range [][]string{
+		{"https://api.example", "https://api.example:443", "https://api.example:", "https://api.example:0443", "HTTPS://API.example/x?y#z", "https://user:password@api.example"},
+		{"https://api.example:8443", "https://API.EXAMPLE:08443/"},
+		{"http://api.example", "http://api.example:80", "http://api.example:080"},
+		{"https://xn--bcher-kva.example", "https://bücher.example", "https://BÜCHER.example:443", "https://b%C3%BCcher.example"},
+		{"https://[::1]", "https://[0:0:0:0:0:0:0:1]:443", "https://[0000::0001]"},
+		{"https://api.example.", "https://API.example."}, // a name of its own for browsers, too
+		{"https://127.1", "https://127.1/"},
+	} {
+		for _, address := range same {
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Origin(u); got != same[0] {
+				t.Errorf("%s: got %s, want %s", address, got, same[0])
+			}
+		}
+	}
+}
+
+func TestAURLIsKeptExceptForItsForm(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"https://BÜCHER.example:443/größe/?q=a b&r=ü%20": "https://xn--bcher-kva.example/gr%C3%B6%C3%9Fe/?q=a%20b&r=%C3%BC%20",
+		"https://www.example.com":                        "https://www.example.com",
+		"https://www.example.com/":                       "https://www.example.com/",
+		"https://www.example.com//a/../b":                "https://www.example.com//a/../b",
+		"https://www.example.com?a=/b//c":                "https://www.example.com?a=/b//c",
+		"https://www.example.com/?":                      "https://www.example.com/?",
+		"https://www.example.com/?q=\"<>'":               "https://www.example.com/?q=%22%3C%3E%27",
+	} {
+		if u, problem := ParseURL(raw); problem != "" || u.String() != want {
+			t.Errorf("%q: got %v, %q, want %q", raw, u, problem, want)
 		}
 	}
 }
@@ -99,6 +213,12 @@ func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 		{"https://app.example.com", "https://evil.example/a", ""},
 		{"https://app.example.com", "http://app.example.com/a", ""},
 		{"https://app.example.com", "https://app.example.com:8443/a", ""},
+		{"https://app.example.com", "https://app.example.com:443/a", "/a"},
+		{"https://app.example.com/my%20app", "https://app.example.com/my%20app/a%20b?c", "/a%20b?c"},
+		{"https://app.example.com/%7Euser", "https://app.example.com/%7Euser/a", "/a"},
+		{"https://app.example.com/a%2Fb", "https://app.example.com/a%2Fb/c", "/c"},
+		{"https://app.example.com/a%2Fb", "https://app.example.com/a/b/c", ""},
+		{"https://app.example.com/gr%C3%B6%C3%9Fe", "https://app.example.com/gr%C3%B6%C3%9Fe/x", "/x"},
 		{"https://app.example.com", "/a", ""},
 		{"https://app.example.com", "", ""},
 		{"https://app.example.com", "%zz", ""},

@@ -1,0 +1,171 @@
+package logtogin_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// proxied is an application behind a proxy that removes the path of its BaseURL. The browsers of it find it at that
+// address, whatever its host.
+type proxied struct {
+	t      *testing.T
+	base   *url.URL // as browsers have it
+	router *gin.Engine
+	auth   *logtogin.Auth
+	rest   http.RoundTripper
+}
+
+func newProxied(t *testing.T, logto *logtotest.Server, asBrowsersHaveIt, group string, change func(*logtogin.Config)) (*proxied, error) {
+	t.Helper()
+	gin.SetMode(gin.ReleaseMode)
+	base, err := url.Parse(asBrowsersHaveIt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := &proxied{t: t, base: base, router: gin.New(), rest: &http.Transport{}}
+	cfg := logtogin.Config{
+		Endpoint: logto.Endpoint(), AppID: logto.AppID(), AppSecret: logto.AppSecret(), BaseURL: asBrowsersHaveIt,
+		AfterSignOut: "/bye", Logger: (&logBuffer{}).logger(),
+	}
+	change(&cfg)
+	routes := app.router.Group(group)
+	if app.auth, err = logtogin.Register(routes, cfg); err != nil {
+		return nil, err
+	}
+	closed(t, app.auth)
+	page := func(c *gin.Context) { c.String(http.StatusOK, "a page") }
+	routes.GET("/page", app.auth.Guard(), page)
+	routes.POST("/page", app.auth.Guard(), page)
+	app.router.GET("/bye", page)
+	return app, nil
+}
+
+func (app *proxied) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host != app.base.Host || r.URL.Scheme != app.base.Scheme {
+		return app.rest.RoundTrip(r)
+	}
+	path, ok := strings.CutPrefix(r.URL.RequestURI(), app.base.EscapedPath())
+	if !ok {
+		app.t.Errorf("the browser asks for %s", r.URL)
+	}
+	var body io.Reader = http.NoBody
+	if r.Body != nil {
+		body = r.Body
+	}
+	received := httptest.NewRequest(r.Method, path, body)
+	received.Host, received.Header = r.URL.Host, r.Header
+	recorder := httptest.NewRecorder()
+	app.router.ServeHTTP(recorder, received)
+	response := recorder.Result()
+	for _, name := range []string{"Location", "Hx-Redirect"} {
+		if strings.ContainsFunc(response.Header.Get(name), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			app.t.Errorf("%s: %s", name, response.Header.Get(name))
+		}
+	}
+	response.Request = r
+	return response, nil
+}
+
+func (app *proxied) browser() *browser {
+	b := newBrowser(app.t)
+	b.client.Transport, b.client.Jar = app, escapedJar{b.client.Jar}
+	return b
+}
+
+// escapedJar compares the paths of cookies with the path as it was sent, as browsers do (RFC 6265, section 5.1.4). The
+// jar of net/http compares the decoded path.
+type escapedJar struct{ http.CookieJar }
+
+func (j escapedJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	j.CookieJar.SetCookies(asSent(u), cookies)
+}
+func (j escapedJar) Cookies(u *url.URL) []*http.Cookie { return j.CookieJar.Cookies(asSent(u)) }
+
+func asSent(u *url.URL) *url.URL {
+	sent := *u
+	sent.Path, sent.RawPath = u.EscapedPath(), ""
+	return &sent
+}
+
+// A user signs in, uses a guarded page and signs out, whatever form the addresses of the application have.
+func TestAddressesAreRightHoweverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ given, asBrowsersHaveIt, group, groupEscaped, cookiePath string }{
+		"letters outside ASCII in the host": {"https://bücher.example", "https://xn--bcher-kva.example", "", "", ""},
+		"a host in upper case":              {"https://APP.example", "https://app.example", "", "", ""},
+		"a colon without a port":            {"https://app.example:", "https://app.example", "", "", ""},
+		"the usual port with a zero":        {"https://app.example:0443", "https://app.example", "", "", ""},
+		"another port with a zero":          {"https://app.example:08443", "https://app.example:8443", "", "", ""},
+		"a long IPv6 address":               {"https://[2001:DB8:0:0::1]", "https://[2001:db8::1]", "", "", ""},
+		"a long IPv6 address with a port":   {"http://[0:0:0:0:0:0:0:1]:3000", "http://[::1]:3000", "", "", ""},
+		"a space in the path":               {"https://app.example/my app/", "https://app.example/my%20app", "", "", "/my app"},
+		"an escaped space in the path":      {"https://app.example/my%20app", "https://app.example/my%20app", "", "", "/my%20app"},
+		"an escaped slash":                  {"https://app.example/a%2Fb", "https://app.example/a%2Fb", "", "", "/a%2Fb"},
+		"an escape that need not be":        {"https://app.example/%7Euser", "https://app.example/%7Euser", "", "", "/%7Euser"},
+		"a tilde":                           {"https://app.example/~user", "https://app.example/~user", "", "", "/~user"},
+		"letters outside ASCII in the path": {"https://app.example/größe", "https://app.example/gr%C3%B6%C3%9Fe", "", "", "/größe"},
+		"half of the path escaped":          {"https://app.example/gr%c3%b6ße%2Fx", "https://app.example/gr%c3%b6%C3%9Fe%2Fx", "", "", "/gr%c3%b6ße%2Fx"},
+		"a group outside ASCII":             {"https://app.example", "https://app.example", "/größe", "/gr%C3%B6%C3%9Fe", "/größe"},
+		"a group with a space":              {"https://app.example", "https://app.example", "/my app", "/my%20app", "/my app"},
+		"a group with odd characters":       {"https://app.example", "https://app.example", "/a'(b)!$&+,=@~|^", "/a'(b)!$&+,=@~%7C%5E", "/"},
+		"a path and a group":                {"https://app.example/größe/%7E", "https://app.example/gr%C3%B6%C3%9Fe/%7E", "/été", "/%C3%A9t%C3%A9", "/größe/%7E/été"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logto := logtotest.NewServer(t)
+			app, err := newProxied(t, logto, test.asBrowsersHaveIt, test.group, func(cfg *logtogin.Config) {
+				cfg.BaseURL, cfg.Cookies.Path = test.given, test.cookiePath
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			routes := test.asBrowsersHaveIt + test.groupEscaped
+			logto.RegisterRedirectURIs(routes + "/callback")
+			logto.RegisterPostLogoutRedirectURIs(test.asBrowsersHaveIt + "/bye")
+			b := app.browser()
+			b.stopAt(logto.Endpoint())
+			usual := b.header
+			b.header = http.Header{"Hx-Request": {"true"}, "Hx-Current-Url": {routes + "/page?x=y"}, "Sec-Fetch-Mode": {"cors"}}
+			part := b.get(routes + "/page")
+			b.header = usual
+			redirect, err := app.base.Parse(part.header.Get("Hx-Redirect"))
+			if err != nil || !strings.HasPrefix(redirect.String(), routes+"/sign-in?") || redirect.Query().Get("return_to") != test.groupEscaped+"/page?x=y" {
+				t.Errorf("htmx is sent to %v (%v)", redirect, err)
+			}
+			page := b.get(routes + "/page?q=%C3%BC")
+			authorization, err := url.Parse(page.header.Get("Location"))
+			if err != nil || authorization.Query().Get("redirect_uri") != routes+"/callback" {
+				t.Fatalf("%d: the redirect URI is %q (%v), want %s", page.status, authorization.Query().Get("redirect_uri"), err, routes+"/callback")
+			}
+
+			b = app.browser()
+			if page := b.signIn(routes+"/page?q=%C3%BC", logtotest.DefaultUser()); page.body != "a page" || page.url.String() != routes+"/page?q=%C3%BC" {
+				t.Fatalf("after the sign-in: %d %s at %s", page.status, page.body, page.url)
+			}
+			for origin, want := range map[string]int{app.base.Scheme + "://" + app.base.Host: http.StatusOK, "https://other.example": http.StatusForbidden} {
+				b.header = http.Header{"Accept": usual["Accept"], "Origin": {origin}} // of a browser of before 2020
+				if page := b.post(routes+"/page", nil); page.status != want {
+					t.Errorf("a form of %s: %d", origin, page.status)
+				}
+			}
+			b.header = usual
+			leaving := b.post(routes+"/sign-out", nil)
+			if leaving.status != http.StatusOK || !strings.Contains(leaving.body, url.QueryEscape(test.asBrowsersHaveIt+"/bye")) {
+				t.Errorf("the sign-out: %d %s", leaving.status, leaving.body)
+			}
+			b.stopAt(logto.Endpoint())
+			if page := b.get(routes + "/page"); page.status != http.StatusFound {
+				t.Errorf("after the sign-out: %d", page.status)
+			}
+		})
+	}
+}
