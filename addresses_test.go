@@ -44,6 +44,13 @@ func newProxied(t *testing.T, logto *logtotest.Server, asBrowsersHaveIt, group s
 	closed(t, app.auth)
 	page := func(c *gin.Context) { c.String(http.StatusOK, "a page") }
 	routes.GET("/page", app.auth.Guard(), page)
+	routes.GET("/who", app.auth.Optional(), func(c *gin.Context) {
+		claims, _ := logtogin.ClaimsFrom(c)
+		if claims == nil {
+			claims = &logtogin.Claims{}
+		}
+		c.String(http.StatusOK, "%q", claims.Username)
+	})
 	routes.POST("/page", app.auth.Guard(), page)
 	app.router.GET("/bye", page)
 	return app, nil

@@ -86,6 +86,16 @@ func (s *settings) purpose(record string) string {
 	return fmt.Sprintf("logtogin/1 %s %q %q", record, s.issuer, s.AppID)
 }
 
+// sessionPurpose also binds it to where browsers send the cookie. If Domain or Path changes, a browser keeps the cookies
+// of before beside the new ones, and nothing that it sends tells them apart: one of them could belong to another user.
+func (s *settings) sessionPurpose(place string) string {
+	purpose := s.purpose(place)
+	if s.Cookies.Domain == "" && s.Cookies.Path == "/" {
+		return purpose
+	}
+	return fmt.Sprintf("%s %q %q", purpose, strings.TrimPrefix(s.Cookies.Domain, "."), s.Cookies.Path)
+}
+
 // check completes cfg by its defaults and finds the mistakes that can be seen
 // without a network.
 func (cfg Config) check() (*settings, error) {

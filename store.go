@@ -43,9 +43,8 @@ type store struct {
 	attempts *attempts.Attempts // always in cookies
 
 	sessionSealer *seal.Sealer
-
-	sessionName string
-	options     sessions.Options
+	sessionName   string
+	options       sessions.Options
 
 	revocations *revocations // a cookie kept from before one is worth nothing
 	memory      *memory      // of what refreshes have yielded
@@ -88,7 +87,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		// A record that was read in the store must not be good as a cookie.
 		place = "session in a store"
 	}
-	if st.sessionSealer, err = seal.New(s.secrets, s.purpose(place)); err != nil {
+	if st.sessionSealer, err = seal.New(s.secrets, s.sessionPurpose(place)); err != nil {
 		return nil, err
 	}
 	if st.attempts, err = attempts.NewAttempts(attempts.Settings{
@@ -281,6 +280,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
+	st.forgetLeftovers(x.request, entries, cookies)
 	return cookies, replaced, nil
 }
 
@@ -407,6 +407,7 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 			err = errors.Join(err, st.unwritable(failure))
 		}
 	}
+	st.forgetLeftovers(x.request, entries, cookies)
 	return ended, outOfTime, cookies, isVain, err
 }
 

@@ -1,0 +1,145 @@
+package logtogin_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/logtotest"
+)
+
+// A browser keeps the cookies of before when Domain, Path or Name change. Each deployment is a new process without
+// memory of what another has ended.
+func TestASessionOfAnEarlierCookieConfigurationNeverComesBack(t *testing.T) {
+	t.Parallel()
+	const site = "https://app.example.com"
+	options := map[string]logtogin.CookieOptions{
+		"the default":         {},
+		"a domain":            {Domain: "example.com"},
+		"a domain with a dot": {Domain: ".example.com"},
+		"the host as domain":  {Domain: "app.example.com"},
+		"a path":              {Path: "/app"},
+		"a path with a slash": {Path: "/app/"},
+		"a domain and a path": {Domain: "example.com", Path: "/app"},
+		"another name":        {Name: "other"},
+		"a name and a path":   {Name: "__Secure-other", Path: "/app"},
+	}
+	for first, before := range options {
+		for second, after := range options {
+			for _, inStore := range []bool{false, true} {
+				if first == second || (before.Path == after.Path && strings.TrimPrefix(before.Domain, ".") == after.Domain && before.Name == after.Name) {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s, then %s, in a store: %t", first, second, inStore), func(t *testing.T) {
+					t.Parallel()
+					logto := logtotest.NewServer(t)
+					logto.RegisterRedirectURIs(site + "/app/callback")
+					logto.RegisterPostLogoutRedirectURIs(site + "/bye")
+					bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob's password"})
+					var sessions *serverStore
+					if inStore {
+						sessions = newServerStore()
+					}
+					deploy := func(cookies logtogin.CookieOptions) *proxied {
+						app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) {
+							cfg.Cookies, cfg.Prompt = cookies, logtogin.PromptLoginConsent
+							if inStore {
+								cfg.Store = sessions
+							}
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
+						return app
+					}
+					b := deploy(before).browser()
+					who := func() string { return b.get(site + "/app/who").body }
+					use := func(cookies logtogin.CookieOptions) { b.client.Transport = deploy(cookies) }
+					b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+					if got := who(); got != `"alice"` {
+						t.Fatalf("before: %s", got)
+					}
+					use(after)
+					if got := who(); got == `"bob"` {
+						t.Fatalf("after the change: %s", got)
+					}
+					b.signIn(site+"/app/sign-in", bob)
+					if got := who(); got != `"bob"` {
+						t.Errorf("after Bob's sign-in: %s", got)
+					}
+					use(before)
+					if got := who(); got == `"alice"` {
+						t.Errorf("after Bob's sign-in, as it was before: %s", got)
+					}
+					use(after)
+					if got := who(); got != `"bob"` {
+						t.Errorf("after Bob's sign-in, once more: %s", got)
+					}
+					b.post(site+"/app/sign-out", nil)
+					for name, cookies := range map[string]logtogin.CookieOptions{"before": before, "after": after} {
+						if use(cookies); who() != `""` {
+							t.Errorf("after Bob's sign-out, as it was %s: %s", name, who())
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Alice signs out, and not Bob in: her cookie of before must go as well.
+func TestASignOutForgetsTheCookiesOfEarlierConfigurations(t *testing.T) {
+	t.Parallel()
+	const site = "https://app.example.com"
+	logto := logtotest.NewServer(t)
+	logto.RegisterRedirectURIs(site + "/app/callback")
+	deploy := func(cookies logtogin.CookieOptions) *proxied {
+		app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) { cfg.Cookies = cookies })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return app
+	}
+	before, after := logtogin.CookieOptions{}, logtogin.CookieOptions{Domain: "example.com"}
+	b := deploy(before).browser()
+	b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+	b.client.Transport = deploy(after)
+	b.header.Set("Sec-Fetch-Site", "same-origin")
+	b.stopAt(logto.Endpoint())
+	if page := b.get(site + "/app/sign-out"); page.status != http.StatusFound {
+		t.Errorf("the sign-out: %d", page.status)
+	}
+	b.client.Transport = deploy(before)
+	if page := b.get(site + "/app/who"); page.body != `""` {
+		t.Errorf("after the sign-out: %s", page.body)
+	}
+	if left := b.cookies(site + "/app/"); len(left) > 0 {
+		t.Errorf("%d cookies are left", len(left))
+	}
+}
+
+// However many such cookies a browser sends, and whoever has planted them, the answer stays small.
+func TestLeftoversTakeLittleRoom(t *testing.T) {
+	t.Parallel()
+	const site = "https://a.b.c.d.example.com"
+	logto := logtotest.NewServer(t)
+	app, err := newProxied(t, logto, site, "/x/y/z", func(cfg *logtogin.Config) { cfg.Cookies.Name = "mine" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := app.browser()
+	b.stopAt(logto.Endpoint())
+	key := regexp.MustCompile(`_[0-9a-f]{8}`).FindString(setCookies(b.get(site + "/x/y/z/sign-in"))[0].Name)
+	var planted []string
+	for i := range 200 {
+		planted = append(planted, fmt.Sprintf("p%d%s=x", i, key))
+	}
+	b.header.Set("Cookie", strings.Join(planted, "; "))
+	page := b.get(site + "/x/y/z/sign-out")
+	if lines := page.header.Values("Set-Cookie"); page.status != http.StatusFound || len(lines) != 20 || len(strings.Join(lines, "")) > 20*100 {
+		t.Errorf("%d with %d lines of %d bytes", page.status, len(lines), len(strings.Join(lines, "")))
+	}
+}
