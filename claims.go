@@ -20,6 +20,14 @@ import (
 // apart. Which claims of the scopes "roles", "custom_data", "identities" and
 // of the organization scopes an ID token has is a setting in the Logto
 // Console; user info has them all.
+//
+// Claims can be kept as JSON: MarshalJSON and UnmarshalJSON are the inverse of each other.
+// Claims that come from UnmarshalJSON have not been verified, and neither have those that an
+// application fills in itself. They are for caches, logs and tests of the application. They
+// say nothing about who sends a request, unless nobody else can have changed the JSON.
+//
+// A type that embeds Claims inherits both methods, so that its other fields are neither
+// written nor read. Give it a field of the type Claims instead.
 type Claims struct {
 	UserClaims
 
@@ -37,7 +45,7 @@ type Claims struct {
 
 // UserInfo is the answer of the userinfo endpoint (OpenID Connect Core,
 // section 5.3): the claims of all granted scopes as they are now. See Claims
-// for how absent and null ones are told apart.
+// for how absent and null ones are told apart, and for JSON.
 type UserInfo struct {
 	UserClaims
 }
@@ -45,7 +53,7 @@ type UserInfo struct {
 // UserClaims are the claims about the user that ID token and user info share. The claim of
 // a field has the field's name in lower case, with underscores: GivenName is "given_name"
 // (OpenID Connect Core, section 5.1). Which scope releases which claim is described at
-// https://docs.logto.io/end-user-flows/user-data.
+// https://docs.logto.io/end-user-flows/user-data. See Claims for JSON.
 type UserClaims struct {
 	claimSet
 
@@ -99,11 +107,12 @@ type UserClaims struct {
 	OrganizationRoles []string
 }
 
-// claimSet keeps claims as they were sent.
+// claimSet keeps claims as they were sent. It has no MarshalJSON, which every type that embeds
+// it would inherit, and with which a value made by hand would lose its fields.
 type claimSet struct{ object jsonobject.Object }
 
 // Has reports whether there is a claim of this name, null or not. Names are
-// case-sensitive.
+// case-sensitive. A value that the application has made by hand has none.
 func (s claimSet) Has(name string) bool { return s.object.Has(name) }
 
 // Get decodes the claim of this name into value as json.Unmarshal does; null
@@ -119,44 +128,35 @@ func (s claimSet) Get(name string, value any) error {
 	return nil
 }
 
-// MarshalJSON returns exactly the claims that Logto sent: absent ones stay
-// absent, null ones stay null. Changes of the fields are not in it.
-func (s claimSet) MarshalJSON() ([]byte, error) {
-	if s.object.Source() == nil {
-		return []byte("null"), nil
-	}
-	return slices.Clone(s.object.Source()), nil
-}
-
 // Address is the address claim. Logto names its members in camel case, unlike
 // OpenID Connect Core, section 5.1.1.
 type Address struct {
-	Formatted     string // formatted; the whole address, for a label
-	StreetAddress string // streetAddress; with the number of the house
-	Locality      string // locality; the city
-	Region        string // region; the state or province
-	PostalCode    string // postalCode
-	Country       string // country; its name, as the user gave it
+	Formatted     string `json:"formatted,omitempty"`     // the whole address, for a label
+	StreetAddress string `json:"streetAddress,omitempty"` // with the number of the house
+	Locality      string `json:"locality,omitempty"`      // the city
+	Region        string `json:"region,omitempty"`        // the state or province
+	PostalCode    string `json:"postalCode,omitempty"`
+	Country       string `json:"country,omitempty"` // its name, as the user gave it
 }
 
 // Identity is a social connection of the user.
 type Identity struct {
-	UserID  string          // userId; the user's ID at the social provider
-	Details json.RawMessage // details; what the social provider told; nil if nothing
+	UserID  string          `json:"userId,omitempty"`  // the user's ID at the social provider
+	Details json.RawMessage `json:"details,omitempty"` // what the social provider told; nil if nothing
 }
 
 // SSOIdentity is an enterprise connection of the user.
 type SSOIdentity struct {
-	Issuer     string          // issuer; of the enterprise's identity provider
-	IdentityID string          // identityId; the user's ID there
-	Detail     json.RawMessage // detail; what the identity provider told; nil if nothing
+	Issuer     string          `json:"issuer,omitempty"`     // of the enterprise's identity provider
+	IdentityID string          `json:"identityId,omitempty"` // the user's ID there
+	Detail     json.RawMessage `json:"detail,omitempty"`     // what the identity provider told; nil if nothing
 }
 
 // OrganizationData describes an organization of the user.
 type OrganizationData struct {
-	ID          string // id; what guards and tokens name it by
-	Name        string // name; for people
-	Description string // description; empty also if null
+	ID          string `json:"id,omitempty"`          // what guards and tokens name it by
+	Name        string `json:"name,omitempty"`        // for people
+	Description string `json:"description,omitempty"` // empty also if null
 }
 
 func newUserClaims(set jsonobject.Object) UserClaims {
@@ -191,15 +191,44 @@ func newUserClaims(set jsonobject.Object) UserClaims {
 	jsonobject.Fill(set, "address", &u.Address)
 	jsonobject.Fill(set, "identities", &u.Identities)
 	jsonobject.Fill(set, "sso_identities", &u.SSOIdentities)
+	u.leaveOutNulls()
 	if data := set.Member("custom_data"); len(data) > 0 && data[0] == '{' {
 		u.CustomData = data
 	}
 	return u
 }
 
+// leaveOutNulls empties the fields whose claim has a null in the place of an object, which
+// makes it a claim of another type. UnmarshalJSON of the elements cannot say so: null leaves
+// them as they are, by the convention of encoding/json. Only an empty element can have been a
+// null, so that the usual claims are decoded once.
+func (u *UserClaims) leaveOutNulls() {
+	hasNull := func(claim string) bool {
+		var list []json.RawMessage
+		if json.Unmarshal(u.object.Member(claim), &list) != nil {
+			var members map[string]json.RawMessage
+			_ = json.Unmarshal(u.object.Member(claim), &members) // it was decoded before
+			list = slices.Collect(maps.Values(members))
+		}
+		return slices.ContainsFunc(list, func(element json.RawMessage) bool { return string(element) == "null" })
+	}
+	if slices.Contains(u.OrganizationData, OrganizationData{}) && hasNull("organization_data") {
+		u.OrganizationData = nil
+	}
+	if slices.ContainsFunc(u.SSOIdentities, func(i SSOIdentity) bool { return i.Issuer == "" && i.IdentityID == "" }) && hasNull("sso_identities") {
+		u.SSOIdentities = nil
+	}
+	for _, identity := range u.Identities {
+		if identity.UserID == "" && hasNull("identities") {
+			u.Identities = nil
+		}
+	}
+}
+
 // AccessTokenClaims are the claims of an access token that is a JWT (RFC 9068, section 2.2).
 // The fields are what Logto documents; Get and Has know the others, for example those that
-// a custom token script adds.
+// a custom token script adds. See Claims for JSON; claims that come from UnmarshalJSON have not
+// been verified.
 type AccessTokenClaims struct {
 	claimSet
 
@@ -282,57 +311,4 @@ func (claims *Claims) own() *Claims {
 		copied.Address = &address
 	}
 	return &copied
-}
-
-// The members inside these claims are decoded by name, too: encoding/json
-// would take any capitalization for them.
-
-// UnmarshalJSON takes members by their exact names; one of another type is left out.
-func (a *Address) UnmarshalJSON(raw []byte) error {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return err
-	}
-	jsonobject.Fill(set, "formatted", &a.Formatted)
-	jsonobject.Fill(set, "streetAddress", &a.StreetAddress)
-	jsonobject.Fill(set, "locality", &a.Locality)
-	jsonobject.Fill(set, "region", &a.Region)
-	jsonobject.Fill(set, "postalCode", &a.PostalCode)
-	jsonobject.Fill(set, "country", &a.Country)
-	return nil
-}
-
-// UnmarshalJSON takes members by their exact names; one of another type is left out.
-func (i *Identity) UnmarshalJSON(raw []byte) error {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return err
-	}
-	jsonobject.Fill(set, "userId", &i.UserID)
-	jsonobject.Fill(set, "details", &i.Details)
-	return nil
-}
-
-// UnmarshalJSON takes members by their exact names; one of another type is left out.
-func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return err
-	}
-	jsonobject.Fill(set, "issuer", &i.Issuer)
-	jsonobject.Fill(set, "identityId", &i.IdentityID)
-	jsonobject.Fill(set, "detail", &i.Detail)
-	return nil
-}
-
-// UnmarshalJSON takes members by their exact names; one of another type is left out.
-func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
-	set, err := jsonobject.Parse(raw)
-	if err != nil {
-		return err
-	}
-	jsonobject.Fill(set, "id", &o.ID)
-	jsonobject.Fill(set, "name", &o.Name)
-	jsonobject.Fill(set, "description", &o.Description)
-	return nil
 }

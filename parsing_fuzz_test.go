@@ -195,6 +195,10 @@ func FuzzClaims(f *testing.F) {
 		if claims.Subject != token.Claims.Text("sub") {
 			t.Fatalf("%q is about %q, want %q", raw, claims.Subject, token.Subject)
 		}
+		var again Claims
+		if err := again.UnmarshalJSON(raw); err != nil || !reflect.DeepEqual(again.own(), claims.own()) {
+			t.Fatalf("%q is unmarshalled as %+v, want %+v, %v", raw, again, claims, err)
+		}
 	})
 }
 

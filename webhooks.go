@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -31,7 +32,8 @@ const (
 )
 
 // WebhookEvent is what Logto tells. Which members it has beside these depends on the event;
-// Get and Has know them.
+// Get and Has know them. It can be kept as JSON, as Claims can: an event that comes from
+// UnmarshalJSON has not been verified.
 type WebhookEvent struct {
 	claimSet
 	digest [sha256.Size]byte
@@ -121,15 +123,61 @@ func readWebhook(c *gin.Context, signingKeys []string) (*WebhookEvent, error) {
 	if err != nil {
 		return nil, fault.InvalidTokenf("the webhook is %v", err)
 	}
-	event := &WebhookEvent{
-		digest: sha256.Sum256(body), claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId"),
-	}
-	event.CreatedAt, err = time.Parse(time.RFC3339, set.Text("createdAt"))
-	if err != nil || event.Event == "" {
+	event := newWebhookEvent(set)
+	event.digest = sha256.Sum256(body)
+	if _, err := time.Parse(time.RFC3339, set.Text("createdAt")); err != nil || event.Event == "" {
 		return nil, fault.InvalidTokenf("the webhook has no event or no createdAt")
 	}
-	event.readSubjects()
 	return event, nil
+}
+
+func newWebhookEvent(set jsonobject.Object) *WebhookEvent {
+	event := &WebhookEvent{claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId")}
+	event.CreatedAt, _ = time.Parse(time.RFC3339, set.Text("createdAt")) // else the zero time
+	event.readSubjects()
+	return event
+}
+
+// MarshalJSON returns exactly what Logto sent, without changes of the fields. An event that the
+// application has made by hand is written from its fields, with Logto's names; an empty one is
+// null.
+func (event WebhookEvent) MarshalJSON() ([]byte, error) {
+	if event.object.Source() != nil {
+		return slices.Clone(event.object.Source()), nil
+	}
+	var written writtenClaims
+	written.put("event", event.Event)
+	written.put("hookId", event.HookID)
+	written.put("createdAt", event.CreatedAt)
+	written.put("organizationId", event.OrganizationID)
+	// Where the users stand depends on the event; readSubjects finds them in this order.
+	var data writtenClaims
+	users := event.UserIDs
+	switch {
+	case len(users) > 0 && isAboutAUser(event.Event):
+		data.put("id", users[0])
+		users = users[1:]
+	case len(users) == 1:
+		written.put("userId", users[0])
+		users = nil
+	}
+	if len(users) > 0 {
+		written.put("addedUserIds", users)
+	}
+	data.put("isSuspended", event.IsSuspended)
+	written.put("data", data.members)
+	return written.json()
+}
+
+// UnmarshalJSON fills all fields as if Logto had sent the JSON, which it does not verify. A
+// member of another type leaves its field at the zero value; null changes nothing. The error is
+// about JSON that is no object, or has a member twice.
+func (event *WebhookEvent) UnmarshalJSON(raw []byte) error {
+	set, ok, err := objectOf(bytes.Clone(raw), "webhook event")
+	if ok {
+		*event = *newWebhookEvent(set)
+	}
+	return err
 }
 
 // passOn gives an event to the application, unless it is a recording.

@@ -43,6 +43,12 @@ func readAccessToken(payload []byte) (AccessToken, error) {
 	if err != nil {
 		return AccessToken{}, fault.InvalidTokenf("the claims are %v", err)
 	}
+	return AccessTokenOf(claims), nil
+}
+
+// AccessTokenOf reads the claims of an access token. Nothing of them is checked; one of another
+// type leaves its field at the zero value.
+func AccessTokenOf(claims jsonobject.Object) AccessToken {
 	token := AccessToken{
 		Claims:         claims,
 		Subject:        claims.Text("sub"),
@@ -55,7 +61,7 @@ func readAccessToken(payload []byte) (AccessToken, error) {
 	token.Audience, _ = claims.TextOrTexts("aud")
 	token.IssuedAt, _ = claims.Seconds("iat")
 	token.Expiry, _ = claims.Seconds("exp")
-	return token, nil
+	return token
 }
 
 // VerifiedAccessToken is an access token whose type, signature, issuer and times were verified.

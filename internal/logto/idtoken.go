@@ -42,12 +42,18 @@ func readIDToken(payload []byte) (IDToken, error) {
 	if err != nil {
 		return IDToken{}, fault.InvalidTokenf("the claims are %v", err)
 	}
+	return IDTokenOf(claims), nil
+}
+
+// IDTokenOf reads the claims of an ID token. Nothing of them is checked; one of another type
+// leaves its field at the zero value.
+func IDTokenOf(claims jsonobject.Object) IDToken {
 	token := IDToken{Claims: claims, Issuer: claims.Text("iss"), Subject: claims.Text("sub"), SessionID: claims.Text("sid")}
 	token.Audience, _ = claims.TextOrTexts("aud")
 	token.IssuedAt, _ = claims.Seconds("iat")
 	token.Expiry, _ = claims.Seconds("exp")
 	token.AuthTime, _ = claims.Seconds("auth_time")
-	return token, nil
+	return token
 }
 
 // IDTokenExpectation holds what VerifyIDToken checks beyond Settings.
