@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,9 @@ type Diagnosis struct {
 
 // Finding is one thing that was looked at. It holds no secret.
 type Finding struct {
-	// Check names it: "discovery", "clock", "client", "redirect_uri", "resources",
-	// "post_logout_redirect_uri", "refresh_token", "cookies", "secrets", "shared_state" or
-	// "store".
+	// Check names it: "discovery", "keys", "clock", "client", "redirect_uri", "scopes", "resources",
+	// "post_logout_redirect_uri", "refresh_token", "cookies", "secrets", "store", "shared_state" or
+	// "confirmations".
 	Check string `json:"check"`
 	// Severity says how bad it is.
 	Severity Severity `json:"severity"`
@@ -75,11 +76,11 @@ func (d *Diagnosis) Worst() Severity {
 
 // Diagnose looks at the configuration and asks the running Logto what it makes of it:
 // whether it can be reached and is the one that is meant, how far the clocks are apart,
-// whether it knows the application, its secret, its redirect URIs and its resources; and
+// whether it knows the application, its secret, its redirect URIs, its scopes and its resources; and
 // whether cookies, secrets, Store and SharedState are fit for production. For each finding it
 // says what to change. Nothing at Logto is changed by it, and nobody is signed in or out.
 //
-// It makes about six calls, within 15 seconds, and keeps the answer for 10. Config.OnEvent is
+// It makes about six calls, and one for each scope and resource if Logto refuses any, within 15 seconds, and keeps the answer for 10. Config.OnEvent is
 // told of them as of any other, so one refresh that Logto refuses is among the events: that is
 // how the secret is tried. There is no route for it: show it, if at all, on a page behind a
 // guard, because it tells how the application is set up. Call it after RegisterRoutes, which
@@ -121,17 +122,19 @@ func (d *diagnosis) add(check string, severity Severity, advice, detail string, 
 
 func (d *diagnosis) run(ctx context.Context) {
 	if m := d.discovery(ctx); m == nil {
-		for _, check := range []string{"client", "redirect_uri", "resources", "post_logout_redirect_uri"} {
+		for _, check := range []string{"client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token"} {
 			d.add(check, SeverityUnknown, "", "Logto cannot be asked")
 		}
 	} else if d.a.settings.base != nil {
-		d.client(ctx)
-		if d.redirectURI(ctx, m) {
-			d.resources(ctx, m)
-		} else {
+		isKnown := d.client(ctx)
+		uri, isRegistered := d.redirectURI(ctx, m)
+		isGranted := isRegistered && d.request(ctx, m, uri)
+		if !isRegistered {
+			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
 			d.add("resources", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
 		}
 		d.postLogoutRedirectURI(ctx, m)
+		d.refreshToken(isKnown && isGranted)
 	}
 	if d.a.settings.base != nil {
 		d.local()
@@ -160,6 +163,17 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		return nil
 	}
 	d.add("discovery", SeverityOK, "", "%s answers in %v and is the issuer", s.issuer, time.Since(began).Round(time.Millisecond))
+	if m.RevocationEndpoint == "" {
+		d.add("discovery", SeverityWarning, "Keep Config.SessionLifetime short, or use a provider that has one.", "There is no revocation_endpoint, so the refresh token of a session that has ended stays usable until it expires")
+	}
+	if m.UserInfoEndpoint == "" {
+		d.add("discovery", SeverityWarning, "Let the provider put all claims into the ID token.", "There is no userinfo_endpoint, so UserInfo fails, and so do guards that need a claim which is not in the ID token")
+	}
+	if _, err := d.a.provider.KeyWithdrawals(ctx); err != nil {
+		d.add("keys", SeverityError, "See that this machine reaches the jwks_uri of the discovery document, and that a key there is EC, Ed25519 or RSA of 2048 bits or more.", "Logto's keys cannot be used, so no token can be verified: %v", err)
+	} else {
+		d.add("keys", SeverityOK, "", "Logto's keys can be used")
+	}
 	date, err := d.a.provider.DateOf(ctx, m.KeysEndpoint)
 	if err != nil {
 		d.add("clock", SeverityUnknown, "", "Logto does not say what time it is")
@@ -178,15 +192,21 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 	return m
 }
 
-// client tries the credentials with a refresh token that nobody has: it must be that which
-// Logto does not like.
-func (d *diagnosis) client(ctx context.Context) {
+// client tries the credentials with a refresh token that nobody has: it must be the token that Logto does not like.
+func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	s := d.a.settings
 	_, err := d.a.provider.Refresh(ctx, "diagnosis-"+rand.Text(), "", "")
 	var refused *ProviderError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
-		d.add("client", SeverityOK, "", "Logto knows the application and accepts its secret")
+		if s.AppSecret == "" {
+			d.add("client", SeverityOK, "", "Logto knows the application, and lets it do without a secret")
+		} else {
+			d.add("client", SeverityOK, "", "Logto knows the application and accepts its secret")
+		}
+		return true
+	case errors.As(err, &refused) && refused.Code == "invalid_client" && refused.Status == http.StatusUnauthorized && s.AppSecret == "":
+		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret.", "Logto wants a secret, and Config.AppSecret is empty")
 	case errors.As(err, &refused) && refused.Code == "invalid_client" && refused.Status == http.StatusUnauthorized:
 		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret; the application's type must be Traditional web.", "Logto does not accept the secret")
 	case errors.As(err, &refused) && refused.Code == "invalid_client":
@@ -196,55 +216,115 @@ func (d *diagnosis) client(ctx context.Context) {
 	default:
 		d.add("client", SeverityUnknown, "", "Logto does not answer: %v", err)
 	}
+	return false
 }
 
 // redirectURI begins a sign-in that nobody goes on with, without any page.
-func (d *diagnosis) redirectURI(ctx context.Context, m *logto.Metadata) (isRegistered bool) {
+func (d *diagnosis) redirectURI(ctx context.Context, m *logto.Metadata) (uri string, isRegistered bool) {
 	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
 	if err != nil {
 		d.add("redirect_uri", SeverityUnknown, "", "The callback route is left out and SignInDefaults.RedirectURI is not set, so each sign-in has its own")
-		return false
+		return "", false
 	}
-	advice := fmt.Sprintf("Add %s to the redirect URIs of the application in the Logto Console, to the letter.", uri)
-	answer, err := d.authorize(ctx, m, uri)
+	answer, err := d.authorize(ctx, m, uri, []string{"openid"})
 	switch {
 	case err != nil:
 		d.add("redirect_uri", SeverityUnknown, "", "Logto does not answer: %v", err)
 	case answer.IsRedirectTo(uri):
 		d.add("redirect_uri", SeverityOK, "", "%s is registered", uri)
-		return true
+		return uri, true
 	case strings.Contains(answer.Code, "redirect_uri"):
-		d.add("redirect_uri", SeverityError, advice, "%s is not registered", uri)
+		d.add("redirect_uri", SeverityError, fmt.Sprintf("Add %s to the redirect URIs of the application in the Logto Console, to the letter.", uri), "%s is not registered", uri)
 	case answer.Code == "invalid_client":
 		d.add("redirect_uri", SeverityUnknown, "", "Logto does not know the application")
+	case answer.Code == "":
+		d.add("redirect_uri", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
 	default:
-		d.add("redirect_uri", SeverityError, advice, "Logto answers %d %s", answer.Status, errorText(answer.Code, 64))
+		d.add("redirect_uri", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web.", "Logto answers %d %s", answer.Status, errorText(answer.Code, 64))
 	}
-	return false
+	return "", false
 }
 
-// resources asks for each by itself, so that the answer says which.
-func (d *diagnosis) resources(ctx context.Context, m *logto.Metadata) {
-	uri, err := d.a.redirectURI(d.a.settings.SignInDefaults.RedirectURI)
-	if err != nil {
-		return
-	}
-	for _, resource := range d.a.settings.Resources {
-		answer, err := d.authorize(ctx, m, uri, resource)
+// request asks for all that a sign-in asks for and, if Logto refuses that, for each scope and each resource by itself, so
+// that the answer says which.
+func (d *diagnosis) request(ctx context.Context, m *logto.Metadata, uri string) (isGranted bool) {
+	s := d.a.settings
+	answer, err := d.authorize(ctx, m, uri, s.scopes, s.Resources...)
+	isGranted = err == nil && isGrantable(answer, uri)
+	d.scopes(ctx, m, uri, answer, err)
+	for _, resource := range s.Resources {
+		answer, err := answer, err
+		if !isGranted {
+			answer, err = d.authorize(ctx, m, uri, []string{"openid"}, resource)
+		}
 		switch {
 		case err != nil:
 			d.add("resources", SeverityUnknown, "", "Logto does not answer: %v", err)
-			return
+			return false
 		case answer.Code == "invalid_target":
 			d.add("resources", SeverityError, "Copy the API identifier from the Logto Console; a slash at its end counts. Until then no sign-in works.", "Logto knows no API resource %q", resource)
+		case !isGrantable(answer, uri):
+			d.add("resources", SeverityUnknown, "", "%q: %s", resource, noAnswerOfLogto(answer))
 		default:
 			d.add("resources", SeverityOK, "", "Logto knows %q", resource)
 		}
 	}
+	return isGranted
+}
+
+// scopes finds out which scopes the answer to a request is about, or the error.
+func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, answer logto.PageAnswer, err error) {
+	if err == nil && answer.Code == "invalid_target" {
+		answer, err = d.authorize(ctx, m, uri, d.a.settings.scopes)
+	}
+	switch {
+	case err != nil:
+		d.add("scopes", SeverityUnknown, "", "Logto does not answer: %v", err)
+		return
+	case isGrantable(answer, uri):
+		d.add("scopes", SeverityOK, "", "Logto lets the application ask for %s", strings.Join(d.a.settings.scopes, " "))
+		return
+	case answer.Code != "invalid_scope":
+		d.add("scopes", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
+		return
+	}
+	count := 0
+	for _, scope := range d.a.settings.scopes {
+		if answer, err := d.authorize(ctx, m, uri, []string{"openid", scope}); err != nil || answer.Code != "invalid_scope" {
+			continue
+		}
+		count++
+		advice := "On the page of the application in the Logto Console, a third-party application's Permissions, add the scope, or remove it from Config.Scopes. Until then no sign-in works."
+		if slices.Contains(reservedScopes, scope) {
+			advice = "On the page of the application in the Logto Console, a third-party application's Permissions, add the scope, or set Config.OmitReservedScopes and give the others in Config.Scopes. Until then no sign-in works."
+		}
+		d.add("scopes", SeverityError, advice, "Logto does not let the application ask for %q", scope)
+	}
+	if count == 0 {
+		d.add("scopes", SeverityError, "Remove scopes from Config.Scopes that the application may not have. Until then no sign-in works.", "Logto does not let the application ask for %s", strings.Join(d.a.settings.scopes, " "))
+	}
+}
+
+// isGrantable reports whether Logto has sent the browser back because nobody is signed in, and for no other reason.
+func isGrantable(answer logto.PageAnswer, uri string) bool {
+	switch answer.Code {
+	case "", "login_required", "consent_required", "interaction_required":
+		return answer.IsRedirectTo(uri)
+	}
+	return false
+}
+
+// noAnswerOfLogto says what has been answered in the place of Logto, or by a Logto with another trouble.
+func noAnswerOfLogto(answer logto.PageAnswer) string {
+	return fmt.Sprintf("the answer is %d %s, which says nothing about it", answer.Status, errorText(answer.Code, 64))
 }
 
 // postLogoutRedirectURI asks for the page that would sign somebody out.
 func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata) {
+	if m.EndSessionEndpoint == "" {
+		d.add("post_logout_redirect_uri", SeverityWarning, "Use a provider with OpenID Connect RP-Initiated Logout if a sign-out has to end its session, too.", "There is no end_session_endpoint, so a sign-out ends the session here only: the next sign-in asks for no password")
+		return
+	}
 	after, err := d.a.postLogoutRedirect("")
 	if err != nil || after == "" {
 		d.add("post_logout_redirect_uri", SeverityWarning, fmt.Sprintf(`Set Config.AfterSignOut to "/" or another page that needs no sign-in, and add its address, %s/, to the post sign-out redirect URIs of the application in the Logto Console.`, d.a.settings.BaseURL),
@@ -260,23 +340,32 @@ func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata
 		d.add("post_logout_redirect_uri", SeverityUnknown, "", "Logto does not know the application")
 	case answer.Status < http.StatusBadRequest:
 		d.add("post_logout_redirect_uri", SeverityOK, "", "%s is registered", after)
+	case answer.Code == "":
+		d.add("post_logout_redirect_uri", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
 	default:
 		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console, to the letter.", after),
-			"%s is not registered, so a sign-out ends at Logto with %q and without a way back, and Logto's session goes on: the next sign-in asks for no password", after, answer.Code)
+			"%s is not registered, so a sign-out ends at Logto with %q and without a way back, and Logto's session goes on: the next sign-in asks for no password", after, errorText(answer.Code, 64))
+	}
+}
+
+// refreshToken says whether sessions can be confirmed.
+func (d *diagnosis) refreshToken(isGranted bool) {
+	s := d.a.settings
+	switch {
+	case !slices.Contains(s.scopes, "offline_access"):
+		d.add("refresh_token", SeverityWarning, "Add offline_access to Config.Scopes, if Logto lets the application have it.", "There are no refresh tokens, so sessions end with their ID token")
+	case s.Prompt != PromptConsent && s.Prompt != PromptLoginConsent:
+		d.add("refresh_token", SeverityWarning, "Leave Config.Prompt empty, or use PromptLoginConsent.", "With the prompt %q Logto issues no refresh token, so sessions end with their ID token", s.Prompt)
+	case !isGranted:
+		d.add("refresh_token", SeverityUnknown, "", "Sign-ins ask for a refresh token, but none can succeed or Logto does not answer")
+	default:
+		d.add("refresh_token", SeverityOK, "", "Sign-ins ask for a refresh token, and Logto refuses nothing that they ask for")
 	}
 }
 
 // local are findings for which nobody has to be asked.
 func (d *diagnosis) local() {
 	s := d.a.settings
-	switch {
-	case s.OmitReservedScopes && !strings.Contains(" "+strings.Join(s.scopes, " ")+" ", " offline_access "):
-		d.add("refresh_token", SeverityWarning, "Add offline_access to Config.Scopes, if Logto lets the application have it.", "There are no refresh tokens, so sessions end with their ID token")
-	case s.Prompt != PromptConsent && s.Prompt != PromptLoginConsent:
-		d.add("refresh_token", SeverityWarning, "Leave Config.Prompt empty, or use PromptLoginConsent.", "With the prompt %q Logto issues no refresh token, so sessions end with their ID token", s.Prompt)
-	default:
-		d.add("refresh_token", SeverityOK, "", "Logto issues refresh tokens")
-	}
 	switch {
 	case s.base.Scheme == "http":
 		d.add("cookies", SeverityWarning, "Use https in production, and open the application under the host name in Config.BaseURL and no other: localhost and 127.0.0.1 are two.",
@@ -335,12 +424,12 @@ func (d *diagnosis) sharedState(ctx context.Context) {
 }
 
 // authorize begins a sign-in in which Logto may show no page, and returns its refusal.
-func (d *diagnosis) authorize(ctx context.Context, m *logto.Metadata, redirectURI string, resources ...string) (logto.PageAnswer, error) {
+func (d *diagnosis) authorize(ctx context.Context, m *logto.Metadata, redirectURI string, scopes []string, resources ...string) (logto.PageAnswer, error) {
 	return d.a.provider.AskAsBrowser(ctx, d.a.provider.AuthorizationURL(m, logto.AuthorizationRequest{
 		RedirectURI: redirectURI,
 		State:       "diagnosis",
 		Verifier:    logto.NewVerifier(), // nobody sends it
-		Scopes:      []string{"openid"},
+		Scopes:      scopes,
 		Resources:   resources,
 		Params:      url.Values{"prompt": {"none"}},
 	}))

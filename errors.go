@@ -127,10 +127,30 @@ func (e *ProviderError) Error() string {
 	if e.Description != "" {
 		text += " (" + errorText(e.Description, 200) + ")"
 	}
-	if e.Code == "invalid_client" {
-		text += "; compare Config.AppID and Config.AppSecret with the Logto Console"
+	if cure := e.cure(); cure != "" {
+		text += "; " + cure
 	}
 	return text
+}
+
+// cure is what the operator has to change in the Logto Console or in Config, or "" if it is nothing of theirs.
+func (e *ProviderError) cure() string {
+	switch e.Code {
+	case "invalid_client":
+		return "compare Config.AppID and Config.AppSecret with the Logto Console; without AppSecret the application must be a Single page app or a Native app there"
+	case "invalid_target":
+		return "compare Config.Resources with the API identifiers in the Logto Console, to the letter: a slash at the end counts"
+	case "invalid_scope":
+		return "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access"
+	case "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode":
+		return "the type of the application in the Logto Console must be Traditional web"
+	case "invalid_request":
+		if strings.Contains(e.Description, "secret has expired") {
+			return "create another App secret in the Logto Console and set Config.AppSecret"
+		}
+		return "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web"
+	}
+	return ""
 }
 
 // isOperators reports whether a refusal is about the application and not about the

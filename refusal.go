@@ -241,7 +241,7 @@ func (w *errorWriter) WriteHeader(status int) {
 func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
-	case errors.Is(err, errFutile):
+	case errors.Is(err, errFutile), isOfOperator(err):
 		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
 	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
 		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err, "sub", subjectOf(err))
@@ -255,6 +255,13 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 		}
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
 	}
+}
+
+// isOfOperator reports whether Logto has refused, in a callback, what the application is or asks for. Nobody can sign in
+// then, and the error says what to change. But visitors can make up a callback, so it is a warning only.
+func isOfOperator(err error) bool {
+	var refused *ProviderError
+	return errors.As(err, &refused) && refused.Status == 0 && isOfRegistration(refused)
 }
 
 // isOfLogto reports whether it is Logto that has sent a token which must not be accepted, and not a

@@ -52,7 +52,6 @@ type store struct {
 	// opened are sessions by their sealed values. Whether one has ended or expired is
 	// looked at each time.
 	opened *recent.Cache[*session]
-
 	// activity is when each session was last used at this instance, for requests that last
 	// longer than Config.IdleTimeout.
 	activity *cache.Cache[string, time.Time]
