@@ -2,17 +2,17 @@ package logtogin
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
+	"time"
+
+	"github.com/gorilla/sessions"
 
 	"github.com/logtogin/logtogin/internal/anystore"
-	"github.com/logtogin/logtogin/internal/cookiestore"
 	attempts "github.com/logtogin/logtogin/internal/session"
 )
 
-// How the cookies of attempts and sessions get into a response.
+// How the cookies of attempts and sessions get into a response, and out of a browser that has too many of them.
 
 // announce gives the browser the cookie of an attempt that is not at Logto yet. The error is
 // ErrResponseStarted.
@@ -62,7 +62,7 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 				anystore.ReplaceCookies(header, name, lines)
 			}
 		}
-		for _, line := range written["Set-Cookie"] { // of leftovers with other names
+		for _, line := range written["Set-Cookie"] { // of leftovers under the other default name
 			if !slices.Contains(header["Set-Cookie"], line) {
 				header.Add("Set-Cookie", line)
 			}
@@ -84,74 +84,14 @@ func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() 
 	return st.setCookies(x, cookies, isVain, st.sessionName)
 }
 
-// maxLeftovers bounds the lines with which one response deletes leftovers, of about 90 bytes each.
-const maxLeftovers = 20
-
-// forgetLeftovers makes the browser forget what it has of sessions that were set with another Cookies.Name, Domain or
-// Path. They are worth nothing here, but would be if that configuration came back, after another user has signed in or
-// out. entries are those of the request. A browser does not say where a cookie belongs, so all places are tried from
-// which it is sent here (RFC 6265, section 5.4).
-func (st *store) forgetLeftovers(r *http.Request, entries []*anystore.Entry, cookies http.Header) {
-	isForeign := slices.ContainsFunc(entries, func(entry *anystore.Entry) bool {
-		found, _ := st.openSession(entry)
-		return found == nil
-	})
-	var names []string
-	for _, cookie := range r.Cookies() {
-		isOwn := cookiestore.IsPiece(cookie.Name, st.sessionName)
-		if (isOwn && isForeign || !isOwn && st.isOfApplication(cookie.Name)) && !slices.Contains(names, cookie.Name) {
-			names = append(names, cookie.Name)
-		}
+// attributes are those of a cookie that lives until then.
+func (st *store) attributes(expires time.Time) sessions.Options {
+	options := st.options
+	options.MaxAge = -1
+	if left := expires.Sub(st.s.Now()); left > 0 {
+		options.MaxAge = int((left + time.Second - 1) / time.Second)
 	}
-	if len(names) == 0 {
-		return
-	}
-	// First, because some browsers take a cookie of the host alone for one of its Domain (RFC 6265, section 5.3).
-	var deletions []string
-	defer func() { cookies["Set-Cookie"] = append(deletions, cookies["Set-Cookie"]...) }()
-	for _, path := range pathsAbove(st.s.basePath + r.URL.EscapedPath()) {
-		for _, domain := range domainsAbove(st.s.base.Hostname()) {
-			for _, name := range names {
-				isPlaced := cookiestore.IsPiece(name, st.sessionName) && path == st.options.Path && domain == strings.TrimPrefix(st.options.Domain, ".")
-				if isPlaced || strings.HasPrefix(name, "__Host-") && (domain != "" || path != "/") {
-					continue
-				}
-				if len(deletions) == maxLeftovers {
-					return
-				}
-				gone := http.Cookie{Name: name, Path: path, Domain: domain, MaxAge: -1, Secure: st.options.Secure}
-				deletions = append(deletions, gone.String())
-			}
-		}
-	}
-}
-
-// isOfApplication reports whether a cookie is a piece of a session of this application, whatever Cookies.Name was.
-func (st *store) isOfApplication(cookieName string) bool {
-	key := "_" + st.s.applicationKey(4)
-	at := strings.LastIndex(cookieName, key)
-	return at >= 0 && cookiestore.IsPiece(cookieName, cookieName[:at+len(key)])
-}
-
-// domainsAbove are the values of Domain with which cookies are sent to a host, "" first.
-func domainsAbove(host string) []string {
-	domains := []string{""}
-	for net.ParseIP(host) == nil && strings.Contains(host, ".") {
-		domains = append(domains, host)
-		_, host, _ = strings.Cut(host, ".")
-	}
-	return domains
-}
-
-// pathsAbove are the values of Path with which cookies are sent to a path, "/" first.
-func pathsAbove(path string) []string {
-	paths := []string{"/"}
-	for i := 1; i < len(path); i++ {
-		if path[i] == '/' {
-			paths = append(paths, path[:i], path[:i+1])
-		}
-	}
-	return paths
+	return options
 }
 
 func never() bool { return false }

@@ -17,20 +17,20 @@ func TestASessionOfAnEarlierCookieConfigurationNeverComesBack(t *testing.T) {
 	t.Parallel()
 	const site = "https://app.example.com"
 	options := map[string]logtogin.CookieOptions{
-		"the default":         {},
-		"a domain":            {Domain: "example.com"},
-		"a domain with a dot": {Domain: ".example.com"},
-		"the host as domain":  {Domain: "app.example.com"},
-		"a path":              {Path: "/app"},
-		"a path with a slash": {Path: "/app/"},
-		"a domain and a path": {Domain: "example.com", Path: "/app"},
-		"another name":        {Name: "other"},
-		"a name and a path":   {Name: "__Secure-other", Path: "/app"},
+		"the default":              {},
+		"a domain":                 {Domain: "example.com"},
+		"a domain with a dot":      {Domain: ".example.com"},
+		"the host as domain":       {Domain: "app.example.com"},
+		"a path":                   {Path: "/app"},
+		"a path with a slash":      {Path: "/app/"},
+		"a domain and a path":      {Domain: "example.com", Path: "/app"},
+		"another name":             {Name: "other"},
+		"another name, and a path": {Name: "other", Path: "/app"},
 	}
 	for first, before := range options {
 		for second, after := range options {
 			for _, inStore := range []bool{false, true} {
-				if first == second || (before.Path == after.Path && strings.TrimPrefix(before.Domain, ".") == after.Domain && before.Name == after.Name) {
+				if before.Name != after.Name || (before.Path == after.Path && strings.TrimPrefix(before.Domain, ".") == strings.TrimPrefix(after.Domain, ".")) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s, then %s, in a store: %t", first, second, inStore), func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestASignOutForgetsTheCookiesOfEarlierConfigurations(t *testing.T) {
 	}
 }
 
-// However many such cookies a browser sends, and whoever has planted them, the answer stays small.
+// However many cookies of that name a browser sends, and from wherever, the answer stays small.
 func TestLeftoversTakeLittleRoom(t *testing.T) {
 	t.Parallel()
 	const site = "https://a.b.c.d.example.com"
@@ -132,14 +132,14 @@ func TestLeftoversTakeLittleRoom(t *testing.T) {
 	}
 	b := app.browser()
 	b.stopAt(logto.Endpoint())
-	key := regexp.MustCompile(`_[0-9a-f]{8}`).FindString(setCookies(b.get(site + "/x/y/z/sign-in"))[0].Name)
+	name := regexp.MustCompile(`^mine_[0-9a-f]{8}`).FindString(setCookies(b.get(site + "/x/y/z/sign-in"))[0].Name)
 	var planted []string
 	for i := range 200 {
-		planted = append(planted, fmt.Sprintf("p%d%s=x", i, key))
+		planted = append(planted, fmt.Sprintf("%s=1.abcdefgh.%d", name, i))
 	}
 	b.header.Set("Cookie", strings.Join(planted, "; "))
 	page := b.get(site + "/x/y/z/sign-out")
-	if lines := page.header.Values("Set-Cookie"); page.status != http.StatusFound || len(lines) != 20 || len(strings.Join(lines, "")) > 20*100 {
-		t.Errorf("%d with %d lines of %d bytes", page.status, len(lines), len(strings.Join(lines, "")))
+	if lines := page.header.Values("Set-Cookie"); page.status != http.StatusFound || len(lines) != 1 {
+		t.Errorf("%d with %q", page.status, lines)
 	}
 }

@@ -88,12 +88,16 @@ func (s *settings) purpose(record string) string {
 
 // sessionPurpose also binds it to where browsers send the cookie. If Domain or Path changes, a browser keeps the cookies
 // of before beside the new ones, and nothing that it sends tells them apart: one of them could belong to another user.
-func (s *settings) sessionPurpose(place string) string {
-	purpose := s.purpose(place)
-	if s.Cookies.Domain == "" && s.Cookies.Path == "/" {
+func (s *settings) sessionPurpose(cookies CookieOptions) string {
+	purpose := s.purpose("session in cookies")
+	if s.Store != nil {
+		// A record that was read in the store must not be good as a cookie.
+		purpose = s.purpose("session in a store")
+	}
+	if cookies.Domain == "" && cookies.Path == "/" {
 		return purpose
 	}
-	return fmt.Sprintf("%s %q %q", purpose, strings.TrimPrefix(s.Cookies.Domain, "."), s.Cookies.Path)
+	return fmt.Sprintf("%s %q %q", purpose, strings.TrimPrefix(cookies.Domain, "."), cookies.Path)
 }
 
 // check completes cfg by its defaults and finds the mistakes that can be seen

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -81,12 +80,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		s:           s,
 	}
 	var err error
-	place := "session in cookies"
-	if s.Store != nil {
-		// A record that was read in the store must not be good as a cookie.
-		place = "session in a store"
-	}
-	if st.sessionSealer, err = seal.New(s.secrets, s.sessionPurpose(place)); err != nil {
+	if st.sessionSealer, err = seal.New(s.secrets, s.sessionPurpose(s.Cookies)); err != nil {
 		return nil, err
 	}
 	if st.attempts, err = attempts.NewAttempts(attempts.Settings{
@@ -142,7 +136,7 @@ func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 	opened, ok := st.opened.Get(digest)
 	if !ok {
 		var err error
-		if opened, err = st.decrypt(entry.Value); err != nil {
+		if opened, err = st.decrypt(st.sessionSealer, entry.Value, st.sessionName); err != nil {
 			return nil, false
 		}
 		st.opened.Put(digest, opened)
@@ -158,8 +152,8 @@ func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 }
 
 // decrypt is the costly part of openSession, which is the same for the same value.
-func (st *store) decrypt(sealed string) (*session, error) {
-	record, isCurrent, err := st.sessionSealer.Open(sealed, st.sessionName)
+func (st *store) decrypt(sealer *seal.Sealer, sealed, name string) (*session, error) {
+	record, isCurrent, err := sealer.Open(sealed, name)
 	if err != nil {
 		return nil, err
 	}
@@ -239,48 +233,6 @@ func (st *store) isDue(record *session) bool {
 	idle := st.s.Now().Sub(record.activeAt)
 	return record.isOutdated ||
 		(st.s.IdleTimeout > 0 && (idle >= st.s.IdleTimeout/10 || idle < -st.s.ClockSkew))
-}
-
-// createSession writes a new session and ends those that the browser had; it returns these, and
-// the cookies that the browser is to get, which setCookies gives it. If the store has too little
-// room, access tokens are given up.
-func (st *store) createSession(ctx context.Context, x *exchange, record *session) (cookies http.Header, replaced []*session, err error) {
-	// The code has been redeemed: what it yielded is kept even if the browser
-	// has gone.
-	ctx = context.WithoutCancel(ctx)
-	entries, err := st.entriesOf(ctx, x.request)
-	if err != nil {
-		return nil, nil, err
-	}
-	sealed := func(id string) string {
-		record.id = id
-		return st.sessionSealer.Seal(record.encode(), st.sessionName)
-	}
-	cookies = http.Header{}
-	for {
-		record.entry, err = st.sessions.Create(ctx, x.request, cookies, st.sessionName, record.id, st.attributes(record.expires), sealed)
-		smaller, ok := record.withoutAccessToken()
-		if !errors.Is(err, anystore.ErrTooLong) || !ok {
-			break
-		}
-		*record = *smaller
-	}
-	if err != nil {
-		return nil, nil, st.unwritable(err)
-	}
-	st.noteOverwriting(entries)
-	for _, entry := range entries {
-		if old, _ := st.openSession(entry); old != nil && !st.isExpired(old) { // also one without activity
-			if newest, isFirst := st.end(ctx, old); isFirst {
-				replaced = append(replaced, newest)
-			}
-		}
-		if err := st.removeRecord(ctx, x.request, entry); err != nil {
-			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
-		}
-	}
-	st.forgetLeftovers(x.request, entries, cookies)
-	return cookies, replaced, nil
 }
 
 // renewSession reads the session of the request again, where the store can
@@ -366,78 +318,10 @@ func (st *store) reloadSession(ctx context.Context, r *http.Request, record *ses
 	return stored, nil
 }
 
-// endSession ends the sessions that the browser has, and the one that this very
-// response has given it, if any. It removes them from the store, and returns them, those whose time
-// was over already, and the cookies that make the browser forget them; isVain says whether it may have
-// another session by now.
-func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended, outOfTime []*session, cookies http.Header, isVain func() bool, err error) {
-	ctx = context.WithoutCancel(ctx)
-	entries, err := st.entriesOf(ctx, x.request)
-	if err != nil {
-		return nil, nil, nil, never, err
-	}
-	if created != nil {
-		if newest, isFirst := st.end(ctx, created); isFirst {
-			ended = append(ended, newest)
-		}
-		if created.entry != nil { // it is not yet saved while the application is asked
-			entries = append(entries, created.entry)
-		}
-	}
-	for _, entry := range entries {
-		found, _ := st.openSession(entry)
-		if found == nil || st.isExpired(found) {
-			continue
-		}
-		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
-		newest, isFirst := st.end(ctx, found)
-		switch {
-		case !isFirst: // another sign-out does that
-		case st.isOutOfTime(newest):
-			outOfTime = append(outOfTime, newest)
-		default:
-			ended = append(ended, newest)
-		}
-	}
-	isVain = st.noteOverwriting(entries)
-	cookies = http.Header{}
-	for _, entry := range entries {
-		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
-			err = errors.Join(err, st.unwritable(failure))
-		}
-	}
-	st.forgetLeftovers(x.request, entries, cookies)
-	return ended, outOfTime, cookies, isVain, err
-}
-
-// noteOverwriting remembers that a response overwrites or deletes the cookies of these entries, and
-// returns whether another one has come in between: the browser may have a newer session then.
-func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() bool) {
-	number, until := st.overwrites.Add(1), st.s.Now().Add(overwrittenMemory)
-	var ids []string
-	for _, entry := range entries {
-		id := entry.ID()
-		if found, _ := st.openSession(entry); found != nil {
-			id = found.id
-		}
-		if id == "" { // of no session that can be told from others
-			continue
-		}
-		ids = append(ids, id)
-		st.overwritten.Put(id, number, until)
-	}
-	return func() bool {
-		return slices.ContainsFunc(ids, func(id string) bool {
-			last, ok := st.overwritten.Get(id)
-			return ok && last != number
-		})
-	}
-}
-
 // entriesOf returns what the store has for the request. It is more than one if
 // the browser has kept cookies of another path or domain.
-func (st *store) entriesOf(ctx context.Context, r *http.Request) (entries []*anystore.Entry, err error) {
-	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
+func (st *store) entriesOf(ctx context.Context, r *http.Request, name string) (entries []*anystore.Entry, err error) {
+	for entry, err := range st.sessions.Each(ctx, r, name) {
 		if err != nil {
 			return nil, unreadable(err)
 		}
@@ -472,16 +356,6 @@ func (st *store) end(ctx context.Context, record *session) (newest *session, isF
 
 // hasEnded reports whether a session has been ended before its time.
 func (st *store) hasEnded(record *session) bool { return st.revocations.hasEnded(record) }
-
-// attributes are those of a cookie that lives until then.
-func (st *store) attributes(expires time.Time) sessions.Options {
-	options := st.options
-	options.MaxAge = -1
-	if left := expires.Sub(st.s.Now()); left > 0 {
-		options.MaxAge = int((left + time.Second - 1) / time.Second)
-	}
-	return options
-}
 
 func unreadable(err error) error {
 	return fmt.Errorf("%w: cannot read: %w", ErrStoreUnavailable, err)

@@ -1,0 +1,250 @@
+package logtogin
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/seal"
+)
+
+// How a session begins in a browser and how it ends: a sign-in replaces it, a sign-out ends it, and both end what
+// earlier configurations have left.
+
+// createSession writes a new session and ends those that the browser had; it returns these, and
+// the cookies that the browser is to get, which setCookies gives it. If the store has too little
+// room, access tokens are given up.
+func (st *store) createSession(ctx context.Context, x *exchange, record *session) (cookies http.Header, replaced []*session, err error) {
+	// The code has been redeemed: what it yielded is kept even if the browser
+	// has gone.
+	ctx = context.WithoutCancel(ctx)
+	entries, err := st.entriesOf(ctx, x.request, st.sessionName)
+	if err != nil {
+		return nil, nil, err
+	}
+	left, err := st.leftovers(ctx, x.request, entries)
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed := func(id string) string {
+		record.id = id
+		return st.sessionSealer.Seal(record.encode(), st.sessionName)
+	}
+	cookies = http.Header{}
+	for {
+		record.entry, err = st.sessions.Create(ctx, x.request, cookies, st.sessionName, record.id, st.attributes(record.expires), sealed)
+		smaller, ok := record.withoutAccessToken()
+		if !errors.Is(err, anystore.ErrTooLong) || !ok {
+			break
+		}
+		*record = *smaller
+	}
+	if err != nil {
+		return nil, nil, st.unwritable(err)
+	}
+	// What the same user has left may be in use by a neighbour, and does no harm.
+	others := slices.DeleteFunc(slices.Clone(left), func(old leftover) bool { return old.subject == record.subject })
+	st.noteOverwriting(entries)
+	for _, entry := range entries {
+		if slices.ContainsFunc(left, func(old leftover) bool { return old.entry == entry }) {
+			continue
+		}
+		if old, _ := st.openSession(entry); old != nil && !st.isExpired(old) { // also one without activity
+			if newest, isFirst := st.end(ctx, old); isFirst {
+				replaced = append(replaced, newest)
+			}
+		}
+		if err := st.removeRecord(ctx, x.request, entry); err != nil {
+			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
+		}
+	}
+	ended, err := st.endLeftovers(ctx, x.request, others, cookies)
+	if err != nil {
+		st.s.Logger.ErrorContext(ctx, "logtogin: a session of an earlier configuration could not be deleted", "error", err)
+	}
+	return cookies, append(replaced, ended...), nil
+}
+
+// endSession ends the sessions that the browser has, and the one that this very
+// response has given it, if any. It removes them from the store, and returns them, those whose time
+// was over already, and the cookies that make the browser forget them; isVain says whether it may have
+// another session by now.
+func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended, outOfTime []*session, cookies http.Header, isVain func() bool, err error) {
+	ctx = context.WithoutCancel(ctx)
+	entries, err := st.entriesOf(ctx, x.request, st.sessionName)
+	if err != nil {
+		return nil, nil, nil, never, err
+	}
+	left, err := st.leftovers(ctx, x.request, entries)
+	if err != nil {
+		return nil, nil, nil, never, err
+	}
+	if created != nil {
+		if newest, isFirst := st.end(ctx, created); isFirst {
+			ended = append(ended, newest)
+		}
+		if created.entry != nil { // it is not yet saved while the application is asked
+			entries = append(entries, created.entry)
+		}
+	}
+	for _, entry := range entries {
+		found, _ := st.openSession(entry)
+		if found == nil || st.isExpired(found) {
+			continue
+		}
+		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
+		newest, isFirst := st.end(ctx, found)
+		switch {
+		case !isFirst: // another sign-out does that
+		case st.isOutOfTime(newest):
+			outOfTime = append(outOfTime, newest)
+		default:
+			ended = append(ended, newest)
+		}
+	}
+	isVain = st.noteOverwriting(entries)
+	cookies = http.Header{}
+	for _, entry := range entries {
+		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
+			err = errors.Join(err, st.unwritable(failure))
+		}
+	}
+	before, failure := st.endLeftovers(ctx, x.request, left, cookies)
+	return ended, append(outOfTime, before...), cookies, isVain, errors.Join(err, failure)
+}
+
+// noteOverwriting remembers that a response overwrites or deletes the cookies of these entries, and
+// returns whether another one has come in between: the browser may have a newer session then.
+func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() bool) {
+	number, until := st.overwrites.Add(1), st.s.Now().Add(overwrittenMemory)
+	var ids []string
+	for _, entry := range entries {
+		id := entry.ID()
+		if found, _ := st.openSession(entry); found != nil {
+			id = found.id
+		}
+		if id == "" { // of no session that can be told from others
+			continue
+		}
+		ids = append(ids, id)
+		st.overwritten.Put(id, number, until)
+	}
+	return func() bool {
+		return slices.ContainsFunc(ids, func(id string) bool {
+			last, ok := st.overwritten.Get(id)
+			return ok && last != number
+		})
+	}
+}
+
+// maxPlaces bounds the places at which leftovers are looked for, each of which takes some microseconds.
+const maxPlaces = 32
+
+// leftovers are the sessions that the browser still has from another Cookies.Domain or Path. They are worth nothing here,
+// but would be again if that configuration came back, after another user has signed in or out. entries are those of the
+// request. A browser does not say where a cookie belongs, so all places are tried from which it is sent here (RFC 6265,
+// section 5.4).
+func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anystore.Entry) (found []leftover, err error) {
+	names := []string{st.sessionName}
+	// The default name depends on Domain and Path.
+	if short, isPrefixed := strings.CutPrefix(st.sessionName, "__Host-logtogin_"); isPrefixed {
+		names = append(names, "logtogin_"+short)
+	} else if short, isShort := strings.CutPrefix(st.sessionName, "logtogin_"); isShort {
+		names = append(names, "__Host-logtogin_"+short)
+	}
+	for i, name := range names {
+		if i > 0 {
+			if entries, err = st.entriesOf(ctx, r, name); err != nil {
+				return nil, err
+			}
+		}
+		for _, entry := range entries {
+			if left, ok := st.openLeftover(r, name, entry); ok {
+				found = append(found, left)
+			}
+		}
+	}
+	return found, nil
+}
+
+// leftover is a session and where browsers have its cookie.
+type leftover struct {
+	*session
+	place sessions.Options
+}
+
+func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entry) (found leftover, ok bool) {
+	if opened, _ := st.openSession(entry); opened != nil || entry.Value == "" {
+		return leftover{}, false
+	}
+	count := 0
+	for _, path := range pathsAbove(st.s.basePath + r.URL.EscapedPath()) {
+		for _, domain := range domainsAbove(st.s.base.Hostname()) {
+			if count++; count > maxPlaces {
+				return leftover{}, false
+			}
+			sealer, err := seal.New(st.s.secrets, st.s.sessionPurpose(CookieOptions{Domain: domain, Path: path}))
+			if err != nil {
+				return leftover{}, false
+			}
+			opened, err := st.decrypt(sealer, entry.Value, name)
+			if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.id) {
+				continue
+			}
+			opened.entry = entry
+			place := st.attributes(time.Time{})
+			place.Domain, place.Path = domain, path
+			return leftover{opened, place}, true
+		}
+	}
+	return leftover{}, false
+}
+
+// endLeftovers ends these sessions and makes the browser forget them. It returns the ones whose refresh token is to be
+// revoked.
+func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []leftover, cookies http.Header) (ended []*session, err error) {
+	var deletions []string
+	for _, old := range left {
+		if newest, isFirst := st.end(ctx, old.session); isFirst {
+			ended = append(ended, newest)
+		}
+		deleted := http.Header{}
+		if failure := st.sessions.Delete(ctx, r, deleted, old.entry, old.place); failure != nil {
+			err = errors.Join(err, st.unwritable(failure))
+		}
+		deletions = append(deletions, deleted["Set-Cookie"]...)
+	}
+	// First, because some browsers take a cookie of the host alone for one of its Domain (RFC 6265, section 5.3).
+	if len(deletions) > 0 {
+		cookies["Set-Cookie"] = append(deletions, cookies["Set-Cookie"]...)
+	}
+	return ended, err
+}
+
+// domainsAbove are the values of Domain with which cookies are sent to a host, "" first.
+func domainsAbove(host string) []string {
+	domains := []string{""}
+	for net.ParseIP(host) == nil && strings.Contains(host, ".") {
+		domains = append(domains, host)
+		_, host, _ = strings.Cut(host, ".")
+	}
+	return domains
+}
+
+// pathsAbove are the values of Path with which cookies are sent to a path, "/" first.
+func pathsAbove(path string) []string {
+	paths := []string{"/"}
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
+			paths = append(paths, path[:i], path[:i+1])
+		}
+	}
+	return paths
+}
