@@ -89,7 +89,7 @@ func TestTheReadmesExamplesOfCallingAPIs(t *testing.T) {
 	}
 	page := b.get(app.url + "/tokens")
 	var shown []any
-	if err := json.Unmarshal([]byte(page.body), &shown); err != nil || len(shown) != 4 || fmt.Sprint(shown[1:3]) != "[[read:orders] [invite]]" {
+	if err := json.Unmarshal([]byte(page.body), &shown); err != nil || len(shown) != 4 || fmt.Sprint(shown[1:3]) != "[[read:orders write:orders] [invite]]" {
 		t.Errorf("%d %s", page.status, page.body)
 	}
 

@@ -28,7 +28,7 @@ func (b *browser) signInFrom(organization string, changes ...string) (scopeOf fu
 }
 
 // A running Logto 1.42 was seen to do this; its documents speak of the branding of the sign-in page
-// (https://docs.logto.io/end-user-flows/authentication-parameters/organization-id).
+// (https://docs.logto.io/end-user-flows/authentication-parameters).
 func TestAnOrganizationInTheAuthorizationRequestNarrowsThePermissionsOfTheWholeGrant(t *testing.T) {
 	t.Parallel()
 	const (
