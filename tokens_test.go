@@ -2,8 +2,8 @@ package logtogin_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
