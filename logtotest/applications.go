@@ -162,6 +162,14 @@ func (s *Server) application(id string) *Application {
 	return s.applications[i]
 }
 
+// registered is the application as it is now: a sign-in page can be open for an hour.
+func (s *Server) registered(app *Application) *Application {
+	if now := s.application(app.ID); now != nil {
+		return now
+	}
+	return app
+}
+
 // acceptsRedirectURI reports whether a sign-in may lead there.
 func (s *Server) acceptsRedirectURI(app *Application, uri string) bool {
 	parsed, err := url.Parse(uri)

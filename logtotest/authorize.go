@@ -113,6 +113,7 @@ func (s *Server) mustConsent(current *session, request authorizationRequest) boo
 }
 
 func (s *Server) answerCode(request authorizationRequest, current *session) reply {
+	request.app = s.registered(request.app)
 	user, ok := s.user(func(u User) bool { return u.ID == current.userID })
 	switch {
 	case !ok || user.IsSuspended:

@@ -183,7 +183,7 @@ func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
 	if current == nil {
 		return
 	}
-	if !current.request.app.allows(current.session.userID) {
+	if !s.registered(current.request.app).allows(current.session.userID) {
 		showPage(w, http.StatusOK, "message.html", messagePage{
 			Heading: "Access denied",
 			Text:    "Your account has no access to this app.",
@@ -205,7 +205,7 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 	current := s.consentInteraction(w, r)
 	switch {
 	case current == nil:
-	case !current.request.app.allows(current.session.userID):
+	case !s.registered(current.request.app).allows(current.session.userID):
 		writeError(w, accessDenied())
 	case r.PostFormValue("answer") == "allow":
 		s.consent(w, current, http.StatusSeeOther)

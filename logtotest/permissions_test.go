@@ -268,8 +268,12 @@ func TestUsersWhoMayNotUseAnApplication(t *testing.T) {
 	app.AllowedUsers = nil
 	b.server.AddApplication(app)
 	code := b.callback(attempt).Get("code")
+	login := b.authorize(b.newSignIn("client_id", app.ID, "prompt", "login")).location
 	app.AllowedUsers = []string{}
 	b.server.AddApplication(app)
+	if late := b.submit(login, "username", alice.Username, "password", alice.Password).location.Query(); late.Get("error") != "access_denied" {
+		t.Errorf("on the sign-in page meanwhile: %v", late)
+	}
 	for _, prompt := range []string{"consent", "login", "none", ""} {
 		again := b.authorize(b.newSignIn("client_id", app.ID, "prompt", prompt)).location.Query()
 		if again.Get("error") != "access_denied" || again.Get("error_description") != "Access denied." {

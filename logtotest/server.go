@@ -41,7 +41,8 @@
 //   - Every third-party application may see all organizations of the user. At Logto the user chooses them
 //     on the consent page, and the others are refused with access_denied.
 //   - A grant has no limit of number (maxAllowedGrants), and a secret does not expire.
-//   - Signatures of cookies are not checked. A null byte in a state does no harm.
+//   - Signatures of cookies are not checked, and the clients of SignIn, Browser and Visitor do not know
+//     SameSite. A null byte in a state does no harm.
 //   - Logout tokens and webhooks go to loopback addresses, too. A self-hosted Logto sends no logout tokens
 //     there unless it is told to. Webhooks have arrived before the request that caused them goes on; Logto
 //     sends them later and in any order.
