@@ -128,7 +128,7 @@ func protectAPI(router *gin.Engine, auth *logtogin.Auth, handler gin.HandlerFunc
 	router.POST("/jobs", auth.Bearer(api, logtogin.MachineOnly()), handler)
 	// The permissions of an organization itself.
 	router.POST("/teams/:team/invitations", auth.BearerOrganization(logtogin.FromParam("team"), logtogin.Scope("invite")), handler)
-	// The API within an organization, with a permission of its own: tokens without an organization have those of all.
+	// The API within an organization, with a permission of its own: a token without an organization has all.
 	router.GET("/teams/:team/orders", auth.Bearer(api, logtogin.InOrganization(logtogin.FromParam("team")), logtogin.Scope("read:team-orders")), handler)
 	// For the pages of this application and for other clients alike.
 	router.GET("/both", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), handler)

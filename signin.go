@@ -60,8 +60,8 @@ type SignInOptions struct {
 	UILocales []string
 
 	// OrganizationID shows the pages of Logto in that organization's branding. It also narrows the permissions
-	// for API resources, in every access token of the whole session, to those of the user's own roles and of
-	// the roles in that organization. A user whose permissions come from roles in another organization gets
+	// for API resources, in every access token of the whole session, to what the user's own roles and the
+	// roles in that organization give. A user whose permissions come from roles in another organization gets
 	// tokens with an empty scope, and no error. Logto does not check that the organization exists. Together
 	// with Config.Resources it is therefore an ErrInvalidOptions, unless OrganizationNarrowsPermissions is
 	// set. The permissions of organizations themselves stay as they are. See

@@ -101,7 +101,7 @@ func TestASignInWithoutTheOrganizationGivesThePermissionsBack(t *testing.T) {
 	}
 }
 
-// The permissions of organizations have no bound of the sign-in, those of APIs have.
+// The sign-in bounds the permissions of APIs, and not the permissions of organizations.
 func TestPermissionsThatTheUserGetsAfterTheSignIn(t *testing.T) {
 	t.Parallel()
 	b, user := newTenant(t)

@@ -48,7 +48,7 @@ type OrganizationRole struct {
 	// Permissions are those of the organization itself.
 	Permissions []string
 	// ResourcePermissions are those on API resources, by the indicator of the resource. As at Logto,
-	// an access token of a user that names no organization has those of all organizations of the user.
+	// an access token of a user that names no organization has them for all organizations of the user.
 	ResourcePermissions map[string][]string
 }
 

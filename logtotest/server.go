@@ -62,8 +62,8 @@
 //     sign-in is by password only, whatever direct_sign_in, one_time_token, identifier and first_screen say;
 //   - a default API resource, scripts for custom claims (see ChangeAccessToken) and the choice of the claims
 //     in ID tokens;
-//   - custom domains, several secrets, rotateRefreshToken switched off, and lifetimes other than those of
-//     refresh tokens and of access tokens for a Resource.
+//   - custom domains, several secrets, rotateRefreshToken switched off, and lifetimes, except of refresh
+//     tokens and of access tokens for a Resource.
 //
 // The rest shows on pages only: the sign-in page posts its form to its own address, where Logto's calls an
 // API, texts are English, and the key set has no ETag.
