@@ -242,15 +242,24 @@ func TestEveryOptionArrivesAsItWasGiven(t *testing.T) {
 		"a magic link with odd characters":           {nil, options{OneTimeToken: nasty, LoginHint: "a@example.test"}, url.Values{"one_time_token": {nasty}, "login_hint": {"a@example.test"}}},
 		"languages in the order given":               {nil, options{UILocales: []string{"zh-Hant-TW", "de-CH", "en"}}, url.Values{"ui_locales": {"zh-Hant-TW de-CH en"}}},
 		"an organization with odd characters":        {nil, options{OrganizationID: "a+b&c=d#e%20f"}, url.Values{"organization_id": {"a+b&c=d#e%20f"}}},
-		"max age in full seconds":                    {nil, options{MaxAge: 90 * time.Minute}, url.Values{"max_age": {"5400"}}},
-		"an extra parameter with odd characters":     {nil, options{ExtraParams: map[string]string{nasty: nasty}}, url.Values{nasty: {nasty}}},
-		"an extra parameter that is empty":           {nil, options{ExtraParams: map[string]string{"flag": ""}}, url.Values{"flag": {""}}},
-		"an extra parameter in another case":         {nil, options{ExtraParams: map[string]string{"State": "x"}}, url.Values{"State": {"x"}}},
-		"a redirect URI that is an address":          {nil, options{RedirectURI: "https://app.example.com/a/callback"}, url.Values{"redirect_uri": {"https://app.example.com/a/callback"}}},
-		"a redirect URI with a trailing slash":       {nil, options{RedirectURI: "https://app.example.com/"}, url.Values{"redirect_uri": {"https://app.example.com/"}}},
-		"a redirect URI by default":                  {func(c *config) { c.SignInDefaults.RedirectURI = "https://app.example.com/d" }, options{}, url.Values{"redirect_uri": {"https://app.example.com/d"}}},
-		"a redirect URI replaces the default":        {func(c *config) { c.SignInDefaults.RedirectURI = "https://app.example.com/d" }, options{RedirectURI: "https://app.example.com/e"}, url.Values{"redirect_uri": {"https://app.example.com/e"}}},
-		"where to return to is no parameter":         {nil, options{ReturnTo: "/secret?x=1"}, url.Values{}},
+		"an organization beside its own resource": {func(c *config) { c.Scopes = []string{"urn:logto:scope:organizations"} }, options{OrganizationID: "acme"}, url.Values{
+			"organization_id": {"acme"}, "resource": {"urn:logto:resource:organizations"}, "scope": {"openid profile offline_access urn:logto:scope:organizations"},
+		}},
+		"an organization that narrows permissions": {func(c *config) { c.Resources = []string{ordersAPI} }, options{OrganizationID: "acme", OrganizationNarrowsPermissions: true}, url.Values{
+			"organization_id": {"acme"}, "resource": {ordersAPI},
+		}},
+		"an organization that may narrow permissions by default": {func(c *config) {
+			c.Resources, c.SignInDefaults = []string{ordersAPI}, options{OrganizationNarrowsPermissions: true}
+		}, options{OrganizationID: "acme"}, url.Values{"organization_id": {"acme"}, "resource": {ordersAPI}}},
+		"max age in full seconds":                {nil, options{MaxAge: 90 * time.Minute}, url.Values{"max_age": {"5400"}}},
+		"an extra parameter with odd characters": {nil, options{ExtraParams: map[string]string{nasty: nasty}}, url.Values{nasty: {nasty}}},
+		"an extra parameter that is empty":       {nil, options{ExtraParams: map[string]string{"flag": ""}}, url.Values{"flag": {""}}},
+		"an extra parameter in another case":     {nil, options{ExtraParams: map[string]string{"State": "x"}}, url.Values{"State": {"x"}}},
+		"a redirect URI that is an address":      {nil, options{RedirectURI: "https://app.example.com/a/callback"}, url.Values{"redirect_uri": {"https://app.example.com/a/callback"}}},
+		"a redirect URI with a trailing slash":   {nil, options{RedirectURI: "https://app.example.com/"}, url.Values{"redirect_uri": {"https://app.example.com/"}}},
+		"a redirect URI by default":              {func(c *config) { c.SignInDefaults.RedirectURI = "https://app.example.com/d" }, options{}, url.Values{"redirect_uri": {"https://app.example.com/d"}}},
+		"a redirect URI replaces the default":    {func(c *config) { c.SignInDefaults.RedirectURI = "https://app.example.com/d" }, options{RedirectURI: "https://app.example.com/e"}, url.Values{"redirect_uri": {"https://app.example.com/e"}}},
+		"where to return to is no parameter":     {nil, options{ReturnTo: "/secret?x=1"}, url.Values{}},
 		"all fields come from the defaults": {func(c *config) { c.SignInDefaults = everyOption(); c.SignInDefaults.RedirectURI = "" }, options{}, url.Values{
 			"prompt": {"login"}, "first_screen": {"reset_password"}, "identifier": {"email username"}, "direct_sign_in": {"sso:x"},
 			"login_hint": {"alice@example.test"}, "one_time_token": {"t"}, "ui_locales": {"de en"}, "organization_id": {"o"}, "max_age": {"60"}, "one": {"1"}, "two": {"2"},
@@ -367,6 +376,15 @@ func TestOptionsThatCannotBeSentAreErrorsAndSetNoCookie(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an organization beside an API", func(t *testing.T) {
+		t.Parallel()
+		for _, scopes := range [][]string{nil, {"urn:logto:scope:organizations"}} {
+			_, shown, err := asked(t, func(c *logtogin.Config) { c.Resources, c.Scopes = []string{ordersAPI}, scopes }, options{OrganizationID: "acme"})
+			if !errors.Is(err, logtogin.ErrInvalidOptions) || !strings.Contains(err.Error(), "OrganizationNarrowsPermissions") || len(shown.header.Values("Set-Cookie")) > 0 {
+				t.Errorf("the error is %v, the cookies %q", err, shown.header.Values("Set-Cookie"))
+			}
+		}
+	})
 	t.Run("SignIn answers with an error page", func(t *testing.T) {
 		t.Parallel()
 		app := newApplication(t, logtotest.NewServer(t), nil)

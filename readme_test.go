@@ -89,7 +89,7 @@ func TestTheReadmesExamplesOfCallingAPIs(t *testing.T) {
 	}
 	page := b.get(app.url + "/tokens")
 	var shown []any
-	if err := json.Unmarshal([]byte(page.body), &shown); err != nil || len(shown) != 4 || fmt.Sprint(shown[1:3]) != "[[read:orders] [invite]]" {
+	if err := json.Unmarshal([]byte(page.body), &shown); err != nil || len(shown) != 4 || fmt.Sprint(shown[1:3]) != "[[read:orders write:orders] [invite]]" {
 		t.Errorf("%d %s", page.status, page.body)
 	}
 
@@ -128,8 +128,8 @@ func protectAPI(router *gin.Engine, auth *logtogin.Auth, handler gin.HandlerFunc
 	router.POST("/jobs", auth.Bearer(api, logtogin.MachineOnly()), handler)
 	// The permissions of an organization itself.
 	router.POST("/teams/:team/invitations", auth.BearerOrganization(logtogin.FromParam("team"), logtogin.Scope("invite")), handler)
-	// The API within an organization.
-	router.GET("/teams/:team/orders", auth.Bearer(api, logtogin.InOrganization(logtogin.FromParam("team")), logtogin.Scope("read:orders")), handler)
+	// The API within an organization, with a permission of its own: a token without an organization has all.
+	router.GET("/teams/:team/orders", auth.Bearer(api, logtogin.InOrganization(logtogin.FromParam("team")), logtogin.Scope("read:team-orders")), handler)
 	// For the pages of this application and for other clients alike.
 	router.GET("/both", auth.SessionOrBearer(auth.Guard(), auth.Bearer(api)), handler)
 }
@@ -160,8 +160,8 @@ func TestTheReadmesGuards(t *testing.T) {
 	}{
 		"/orders":            {read, 200},
 		"/both":              {read, 200},
-		"/teams/acme/orders": {logto.OrganizationToken(user, "acme", ordersAPI, "read:orders"), 200},
-		"/teams/b/orders":    {logto.OrganizationToken(user, "acme", ordersAPI, "read:orders"), 403},
+		"/teams/acme/orders": {logto.OrganizationToken(user, "acme", ordersAPI, "read:team-orders"), 200},
+		"/teams/b/orders":    {logto.OrganizationToken(user, "acme", ordersAPI, "read:team-orders"), 403},
 	} {
 		if page := send(t, http.MethodGet, app.url+path, nil, bearerHeader(test.token)); page.status != test.want {
 			t.Errorf("%s: %d %s", path, page.status, page.body)

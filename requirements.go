@@ -100,8 +100,9 @@ func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) (bo
 //
 // Of a token it is the claim "organization_id" of a token for an API resource within an
 // organization (https://docs.logto.io/authorization/organization-level-api-resources); a guard
-// without this requirement refuses these tokens, because a right within one organization is
-// no right over the whole API.
+// without this requirement refuses these tokens. Logto gives the permissions of all organization roles
+// of the user to a token that names no organization. So a permission that organization roles give
+// should protect no route without this requirement.
 func InOrganization(source OrganizationSource) interface {
 	ClaimsRequirement
 	TokenRequirement

@@ -233,7 +233,7 @@ func (s *settings) checkSignIn() error {
 	if !s.Prompt.known() {
 		return &ConfigError{"Prompt", fmt.Sprintf(`is %q; use one of the Prompt constants: "consent", "login consent", "login", "none", or "-" to send none`, s.Prompt)}
 	}
-	if err := s.SignInDefaults.check(); err != nil {
+	if err := s.SignInDefaults.check(s.Resources); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
 	}
 	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {

@@ -59,8 +59,19 @@ type SignInOptions struct {
 	// UILocales are the user's languages as BCP 47 tags, the preferred first.
 	UILocales []string
 
-	// OrganizationID shows the pages of Logto in that organization's branding.
+	// OrganizationID shows the pages of Logto in that organization's branding. It also narrows the permissions
+	// for API resources, in every access token of the whole session, to what the user's own roles and the
+	// roles in that organization give. A user whose permissions come from roles in another organization gets
+	// tokens with an empty scope, and no error. Logto does not check that the organization exists. Together
+	// with Config.Resources it is therefore an ErrInvalidOptions, unless OrganizationNarrowsPermissions is
+	// set. The permissions of organizations themselves stay as they are. See
+	// https://docs.logto.io/end-user-flows/authentication-parameters.
 	OrganizationID string
+
+	// OrganizationNarrowsPermissions accepts that OrganizationID narrows the permissions for Config.Resources.
+	// It is for an application in which a session is about one organization. Any other leaves OrganizationID
+	// empty, and names the organization when it asks for a token: AccessToken with Organization.
+	OrganizationNarrowsPermissions bool
 
 	// MaxAge makes the user authenticate again if that was longer ago, in full
 	// seconds; the ID token is refused otherwise. Zero sends nothing; to
@@ -136,6 +147,7 @@ func (o SignInOptions) withDefaults(defaults SignInOptions) SignInOptions {
 	o.LoginHint = cmp.Or(o.LoginHint, defaults.LoginHint)
 	o.OneTimeToken = cmp.Or(o.OneTimeToken, defaults.OneTimeToken)
 	o.OrganizationID = cmp.Or(o.OrganizationID, defaults.OrganizationID)
+	o.OrganizationNarrowsPermissions = o.OrganizationNarrowsPermissions || defaults.OrganizationNarrowsPermissions
 	o.MaxAge = cmp.Or(o.MaxAge, defaults.MaxAge)
 	if o.Identifiers == nil {
 		o.Identifiers = defaults.Identifiers
@@ -151,7 +163,8 @@ func (o SignInOptions) withDefaults(defaults SignInOptions) SignInOptions {
 	return o
 }
 
-func (o *SignInOptions) check() error {
+// check is told Config.Resources.
+func (o *SignInOptions) check(resources []string) error {
 	invalid := func(field string, value any) error {
 		return fmt.Errorf("%w: %s cannot be %q", ErrInvalidOptions, field, value)
 	}
@@ -181,6 +194,8 @@ func (o *SignInOptions) check() error {
 		return fmt.Errorf(`%w: DirectSignIn cannot be %q; write "social:<target>" or "sso:<connector id>"`, ErrInvalidOptions, o.DirectSignIn)
 	case o.OrganizationID != "" && !plainWord.MatchString(o.OrganizationID):
 		return invalid("OrganizationID", o.OrganizationID)
+	case o.OrganizationID != "" && !o.OrganizationNarrowsPermissions && slices.ContainsFunc(resources, isAPI):
+		return fmt.Errorf("%w: OrganizationID would narrow the permissions for Config.Resources to that organization in the whole session; leave it empty, or set OrganizationNarrowsPermissions if that is meant", ErrInvalidOptions)
 	case o.OneTimeToken != "" && o.LoginHint == "":
 		return fmt.Errorf("%w: OneTimeToken needs LoginHint", ErrInvalidOptions)
 	case o.MaxAge < 0 || o.MaxAge%time.Second != 0:
@@ -193,6 +208,10 @@ func (o *SignInOptions) check() error {
 	}
 	return nil
 }
+
+// isAPI reports whether a resource is an API. Logto's own resource for the permissions of organizations is not: no
+// organization narrows those.
+func isAPI(resource string) bool { return resource != resourceOrganizations }
 
 // params are Logto's parameters and the extra ones.
 func (o *SignInOptions) params() url.Values {
@@ -257,7 +276,7 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 		return "", err
 	}
 	opts = opts.withDefaults(a.settings.SignInDefaults)
-	if err := opts.check(); err != nil {
+	if err := opts.check(a.settings.Resources); err != nil {
 		return "", err
 	}
 	a.warnOfAnotherHost(ctx, x.request)

@@ -3,6 +3,7 @@ package logtogin_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -129,10 +130,10 @@ func TestAccessTokensOfEveryKind(t *testing.T) {
 			calls  int
 		}{
 			"for Logto itself":                      {url.Values{}, "", nil, []string{"openid", "profile", "offline_access", "urn:logto:scope:organizations"}, 0},
-			"for a resource":                        {url.Values{"resource": {ordersAPI}}, ordersAPI, nil, []string{"read:orders"}, 1},
+			"for a resource":                        {url.Values{"resource": {ordersAPI}}, ordersAPI, nil, []string{"read:orders", "write:orders"}, 1}, // with the roles in all organizations
 			"for another resource":                  {url.Values{"resource": {stockAPI}}, stockAPI, nil, []string{"read:stock"}, 1},
 			"for an organization":                   {url.Values{"organization": {"acme"}}, "urn:logto:organization:acme", nil, []string{"invite"}, 1},
-			"for a resource within an organization": {url.Values{"organization": {"acme"}, "resource": {ordersAPI}}, ordersAPI, "acme", []string{"write:orders"}, 1},
+			"for a resource within an organization": {url.Values{"organization": {"acme"}, "resource": {ordersAPI}}, ordersAPI, "acme", []string{"read:orders", "write:orders"}, 1},
 		} {
 			for round, calls := range []int{test.calls, 0} {
 				token, shown := b.token(app, test.query)
@@ -155,6 +156,29 @@ func TestAccessTokensOfEveryKind(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What OrganizationNarrowsPermissions accepts.
+func TestAnOrganizationAtTheSignInNarrowsTheTokensOfTheWholeSession(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	app := newApplication(t, logto, forAPIs)
+	app.tokenRoutes()
+	app.router.GET("/join/:org", func(c *gin.Context) {
+		app.auth.SignIn(c, logtogin.SignInOptions{OrganizationID: c.Param("org"), OrganizationNarrowsPermissions: true})
+	})
+	for organization, want := range map[string]string{"acme": "[read:orders write:orders]", "other": "[read:orders]", "unknown": "[read:orders]"} {
+		b := newBrowser(t)
+		b.signIn(app.url+"/join/"+organization, alice())
+		for _, query := range []url.Values{{"resource": {ordersAPI}}, {"resource": {ordersAPI}, "organization": {"acme"}}} {
+			if token, shown := b.token(app, query); fmt.Sprint(token.Scopes) != want {
+				t.Errorf("%s, %v: %d %v, want %s", organization, query, shown.status, token.Scopes, want)
+			}
+		}
+		if token, shown := b.token(app, url.Values{"organization": {"acme"}}); fmt.Sprint(token.Scopes) != "[invite]" {
+			t.Errorf("%s: %d %v, want the permissions of the organization", organization, shown.status, token.Scopes)
+		}
+	}
 }
 
 func TestWhatIsNotConfiguredIsNotAskedFor(t *testing.T) {

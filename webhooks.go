@@ -66,8 +66,12 @@ type WebhookEvent struct {
 //     all sessions of the user that began until then, and refuse older access tokens. A body
 //     that is old or comes again therefore does no harm.
 //   - User.Data.Updated and Organization.Membership.Updated make the user's sessions ask
-//     Logto before the next guarded request goes on, so that new roles and organizations
+//     Logto before the next guarded request goes on, so that new claims and organizations
 //     apply at once, and drop the access tokens in them.
+//
+// Logto has no event for the roles of a user, neither the global ones nor those in an organization
+// (https://docs.logto.io/developers/webhooks/webhooks-events). A session learns of them when it is next
+// refreshed, by Config.RevalidateAfter at the latest.
 //
 // All events, these included, are then given to Config.OnWebhook, unless they are older than ten minutes or come
 // again. How far what was learnt reaches, RevokeUser says.

@@ -20,8 +20,9 @@ func (a *application) addAPI(router gin.IRouter) {
 		return
 	}
 	api.GET("/whoami", a.auth.SessionOrBearer(a.auth.Guard(), a.auth.Bearer(a.OrdersAPI)), sayWho)
+	// Not readTeamOrders: a token that names no organization has the permissions of all of the user's.
 	api.GET("/orders", a.auth.Bearer(a.OrdersAPI, logtogin.Scope(readOrders)), listOrders)
-	api.GET("/teams/:team/orders", a.auth.Bearer(a.OrdersAPI, logtogin.InOrganization(team), logtogin.Scope(readOrders)), listTeamOrders)
+	api.GET("/teams/:team/orders", a.auth.Bearer(a.OrdersAPI, logtogin.InOrganization(team), logtogin.Scope(readTeamOrders)), listTeamOrders)
 	api.POST("/jobs", a.auth.Bearer(a.OrdersAPI, logtogin.MachineOnly()), startJob)
 }
 

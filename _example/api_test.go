@@ -24,7 +24,7 @@ func TestAPI(t *testing.T) {
 	global := fake.AccessToken(user, fakeOrdersAPI, readOrders)
 	withoutScope := fake.AccessToken(user, fakeOrdersAPI)
 	acme := fake.OrganizationToken(user, "acme", "", readMembers)
-	acmeOrders := fake.OrganizationToken(user, "acme", fakeOrdersAPI, readOrders)
+	acmeOrders := fake.OrganizationToken(user, "acme", fakeOrdersAPI, readOrders, readTeamOrders)
 	ofMachine := fake.MachineToken(machine().ID, fakeOrdersAPI)
 	tests := map[string]struct {
 		method, path, token string

@@ -37,7 +37,7 @@ func (a *application) apiCalls(claims *logtogin.Claims) []apiCall {
 	for _, id := range claims.Organizations {
 		organization, path := logtogin.Organization(id), "/api/teams/"+url.PathEscape(id)
 		if a.OrdersAPI != "" {
-			calls = append(calls, apiCall{http.MethodGet, path + "/orders", "the permission " + readOrders + " of the API resource within " + id,
+			calls = append(calls, apiCall{http.MethodGet, path + "/orders", "the permission " + readTeamOrders + " of the API resource within " + id,
 				[]logtogin.TokenOption{resource, organization}})
 		}
 		calls = append(calls, apiCall{http.MethodGet, path + "/members", "the permission " + readMembers + " of the organization " + id,

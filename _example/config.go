@@ -12,8 +12,9 @@ import (
 
 // The permissions of the application's API, as they are called in the Logto Console.
 const (
-	readOrders  = "read:orders"  // of the API resource
-	readMembers = "read:members" // of an organization
+	readOrders     = "read:orders"      // of the API resource, for all teams
+	readTeamOrders = "read:team-orders" // of the API resource, for one team; given by organization roles
+	readMembers    = "read:members"     // of an organization
 )
 
 // scopes are what the pages of this application need.
@@ -23,6 +24,7 @@ var scopes = []string{
 	"urn:logto:scope:organizations",
 	"urn:logto:scope:organization_roles",
 	readOrders,
+	readTeamOrders,
 	readMembers,
 }
 

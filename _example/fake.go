@@ -45,7 +45,7 @@ func startFake(baseURL string) (*logtotest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	fake.AddResource(logtotest.Resource{Indicator: fakeOrdersAPI, Permissions: []string{readOrders}})
+	fake.AddResource(logtotest.Resource{Indicator: fakeOrdersAPI, Permissions: []string{readOrders, readTeamOrders}})
 	fake.AddRole(logtotest.Role{Name: "admin", Permissions: map[string][]string{fakeOrdersAPI: {readOrders}}})
 	fake.AddRole(logtotest.Role{Name: "editor"})
 	fake.AddOrganization(logtotest.Organization{ID: "acme", Name: "Acme Corporation"})
@@ -53,11 +53,11 @@ func startFake(baseURL string) (*logtotest.Server, error) {
 	fake.AddOrganizationRole(logtotest.OrganizationRole{
 		Name:                "owner",
 		Permissions:         []string{readMembers},
-		ResourcePermissions: map[string][]string{fakeOrdersAPI: {readOrders}},
+		ResourcePermissions: map[string][]string{fakeOrdersAPI: {readTeamOrders}},
 	})
 	fake.AddOrganizationRole(logtotest.OrganizationRole{
 		Name:                "member",
-		ResourcePermissions: map[string][]string{fakeOrdersAPI: {readOrders}},
+		ResourcePermissions: map[string][]string{fakeOrdersAPI: {readTeamOrders}},
 	})
 	fake.AddApplication(machine())
 

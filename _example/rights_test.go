@@ -94,7 +94,8 @@ func TestLeanIDToken(t *testing.T) {
 	b.get(base+"/teams/acme").mustBe(t, http.StatusOK, base+"/teams/acme", "Team acme")
 }
 
-// TestRightsOfTomorrow: what changes at Logto is known at once, because the webhooks tell.
+// TestRightsOfTomorrow: who joins an organization is known at once, because a webhook tells. A role that changes
+// is known at the next refresh.
 func TestRightsOfTomorrow(t *testing.T) {
 	base, fake := startApp(t)
 	b := newBrowser(t)

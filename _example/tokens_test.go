@@ -34,7 +34,7 @@ func TestTokensOfBob(t *testing.T) {
 	base, fake := startApp(t)
 	b := newBrowser(t)
 	page := b.signInAs(bob(), base+"/tokens")
-	page.mustBe(t, http.StatusOK, base+"/tokens", "API resource within acme", readOrders)
+	page.mustBe(t, http.StatusOK, base+"/tokens", "API resource within acme", readTeamOrders)
 	page.mustLack(t, "globex", `<code class="tag">`+readMembers)
 	fake.Close()
 	b.get(base+"/tokens").mustBe(t, http.StatusOK, base+"/tokens", "Opaque")

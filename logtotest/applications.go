@@ -52,8 +52,13 @@ type Application struct {
 	// ThirdParty makes the user consent on a page of its own.
 	ThirdParty bool
 
+	// ConsentScopes are, for a third-party application, the scopes of users and the permissions that it may
+	// ask for besides "openid" and "offline_access". Other scopes of users are refused with invalid_scope,
+	// other permissions are left out.
+	ConsentScopes []string
+
 	// AlwaysIssueRefreshToken issues one without offline_access, too; it ends
-	// with the browser's session.
+	// with the browser's session. Native applications have no such setting.
 	AlwaysIssueRefreshToken bool
 
 	// RefreshTokenLifetime is 14 days by default.
@@ -74,6 +79,20 @@ func (a *Application) allows(userID string) bool {
 	return a.AllowedUsers == nil || slices.Contains(a.AllowedUsers, userID)
 }
 
+// forbids reports whether a third-party application may not ask for a scope of users.
+func (a *Application) forbids(scope string) bool {
+	return a.ThirdParty && scope != "openid" && scope != "offline_access" &&
+		slices.Contains(supportedScopes, scope) && !slices.Contains(a.ConsentScopes, scope)
+}
+
+// consentable returns the permissions that the application may get.
+func (a *Application) consentable(permissions []string) []string {
+	if !a.ThirdParty {
+		return permissions
+	}
+	return intersection(permissions, a.ConsentScopes)
+}
+
 // AddApplication adds an application, or replaces the one with the same ID, and
 // returns it with what was made up.
 func (s *Server) AddApplication(app Application) Application {
@@ -88,6 +107,7 @@ func (s *Server) AddApplication(app Application) Application {
 	app.RedirectURIs = slices.Clone(app.RedirectURIs)
 	app.PostLogoutRedirectURIs = slices.Clone(app.PostLogoutRedirectURIs)
 	app.AllowedUsers = slices.Clone(app.AllowedUsers)
+	app.ConsentScopes = slices.Clone(app.ConsentScopes)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,6 +160,14 @@ func (s *Server) application(id string) *Application {
 		return nil
 	}
 	return s.applications[i]
+}
+
+// registered is the application as it is now: a sign-in page can be open for an hour.
+func (s *Server) registered(app *Application) *Application {
+	if now := s.application(app.ID); now != nil {
+		return now
+	}
+	return app
 }
 
 // acceptsRedirectURI reports whether a sign-in may lead there.

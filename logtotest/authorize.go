@@ -47,11 +47,17 @@ type reply func(http.ResponseWriter)
 
 func (s *Server) answerRequest(r *http.Request, current *session, request authorizationRequest) reply {
 	silent := slices.Contains(request.prompt, "none")
+	// With an earlier grant, a user without access is refused at once, whatever the prompt.
+	if current != nil && !request.app.allows(current.userID) && s.grantOf(current, request.app) != nil {
+		return s.answerError(request, accessDenied())
+	}
 	switch missing := s.nextPrompt(current, request, false, false); {
 	case missing == promptNothing:
 		return s.answerCode(request, current)
 	case silent && missing == promptLogin:
-		return s.answerError(request, newError(http.StatusBadRequest, "login_required", "End-User authentication is required"))
+		return s.answerError(request, newError(http.StatusBadRequest, "login_required", s.whySignIn(current, request)))
+	case silent && request.app.Type == Native:
+		return s.answerError(request, newError(http.StatusBadRequest, "interaction_required", "native clients require End-User interaction"))
 	case silent:
 		return s.answerError(request, newError(http.StatusBadRequest, "consent_required", "requested scopes not granted"))
 	default:
@@ -59,56 +65,70 @@ func (s *Server) answerRequest(r *http.Request, current *session, request author
 	}
 }
 
-func (s *Server) mustSignIn(current *session, request authorizationRequest) bool {
-	if slices.Contains(request.prompt, "login") {
-		return true
+// whySignIn says, as Logto does, why the user has to sign in although there may be a session. It is empty if
+// the session will do.
+func (s *Server) whySignIn(current *session, request authorizationRequest) string {
+	if current == nil {
+		return "End-User authentication is required"
 	}
 	now := s.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// "=" makes max_age=0 ask even within the second of the sign-in.
-	tooOld := request.maxAge == 0 || (request.maxAge > 0 && now.Sub(current.signedInAt) > request.maxAge)
-	return tooOld || (request.hintedUserID != "" && request.hintedUserID != current.userID)
+	switch {
+	// max_age=0 asks even within the second of the sign-in.
+	case slices.Contains(request.prompt, "login"), request.maxAge == 0:
+		return "login prompt was not resolved"
+	case request.maxAge > 0 && now.Sub(current.signedInAt) > request.maxAge:
+		return "End-User authentication could not be obtained"
+	case request.hintedUserID != "" && request.hintedUserID != current.userID:
+		return "id_token_hint and authenticated subject do not match"
+	}
+	return ""
 }
 
 // hasGranted ignores scopes that no role of the user allows. They are never granted, so each
 // sign-in would ask for consent again.
 func (s *Server) hasGranted(current *session, request authorizationRequest) bool {
-	if user, ok := s.user(func(u User) bool { return u.ID == current.userID }); ok {
-		request.scopes = s.grantable(user.holder(), request.resources, request.scopes)
-	}
+	user, _ := s.user(func(u User) bool { return u.ID == current.userID })
+	scopes, permissions := s.grantable(user, request)
+	granted := s.grantOf(current, request.app)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	granted := current.grantFor(request.app.ID)
-	return granted != nil && granted.covers(request)
+	return granted != nil && granted.covers(scopes, permissions)
+}
+
+// grantOf returns nil if the user has granted the application nothing in this session.
+func (s *Server) grantOf(current *session, app *Application) *grant {
+	now := s.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return current.grantFor(app.ID, now)
 }
 
 // mustConsent reports whether the request leads to the consent page. The page asks nothing for
-// first-party applications.
+// first-party applications. Native applications are led there each time, because any other application
+// of the device can have their client ID (RFC 8252, section 8.6).
 func (s *Server) mustConsent(current *session, request authorizationRequest) bool {
-	return slices.Contains(request.prompt, "consent") || !s.hasGranted(current, request)
+	return request.app.Type == Native || slices.Contains(request.prompt, "consent") || !s.hasGranted(current, request)
 }
 
 func (s *Server) answerCode(request authorizationRequest, current *session) reply {
+	request.app = s.registered(request.app)
 	user, ok := s.user(func(u User) bool { return u.ID == current.userID })
 	switch {
 	case !ok || user.IsSuspended:
 		return s.answerError(request, invalidGrant())
-	case !request.app.allows(user.ID) && s.hasGranted(current, request):
-		return s.answerError(request, newError(http.StatusBadRequest, "access_denied", "access to the application is denied"))
 	case !request.app.allows(user.ID):
-		return func(w http.ResponseWriter) {
-			showPage(w, http.StatusForbidden, "message.html", messagePage{
-				Heading: "You cannot use this app",
-				Text:    "Your account has no access to it.",
-			})
-		}
+		return s.answerError(request, accessDenied())
 	}
-	request.scopes = s.grantable(user.holder(), request.resources, request.scopes)
+	scopes, permissions := s.grantable(user, request)
 	code := randomToken()
-	expiresAt := s.clock().Add(codeLifetime)
+	now := s.clock()
+	expiresAt := now.Add(codeLifetime)
 	s.mu.Lock()
-	joined := current.join(request)
+	joined := current.join(request.app.ID, now)
+	joined.grant.extend(scopes, permissions)
+	request.scopes = joined.grant.granted(request)
 	s.codes[code] = &authorizationCode{
 		request:   request,
 		session:   current,
@@ -125,6 +145,9 @@ func (s *Server) answerCode(request authorizationRequest, current *session) repl
 
 func (s *Server) answerError(request authorizationRequest, failure *oidcError) reply {
 	parameters := url.Values{"error": {failure.Name}}
+	if failure.Scope != "" {
+		parameters.Set("scope", failure.Scope)
+	}
 	if failure.Description != "" {
 		parameters.Set("error_description", failure.Description)
 	}

@@ -70,7 +70,7 @@ func TestAClientOfSignInFailsWhereSomebodyWouldHaveToSignIn(t *testing.T) {
 		"a registration is asked for":    {func(logto *logtotest.Server) { logto.Advance(15 * 24 * time.Hour) }, "/sign-up", logtotest.ErrSignInPage},
 		"a consent is asked for": {func(logto *logtotest.Server) {
 			app := logto.Application()
-			app.ThirdParty = true
+			app.ThirdParty, app.ConsentScopes = true, []string{"profile"}
 			logto.AddApplication(app)
 		}, "/sign-in", logtotest.ErrSignInPage},
 	} {

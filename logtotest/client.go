@@ -33,6 +33,9 @@ func (s *Server) clientForm(w http.ResponseWriter, r *http.Request) (*Applicatio
 	if app == nil {
 		return nil, nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
 	}
+	if failure := s.checkOrigin(w, r, app); failure != nil {
+		return nil, nil, failure
+	}
 	if subtle.ConstantTimeCompare([]byte(secret), []byte(app.Secret)) == 0 {
 		failure := newError(http.StatusUnauthorized, "invalid_client", "client authentication failed")
 		if r.Header.Get("Authorization") != "" {

@@ -60,6 +60,11 @@ func invalidGrant() *oidcError {
 	return newError(http.StatusBadRequest, "invalid_grant", "grant request is invalid")
 }
 
+// accessDenied is the answer of app-level access control.
+func accessDenied() *oidcError {
+	return newError(http.StatusBadRequest, "access_denied", "Access denied.")
+}
+
 func invalidTarget(hint string) *oidcError {
 	failure := newError(http.StatusBadRequest, "invalid_target", "resource indicator is missing, or unknown")
 	failure.hint = hint

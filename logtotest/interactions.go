@@ -34,7 +34,7 @@ const (
 // which pages this request has passed.
 func (s *Server) nextPrompt(current *session, request authorizationRequest, hasSignedIn, consented bool) prompt {
 	switch {
-	case current == nil, !hasSignedIn && s.mustSignIn(current, request):
+	case current == nil, !hasSignedIn && s.whySignIn(current, request) != "":
 		return promptLogin
 	case !consented && s.mustConsent(current, request):
 		return promptConsent

@@ -31,10 +31,8 @@ type issuedToken struct {
 	scopes              []string
 	issuedAt, expiresAt time.Time
 
-	// Of refresh tokens: when it was replaced by another, and when the first of
-	// the chain was issued.
-	replacedAt   time.Time
-	chainStarted time.Time
+	// Of refresh tokens: when it was replaced by another.
+	replacedAt time.Time
 }
 
 // isOffline reports whether the token outlives the browser's session.
@@ -47,7 +45,7 @@ func (s *Server) liveToken(tokens map[string]*issuedToken, value string) *issued
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	token := tokens[value]
-	if token == nil || token.source.grant.revoked || now.After(token.expiresAt) {
+	if token == nil || !token.source.grant.isAlive(now) || now.After(token.expiresAt) {
 		return nil
 	}
 	if !token.isOffline() && !s.lookUp(token.source.session) {
@@ -73,15 +71,12 @@ func (s *Server) issue(source tokenSource, asked tokenRequest) (map[string]any, 
 	if failure != nil {
 		return nil, failure
 	}
-	if !source.app.allows(user.ID) {
-		return nil, newError(http.StatusBadRequest, "access_denied", "access to the application is denied")
-	}
 	ofProvider := slices.DeleteFunc(slices.Clone(asked.scopes), func(scope string) bool { return !slices.Contains(supportedScopes, scope) })
 	answer := map[string]any{"token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second)}
 	if target.isLogto() {
 		answer["access_token"], answer["scope"] = s.issueAccessToken(source, ofProvider), strings.Join(ofProvider, " ")
 	} else {
-		scopes := s.permitted(user.holder(), target, asked.scopes)
+		scopes := s.permitted(user.holder(), target, s.granted(source, target, asked.scopes))
 		token, lifetime, err := s.signAccessToken(source.app.ID, user.ID, target, strings.Join(scopes, " "))
 		if err != nil {
 			return nil, serverError(err)
@@ -97,6 +92,17 @@ func (s *Server) issue(source tokenSource, asked tokenRequest) (map[string]any, 
 		answer["id_token"] = token
 	}
 	return answer, nil
+}
+
+// granted returns which of the scopes the user has granted for this audience. Permissions of organizations
+// have no bound of their own: what the roles allow now counts.
+func (s *Server) granted(source tokenSource, target audience, scopes []string) []string {
+	if target.resource == "" {
+		return scopes
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return intersection(source.app.consentable(scopes), source.grant.permissions[target.resource])
 }
 
 // audienceOf decides what the access token is for.

@@ -26,7 +26,10 @@ type formPage struct {
 	Message               string
 }
 
-type messagePage struct{ Heading, Text string }
+type messagePage struct {
+	Heading, Text string
+	SignOut       string // the address, if the page has a link to it
+}
 
 type submitPage struct {
 	Action     string
@@ -77,7 +80,7 @@ func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
 			showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, user.Username))
 			return
 		}
-		s.completeInteraction(w, current, user, "PostSignIn")
+		s.completeInteraction(w, r, current, user, "PostSignIn")
 	} else if current != nil {
 		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
 		showPage(w, http.StatusOK, "sign-in.html", page)
@@ -103,7 +106,7 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, username))
 		return
 	}
-	s.completeInteraction(w, current, user, "PostSignIn")
+	s.completeInteraction(w, r, current, user, "PostSignIn")
 }
 
 func suspendedPage(r *http.Request, username string) formPage {
@@ -111,11 +114,18 @@ func suspendedPage(r *http.Request, username string) formPage {
 }
 
 // completeInteraction goes on with a user, of whom webhooks are told first.
-func (s *Server) completeInteraction(w http.ResponseWriter, current *interaction, user User, event string) {
+func (s *Server) completeInteraction(w http.ResponseWriter, r *http.Request, current *interaction, user User, event string) {
+	now := s.clock()
 	s.mu.Lock()
 	current.userID = user.ID
+	signedIn := lastSignIn{at: now, appID: s.signIns[user.ID].appID}
+	s.signIns[user.ID] = signedIn
 	s.mu.Unlock()
-	s.sendInteractionWebhook(event, current, user)
+	s.sendInteractionWebhook(r, event, current, user)
+	signedIn.appID = cmp.Or(signedIn.appID, current.request.app.ID)
+	s.mu.Lock()
+	s.signIns[user.ID] = signedIn
+	s.mu.Unlock()
 	redirect(w, resumePath(current.uid))
 }
 
@@ -158,7 +168,7 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user = s.AddUser(user)
-	s.completeInteraction(w, current, user, "PostRegister")
+	s.completeInteraction(w, r, current, user, "PostRegister")
 }
 
 // consentPage asks for what a third-party application wants.
@@ -171,6 +181,14 @@ type consentPage struct {
 func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
 	current := s.consentInteraction(w, r)
 	if current == nil {
+		return
+	}
+	if !s.registered(current.request.app).allows(current.session.userID) {
+		showPage(w, http.StatusOK, "message.html", messagePage{
+			Heading: "Access denied",
+			Text:    "Your account has no access to this app.",
+			SignOut: "/oidc/session/end?client_id=" + url.QueryEscape(current.request.app.ID),
+		})
 		return
 	}
 	if !current.request.app.ThirdParty || testUser(r) != "" {
@@ -187,6 +205,8 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 	current := s.consentInteraction(w, r)
 	switch {
 	case current == nil:
+	case !s.registered(current.request.app).allows(current.session.userID):
+		writeError(w, accessDenied())
 	case r.PostFormValue("answer") == "allow":
 		s.consent(w, current, http.StatusSeeOther)
 	default:

@@ -26,7 +26,8 @@ type Resource struct {
 	AccessTokenLifetime time.Duration
 }
 
-// Role is a global role, which users have by its name.
+// Role is a global role, which users and machines have by its name. Logto has roles of two types, for
+// users and for machines; here a role has no type.
 type Role struct {
 	Name string
 	// Permissions are those that it grants, by the indicator of the resource.
@@ -46,8 +47,8 @@ type OrganizationRole struct {
 	Name string
 	// Permissions are those of the organization itself.
 	Permissions []string
-	// ResourcePermissions are those on API resources within the organization, by
-	// the indicator of the resource.
+	// ResourcePermissions are those on API resources, by the indicator of the resource. As at Logto,
+	// an access token of a user that names no organization has them for all organizations of the user.
 	ResourcePermissions map[string][]string
 }
 
@@ -89,14 +90,15 @@ func (s *Server) AddOrganizationRole(role OrganizationRole) {
 	s.organizationRoles[role.Name] = role
 }
 
-// holder is whoever has roles: a user or a machine-to-machine application.
+// holder has roles: a user or a machine-to-machine application.
 type holder struct {
 	roles         []string
 	organizations map[string][]string
+	isMachine     bool
 }
 
-func (u User) holder() holder         { return holder{u.Roles, u.Organizations} }
-func (a *Application) holder() holder { return holder{a.Roles, a.Organizations} }
+func (u User) holder() holder         { return holder{u.Roles, u.Organizations, false} }
+func (a *Application) holder() holder { return holder{a.Roles, a.Organizations, true} }
 
 // globally returns the permissions on a resource that the global roles grant.
 // The lock is held.
@@ -122,44 +124,59 @@ func (s *Server) within(h holder, organizationID, resource string) (granted []st
 	return granted
 }
 
-// grantable returns which of the requested scopes can be granted at the
-// authorization request, by the resources in it: this is the upper bound of what
-// later tokens have.
-func (s *Server) grantable(h holder, resources, requested []string) (scopes []string) {
+// on returns the permissions on a resource that a holder has: a user by global roles and by the roles in
+// the organization, or in all organizations without one; a machine by the roles in the organization
+// only, or by global roles without one. The lock is held.
+func (s *Server) on(h holder, resource, organizationID string) (granted []string) {
+	if organizationID == "" || !h.isMachine {
+		granted = s.globally(h, resource)
+	}
+	switch {
+	case organizationID != "":
+		granted = append(granted, s.within(h, organizationID, resource)...)
+	case !h.isMachine:
+		for id := range h.organizations {
+			granted = append(granted, s.within(h, id, resource)...)
+		}
+	}
+	return granted
+}
+
+// grantable returns what an authorization request can be granted: the scopes of the provider and, for each
+// resource, the permissions. This is the upper bound of what later tokens have. An organization in the
+// request narrows it to the roles there and the global roles; Logto accepts any name.
+func (s *Server) grantable(user User, request authorizationRequest) (scopes []string, permissions map[string][]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var allowed []string
-	for _, resource := range resources {
+	permissions = map[string][]string{}
+	for _, resource := range request.resources {
+		var allowed []string
 		if resource == organizationsResource {
-			for id := range h.organizations {
-				allowed = append(allowed, s.within(h, id, "")...)
+			// All permissions of the organization template, whether or not the user has them.
+			for _, role := range s.organizationRoles {
+				allowed = append(allowed, role.Permissions...)
 			}
-			continue
+		} else {
+			allowed = s.on(user.holder(), resource, request.organizationID)
 		}
-		allowed = append(allowed, s.globally(h, resource)...)
-		for id := range h.organizations {
-			allowed = append(allowed, s.within(h, id, resource)...)
-		}
+		permissions[resource] = intersection(request.app.consentable(request.scopes), allowed)
 	}
-	for _, scope := range requested {
-		if slices.Contains(supportedScopes, scope) || slices.Contains(allowed, scope) {
-			scopes = append(scopes, scope)
-		}
-	}
-	return scopes
+	return intersection(request.scopes, supportedScopes), permissions
 }
 
 // permitted returns which of the scopes a token for this audience has now.
 func (s *Server) permitted(h holder, audience audience, scopes []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var allowed []string
-	if audience.organizationID == "" {
-		allowed = s.globally(h, audience.resource)
-	} else {
-		allowed = s.within(h, audience.organizationID, audience.resource)
+	if audience.resource == "" {
+		return intersection(scopes, s.within(h, audience.organizationID, ""))
 	}
-	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return !slices.Contains(allowed, scope) })
+	return intersection(scopes, s.on(h, audience.resource, audience.organizationID))
+}
+
+// intersection keeps the order of the first.
+func intersection(of, with []string) []string {
+	return slices.DeleteFunc(slices.Clone(of), func(value string) bool { return !slices.Contains(with, value) })
 }
 
 // audience is what an access token is for. Both empty mean Logto itself.

@@ -72,13 +72,14 @@ func TestAccessTokensHaveWhatRolesAllow(t *testing.T) {
 		noIDToken bool
 	}{
 		"for Logto":                               {nil, nil, nil, everything, 3600, false},
-		"for an API":                              {[]string{"resource", things}, things, nil, "read:things write:things", 3600, false},
+		"for an API":                              {[]string{"resource", things}, things, nil, "read:things write:things delete:things", 3600, false},
 		"for an API without permissions":          {[]string{"resource", short}, short, nil, "", 15, false},
 		"for an API, narrowed":                    {[]string{"resource", things, "scope", "read:things"}, things, nil, "read:things", 3600, true},
 		"for an API, narrowed, with an ID token":  {[]string{"resource", things, "scope", "openid read:things"}, things, nil, "read:things", 3600, false},
 		"for an organization":                     {[]string{"organization_id", "acme"}, "urn:logto:organization:acme", nil, "read:docs manage:members", 3600, false},
 		"for an organization without roles there": {[]string{"organization_id", "initech"}, "urn:logto:organization:initech", nil, "", 3600, false},
-		"for an API in an organization":           {[]string{"organization_id", "acme", "resource", things}, things, "acme", "read:things delete:things", 3600, false},
+		"for an API in an organization":           {[]string{"organization_id", "acme", "resource", things}, things, "acme", "read:things write:things delete:things", 3600, false},
+		"for an API in another organization":      {[]string{"organization_id", "initech", "resource", things}, things, "initech", "read:things write:things", 3600, false},
 		"for two APIs at once":                    {[]string{"resource", things, "resource", short}, nil, nil, everything, 3600, false},
 	} {
 		got := decode(t, refresh(test.ask...).body)
@@ -108,6 +109,7 @@ func TestAccessTokensHaveWhatRolesAllow(t *testing.T) {
 		"an organization of others":           {[]string{"organization_id", "others"}, 403, "access_denied"},
 		"an organization that does not exist": {[]string{"organization_id", "nowhere"}, 403, "access_denied"},
 		"an organization that requires MFA":   {[]string{"organization_id", "strict"}, 403, "access_denied"},
+		"an API in an organization of others": {[]string{"organization_id", "others", "resource", things}, 403, "access_denied"},
 	} {
 		t.Run(name, func(t *testing.T) { refresh(test.ask...).wantError(t, test.status, test.error) })
 	}
@@ -134,13 +136,17 @@ func TestRightsFollowTheUserAtTheNextRefresh(t *testing.T) {
 	_, refresh := b.signInWith(things, orgs)
 	user.Roles = nil
 	b.server.AddUser(user)
-	if got := decode(t, refresh("resource", things).body); got["scope"] != "" {
-		t.Errorf("%v", got)
+	if got := decode(t, refresh("resource", things).body); got["scope"] != "read:things delete:things" {
+		t.Errorf("by organization roles alone: %v", got)
 	}
 	b.server.SetMembership("alice", "acme", nil)
+	b.server.SetMembership("alice", "strict", []string{})
+	if got := decode(t, refresh("resource", things).body); got["scope"] != "" {
+		t.Errorf("without roles: %v", got)
+	}
 	refresh("organization_id", "acme").wantError(t, http.StatusForbidden, "access_denied")
 	got := decode(t, refresh().body)
-	if _, claims := decodeToken(t, got["id_token"]); len(claims["roles"].([]any)) != 0 || len(claims["organization_roles"].([]any)) != 1 {
+	if _, claims := decodeToken(t, got["id_token"]); len(claims["roles"].([]any)) != 0 || len(claims["organization_roles"].([]any)) != 0 {
 		t.Errorf("%v", claims)
 	}
 	info := decode(t, b.userInfo(got["access_token"].(string)).body)
@@ -167,10 +173,12 @@ func TestMachinesGetTokensForThemselves(t *testing.T) {
 		aud   string
 		scope any
 	}{
-		"for an API":                    {[]string{"resource", things, "scope", "read:things delete:things"}, things, "read:things"},
-		"for an API without a scope":    {[]string{"resource", things}, things, nil},
-		"for an organization":           {[]string{"organization_id", "acme", "scope", "read:docs"}, "urn:logto:organization:acme", "read:docs"},
-		"for an API in an organization": {[]string{"organization_id", "acme", "resource", things, "scope", "delete:things"}, things, "delete:things"},
+		"for an API":                                    {[]string{"resource", things, "scope", "read:things delete:things"}, things, "read:things"},
+		"for an API without a scope":                    {[]string{"resource", things}, things, nil},
+		"for an organization":                           {[]string{"organization_id", "acme", "scope", "read:docs"}, "urn:logto:organization:acme", "read:docs"},
+		"for an API in an organization":                 {[]string{"organization_id", "acme", "resource", things, "scope", "write:things delete:things"}, things, "delete:things"},
+		"for an organization without a scope":           {[]string{"organization_id", "acme"}, "urn:logto:organization:acme", ""},
+		"for an API in an organization without a scope": {[]string{"organization_id", "acme", "resource", things}, things, nil},
 	} {
 		got := decode(t, ask(test.ask...).body)
 		_, claims := decodeToken(t, got["access_token"])
@@ -180,6 +188,7 @@ func TestMachinesGetTokensForThemselves(t *testing.T) {
 	}
 	ask().wantError(t, http.StatusBadRequest, "invalid_target")
 	ask("resource", "https://unknown.example.test/").wantError(t, http.StatusBadRequest, "invalid_target")
+	ask("resource", things, "resource", short).wantError(t, http.StatusBadRequest, "invalid_target")
 	ask("organization_id", "others").wantError(t, http.StatusForbidden, "access_denied")
 	b.as(b.server.Application(), url.Values{"grant_type": {"client_credentials"}}).wantError(t, http.StatusBadRequest, "invalid_request")
 	b.as(robot, refreshForm("x")).wantError(t, http.StatusBadRequest, "invalid_request")
@@ -188,7 +197,7 @@ func TestMachinesGetTokensForThemselves(t *testing.T) {
 func TestThirdPartyApplicationsAskForConsent(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, logtotest.NewServer(t))
-	app := b.server.AddApplication(logtotest.Application{ThirdParty: true})
+	app := b.server.AddApplication(logtotest.Application{ThirdParty: true, ConsentScopes: []string{"email"}})
 	alice := logtotest.DefaultUser()
 	attempt := b.newSignIn("client_id", app.ID, "scope", "openid email", "prompt", "")
 	page := b.submit(b.authorize(attempt).location, "username", alice.Username, "password", alice.Password)
@@ -214,22 +223,65 @@ func TestThirdPartyApplicationsAskForConsent(t *testing.T) {
 	}
 }
 
+// https://docs.logto.io/integrate-logto/third-party-applications/permission-management
+func TestThirdPartyApplicationsGetTheScopesThatTheyAreEnabledFor(t *testing.T) {
+	t.Parallel()
+	b, _ := newTenant(t)
+	app := b.server.AddApplication(logtotest.Application{ThirdParty: true, ConsentScopes: []string{"profile", "read:things"}})
+	alice := logtotest.DefaultUser()
+	refused := b.authorize(b.newSignIn("client_id", app.ID, "scope", "openid profile email phone")).location.Query()
+	if refused.Get("error") != "invalid_scope" || refused.Get("error_description") != "requested scope is not allowed" || refused.Get("scope") != "email" {
+		t.Errorf("a scope of users that is not enabled: %v", refused)
+	}
+	attempt := b.newSignIn("client_id", app.ID, "scope", "openid offline_access profile read:things write:things unknown", "resource", things)
+	page := b.submit(b.authorize(attempt).location, "username", alice.Username, "password", alice.Password)
+	code := b.submit(page.location, "answer", "allow").location.Query().Get("code")
+	form := refreshForm(decode(t, b.as(app, codeForm(code, attempt)).body)["refresh_token"].(string))
+	form.Set("resource", things)
+	if got := decode(t, b.as(app, form).body); got["scope"] != "read:things" {
+		t.Errorf("a permission that is not enabled: %v", got)
+	}
+	app.ConsentScopes = nil
+	b.server.AddApplication(app)
+	if got := decode(t, b.as(app, form).body); got["scope"] != "" || got["id_token"] == nil {
+		t.Errorf("when no permission is enabled any more: %v", got)
+	}
+}
+
 func TestUsersWhoMayNotUseAnApplication(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, logtotest.NewServer(t))
 	app := b.server.AddApplication(logtotest.Application{AllowedUsers: []string{"somebody"}})
 	alice := logtotest.DefaultUser()
 	attempt := b.newSignIn("client_id", app.ID)
-	if page := b.submit(b.authorize(attempt).location, "username", alice.Username, "password", alice.Password); page.status != http.StatusForbidden {
-		t.Errorf("at first: %d %v", page.status, page.location)
+	page := b.submit(b.authorize(attempt).location, "username", alice.Username, "password", alice.Password)
+	if page.location == nil || page.location.Path != "/consent" {
+		t.Fatalf("at first: %d %v", page.status, page.location)
+	}
+	if shown := b.get(page.location.String()); shown.status != http.StatusOK || !strings.Contains(shown.body, "Access denied") || !strings.Contains(shown.body, "Sign out") {
+		t.Errorf("at first: %d %s", shown.status, shown.body)
+	}
+	b.post(page.location.String(), url.Values{"answer": {"allow"}}).wantError(t, http.StatusBadRequest, "access_denied")
+	if none := b.authorize(b.newSignIn("client_id", app.ID, "prompt", "none")).location.Query(); none.Get("error") != "consent_required" {
+		t.Errorf("with prompt=none: %v", none)
 	}
 	app.AllowedUsers = nil
 	b.server.AddApplication(app)
-	b.callback(attempt)
+	code := b.callback(attempt).Get("code")
+	login := b.authorize(b.newSignIn("client_id", app.ID, "prompt", "login")).location
 	app.AllowedUsers = []string{}
 	b.server.AddApplication(app)
-	if again := b.follow(b.authorize(attempt)); again.location == nil || again.location.Query().Get("error") != "access_denied" {
-		t.Errorf("once there was a grant: %v", again.location)
+	if late := b.submit(login, "username", alice.Username, "password", alice.Password).location.Query(); late.Get("error") != "access_denied" {
+		t.Errorf("on the sign-in page meanwhile: %v", late)
+	}
+	for _, prompt := range []string{"consent", "login", "none", ""} {
+		again := b.authorize(b.newSignIn("client_id", app.ID, "prompt", prompt)).location.Query()
+		if again.Get("error") != "access_denied" || again.Get("error_description") != "Access denied." {
+			t.Errorf("once there is a grant, with prompt=%s: %v", prompt, again)
+		}
+	}
+	if got := b.as(app, codeForm(code, attempt)); got.status != http.StatusOK {
+		t.Errorf("a code of before: %d %s", got.status, got.body)
 	}
 }
 

@@ -13,14 +13,13 @@ import (
 // replaced is good for three more seconds, each use of it included; after that,
 // it counts as stolen, and the whole grant is revoked.
 const (
-	refreshGrace    = 3 * time.Second
-	maxRefreshChain = 365 * 24 * time.Hour
+	refreshGrace = 3 * time.Second
 )
 
 func (s *Server) issueRefreshToken(source tokenSource) string {
 	now := s.clock()
 	return s.remember(s.refreshTokens, issuedToken{
-		source: source, scopes: source.scopes, issuedAt: now, chainStarted: now, expiresAt: now.Add(source.app.RefreshTokenLifetime),
+		source: source, scopes: source.scopes, issuedAt: now, expiresAt: now.Add(source.app.RefreshTokenLifetime),
 	})
 }
 
@@ -46,6 +45,9 @@ func (s *Server) refresh(app *Application, form url.Values) (map[string]any, *oi
 	}
 	source := token.source
 	source.app = app // as it is registered now
+	if !app.allows(source.userID) {
+		return nil, accessDenied()
+	}
 	answer, failure := s.issue(source, tokenRequest{
 		resources: form["resource"], organizationID: form.Get("organization_id"), scopes: scopes,
 	})
@@ -75,7 +77,7 @@ func (s *Server) rotate(app *Application, value string, token *issuedToken) stri
 	s.mu.Lock()
 	isDue := app.isPublic() || !token.replacedAt.IsZero() ||
 		now.Sub(token.issuedAt) >= token.expiresAt.Sub(token.issuedAt)*7/10
-	if !isDue || now.Sub(token.chainStarted) > maxRefreshChain {
+	if !isDue {
 		s.mu.Unlock()
 		return value
 	}
@@ -120,7 +122,7 @@ func (s *Server) revoke(app *Application, value string) *oidcError {
 	case token.source.app.ID != app.ID && app.isPublic():
 		return nil
 	case token.source.app.ID != app.ID:
-		return invalidRequest("this token does not belong to you")
+		return invalidRequest("client is not authorized to revoke the presented token")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +140,7 @@ func (s *Server) opaque(value string) *issuedToken {
 
 func (s *Server) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	_, form, failure := s.clientForm(w, r)
+	app, form, failure := s.clientForm(w, r)
 	if failure == nil {
 		failure = require(form, "token")
 	}
@@ -151,12 +153,13 @@ func (s *Server) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 		writeError(w, failure)
 		return
 	}
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", s.introspect(value))
+	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", s.introspect(app, value))
 }
 
-func (s *Server) introspect(value string) map[string]any {
+// introspect tells a public client about its own tokens only.
+func (s *Server) introspect(app *Application, value string) map[string]any {
 	token := s.opaque(value)
-	if token == nil {
+	if token == nil || (app.isPublic() && token.source.app.ID != app.ID) {
 		return map[string]any{"active": false}
 	}
 	answer := map[string]any{

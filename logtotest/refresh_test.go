@@ -58,7 +58,8 @@ func TestRefreshTokensRotate(t *testing.T) {
 		"of a web application with a short life":     {logtotest.Application{RefreshTokenLifetime: 30 * time.Second}, 22 * time.Second, true, 30 * time.Second},
 		"of a single-page application at each use":   {logtotest.Application{Type: logtotest.SinglePage}, time.Hour, true, 14*day - time.Hour},
 		"of a native application, with a new life":   {logtotest.Application{Type: logtotest.Native}, time.Hour, true, 14 * day},
-		"of nobody after a year":                     {logtotest.Application{Type: logtotest.Native, RefreshTokenLifetime: 400 * day}, 366 * day, false, 34 * day},
+		"of nobody when the grant has ended":         {logtotest.Application{Type: logtotest.Native, RefreshTokenLifetime: 400 * day}, 180*day + time.Second, false, -1},
+		"of a grant that ends earlier":               {logtotest.Application{Type: logtotest.Native, RefreshTokenLifetime: 100 * day}, 90 * day, true, 90 * day},
 		"of nobody after its life has passed":        {logtotest.Application{}, 14*day + time.Second, false, -1},
 		"of a public application that has been here": {logtotest.Application{Type: logtotest.SinglePage}, 14*day + time.Second, false, -1},
 	} {
@@ -207,11 +208,21 @@ func TestIntrospection(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	ask(answer["id_token"].(string)).wantError(t, http.StatusBadRequest, "unsupported_token_type")
+	public, confidential := b.server.AddApplication(logtotest.Application{Type: logtotest.SinglePage}), b.server.AddApplication(logtotest.Application{})
+	for app, want := range map[*logtotest.Application]bool{&public: false, &confidential: true} {
+		form := url.Values{"token": {answer["access_token"].(string)}, "client_id": {app.ID}}
+		if app.Secret != "" {
+			form.Set("client_secret", app.Secret)
+		}
+		if got := decode(t, b.post(b.server.Endpoint()+"/oidc/token/introspection", form).body); got["active"] != want {
+			t.Errorf("another application of the type %s: %v", app.Type, got)
+		}
+	}
 	b.server.Advance(time.Hour + time.Second)
 	if got := decode(t, ask(answer["access_token"].(string)).body); got["active"] != false {
 		t.Errorf("%v", got)
 	}
-	if calls := b.server.Calls(); calls.Introspection != 5 {
+	if calls := b.server.Calls(); calls.Introspection != 7 {
 		t.Errorf("%+v", calls)
 	}
 }

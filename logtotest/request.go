@@ -24,6 +24,8 @@ type authorizationRequest struct {
 	codeChallenge string
 	hintedUserID  string
 	extra         url.Values
+	// organizationID narrows the permissions of the grant, also if the other extra parameters are dropped.
+	organizationID string
 }
 
 // extraParameters are Logto's own, which its sign-in page gets to see.
@@ -58,6 +60,10 @@ func (a authorizationRequest) startsWithRegistration() bool {
 // checkRecipient finds the errors that must not go to the redirect URI, because
 // it cannot be trusted.
 func (s *Server) checkRecipient(query url.Values) (*Application, *oidcError) {
+	if query.Has("request_uri") {
+		// Nobody can have pushed a request: there is no endpoint for it.
+		return nil, newError(http.StatusBadRequest, "invalid_request_uri", "request_uri is invalid, expired, or was already used")
+	}
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		switch len(query[name]) {
 		case 0:
@@ -94,6 +100,8 @@ func (s *Server) parseAuthorizationRequest(app *Application, query url.Values) (
 		maxAge:        -1,
 		codeChallenge: query.Get("code_challenge"),
 		extra:         extraOf(query),
+
+		organizationID: query.Get("organization_id"),
 	}
 	responseType := strings.Fields(query.Get("response_type"))
 	if slices.Contains(responseType, "token") || slices.Contains(responseType, "id_token") {
@@ -171,6 +179,11 @@ func (s *Server) checkScope(request *authorizationRequest, query url.Values) *oi
 			continue
 		}
 		request.scopes = append(request.scopes, scope)
+	}
+	if i := slices.IndexFunc(request.scopes, request.app.forbids); i >= 0 {
+		failure := newError(http.StatusBadRequest, "invalid_scope", "requested scope is not allowed")
+		failure.Scope = request.scopes[i]
+		return failure
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func TestAnswersAreThoseOfTheRecordedLogto(t *testing.T) {
 	}
 	for _, part := range []func(*comparison, *browser){
 		compareDocuments, compareTokens, compareCodes, compareOrganizations, compareRefreshTokens, compareKinds, compareIntrospection,
-		compareAuthorization, compareUserInfo, compareSignOut, compareUsersKeptOut, compareMachines,
+		compareAuthorization, compareUserInfo, compareSignOut, compareUsersKeptOut, compareMachines, compareWebhooks,
 	} {
 		b := newRecordedTenant(t)
 		part(&comparison{t: t, server: b.server, samples: all.samples, done: all.done}, b)

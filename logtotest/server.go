@@ -27,20 +27,46 @@
 // memory, listens on 127.0.0.1 only, and refuses requests for any host name that
 // is not a loopback one.
 //
-// Where it knowingly differs from Logto: sign-in is by password only, without
-// verification codes, MFA, social connectors and enterprise SSO; there is no
-// Management API and no Account API, no device flow, no token exchange, no pushed
-// authorization request and no custom domain; redirect URIs have no wildcards; a
-// tenant has no default API resource, and which claims ID tokens have is not to be
-// set; organization_id in an authorization request has no effect on permissions; the
-// sign-in page posts its form to its own address, where Logto's calls an API; the
-// signatures of cookies are not checked; a grant has neither a limit of number nor one of
-// 180 days; third-party applications get no invalid_scope; prompt=none is login_required or
-// consent_required for applications of every type; authorization requests are GET only;
-// loopback redirect URIs of Native applications are compared with their port; the key set
-// has no ETag; logout tokens and webhooks go to loopback addresses, too, to which a
-// self-hosted Logto 1.42 sends none unless told to; webhooks are answered for before the
-// request that caused them goes on; texts are English. It answers as Logto 1.42 does.
+// # What differs from Logto
+//
+// It answers as Logto 1.42 does, and refuses what Logto refuses. What differs on purpose:
+//
+// It is kinder than Logto here, so a test does not notice the mistake:
+//
+//   - As long as an application has no redirect URI, every loopback URI and every URI below the base URL of
+//     Config is accepted. Logto accepts none.
+//   - The roles of User.Roles and the organizations of User.Organizations need not be there, and a role can
+//     have permissions that no Resource lists. A role has no type. An unknown claim of User.Claims comes with
+//     the scope "profile".
+//   - Every third-party application may see all organizations of the user. At Logto the user chooses them
+//     on the consent page, and the others are refused with access_denied.
+//   - A grant has no limit of number (maxAllowedGrants), and a secret does not expire.
+//   - Signatures of cookies are not checked, and the clients of SignIn, Browser and Visitor do not know
+//     SameSite. A null byte in a state does no harm.
+//   - Logout tokens and webhooks go to loopback addresses, too. A self-hosted Logto sends no logout tokens
+//     there unless it is told to. Webhooks have arrived before the request that caused them goes on; Logto
+//     sends them later and in any order.
+//
+// It is stricter here, so a test fails where Logto would not:
+//
+//   - Redirect URIs are compared as strings, without wildcards, and for Native applications with their port.
+//   - Authorization requests are GET only.
+//
+// It lacks these parts, and answers requests for them as Logto answers what it does not know:
+//
+//   - the Management API and the Account API, personal access tokens, and the events that Webhook does not
+//     name;
+//   - token exchange, device flow, pushed authorization requests and client ID metadata documents. The
+//     discovery document names their endpoints as Logto's does;
+//   - verification codes, MFA, social connectors, enterprise SSO, magic links and the change of a forgotten password:
+//     sign-in is by password only, whatever direct_sign_in, one_time_token, identifier and first_screen say;
+//   - a default API resource, scripts for custom claims (see ChangeAccessToken) and the choice of the claims
+//     in ID tokens;
+//   - custom domains, several secrets, rotateRefreshToken switched off, and lifetimes, except of refresh
+//     tokens and of access tokens for a Resource.
+//
+// The rest shows on pages only: the sign-in page posts its form to its own address, where Logto's calls an
+// API, texts are English, and the key set has no ETag.
 package logtotest
 
 import (
@@ -55,8 +81,11 @@ import (
 	"time"
 )
 
-// maxBody bounds every request body.
-const maxBody = 1 << 20
+// What Logto takes of a request: 16 KiB of address, 56 KiB of body.
+const (
+	maxRequestLine = 16 << 10
+	maxBody        = 56 << 10
+)
 
 // Server is a running fake Logto. Start or NewServer makes one; the zero value
 // is of no use. All its methods may be called at any time, also while requests
@@ -90,7 +119,8 @@ type Server struct {
 	webhooks          []registeredHook
 	deliveries        []Delivery
 	interactions      map[string]*interaction
-	sessions          map[string]*session // by the ID in the cookie
+	sessions          map[string]*session   // by the ID in the cookie
+	signIns           map[string]lastSignIn // by the ID of the user
 	logouts           map[string]logout
 	codes             map[string]*authorizationCode
 	accessTokens      map[string]*issuedToken
@@ -135,6 +165,7 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 		keys:              []signingKey{key},
 		interactions:      map[string]*interaction{},
 		sessions:          map[string]*session{},
+		signIns:           map[string]lastSignIn{},
 		logouts:           map[string]logout{},
 		codes:             map[string]*authorizationCode{},
 		accessTokens:      map[string]*issuedToken{},
@@ -243,15 +274,18 @@ func (s *Server) handler() http.Handler {
 	handle := func(pattern string, endpoint Endpoint, handler http.HandlerFunc) {
 		mux.Handle(pattern, s.observed(endpoint, handler))
 	}
-	handle("GET /oidc/.well-known/openid-configuration", Discovery, crossOrigin(s.serveDiscovery))
-	handle("GET /oidc/.well-known/oauth-authorization-server", Discovery, crossOrigin(s.serveDiscovery))
-	handle("GET /oidc/jwks", Keys, crossOrigin(s.serveKeys))
+	handle("GET /oidc/.well-known/openid-configuration", Discovery, toEveryOrigin(s.serveDiscovery))
+	handle("GET /oidc/.well-known/oauth-authorization-server", Discovery, toEveryOrigin(s.serveDiscovery))
+	handle("GET /oidc/jwks", Keys, toEveryOrigin(s.serveKeys))
 	handle("GET /oidc/auth", Authorization, s.serveAuthorization)
-	handle("POST /oidc/token", Token, crossOrigin(s.serveToken))
-	handle("GET /oidc/me", UserInfo, crossOrigin(s.serveUserInfo))
-	handle("POST /oidc/me", UserInfo, crossOrigin(s.serveUserInfo))
-	handle("POST /oidc/token/revocation", Revocation, crossOrigin(s.serveRevocation))
-	handle("POST /oidc/token/introspection", Introspection, crossOrigin(s.serveIntrospection))
+	handle("POST /oidc/token", Token, toOrigin(s.serveToken))
+	handle("GET /oidc/me", UserInfo, toOrigin(s.serveUserInfo))
+	handle("POST /oidc/me", UserInfo, toOrigin(s.serveUserInfo))
+	handle("POST /oidc/token/revocation", Revocation, toOrigin(s.serveRevocation))
+	handle("POST /oidc/token/introspection", Introspection, toOrigin(s.serveIntrospection))
+	for _, path := range []string{"/token", "/me", "/token/revocation", "/token/introspection"} {
+		mux.HandleFunc("OPTIONS /oidc"+path, toOrigin(servePreflight))
+	}
 	handle("GET /oidc/session/end", EndSession, s.serveEndSession)
 	handle("POST /oidc/session/end", EndSession, s.serveEndSession)
 	mux.HandleFunc("GET /oidc/auth/{uid}", s.serveResume)
@@ -274,18 +308,18 @@ func (s *Server) handler() http.Handler {
 			http.Error(w, "logtotest answers requests for loopback hosts only", http.StatusForbidden)
 			return
 		}
+		switch {
+		case len(r.URL.RequestURI()) > maxRequestLine:
+			http.Error(w, "", http.StatusRequestHeaderFieldsTooLarge)
+			return
+		case r.ContentLength > maxBody && strings.HasPrefix(r.URL.Path, "/oidc/"):
+			http.Error(w, "Not Found", http.StatusNotFound) // so it is at Logto, and not 413
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
 		mux.ServeHTTP(w, r)
 	})
-}
-
-func crossOrigin(handler http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
-		handler(w, r)
-	}
 }
 
 func isLoopback(hostPort string) bool {

@@ -32,41 +32,67 @@ type participant struct {
 // grant is what the user gave to an application in one session. All sign-ins
 // of the session share it, so that revoking it ends them all.
 type grant struct {
-	scopes, resources []string
-	offline           bool
-	revoked           bool
+	scopes      []string            // of the provider
+	permissions map[string][]string // by the indicator of the resource
+	offline     bool
+	revoked     bool
+	expiresAt   time.Time
 }
 
-func (g *grant) covers(request authorizationRequest) bool {
-	return containsAll(g.scopes, request.scopes) && containsAll(g.resources, request.resources)
+// grantLifetime is counted from the first authorization, however often the grant is used.
+const grantLifetime = 180 * 24 * time.Hour
+
+func newGrant(now time.Time) *grant {
+	return &grant{permissions: map[string][]string{}, expiresAt: now.Add(grantLifetime)}
 }
 
-func (g *grant) extend(request authorizationRequest) {
-	g.scopes = append(g.scopes, request.scopes...)
-	g.resources = append(g.resources, request.resources...)
-	g.offline = g.offline || slices.Contains(request.scopes, "offline_access")
+func (g *grant) isAlive(now time.Time) bool { return !g.revoked && !now.After(g.expiresAt) }
+
+// covers ignores resources of which nothing is asked: Logto grants them without a question.
+func (g *grant) covers(scopes []string, permissions map[string][]string) bool {
+	for resource, wanted := range permissions {
+		if !containsAll(g.permissions[resource], wanted) {
+			return false
+		}
+	}
+	return containsAll(g.scopes, scopes)
+}
+
+func (g *grant) extend(scopes []string, permissions map[string][]string) {
+	g.scopes = append(g.scopes, scopes...)
+	for resource, granted := range permissions {
+		g.permissions[resource] = append(g.permissions[resource], granted...)
+	}
+	g.offline = g.offline || slices.Contains(scopes, "offline_access")
+}
+
+// granted returns which of the requested scopes the grant has, for the requested resources.
+func (g *grant) granted(request authorizationRequest) []string {
+	all := slices.Clone(g.scopes)
+	for _, resource := range request.resources {
+		all = append(all, g.permissions[resource]...)
+	}
+	return intersection(request.scopes, all)
 }
 
 // grantFor returns the application's grant, or nil. The lock is held.
-func (s *session) grantFor(appID string) *grant {
-	if p := s.applications[appID]; p != nil && !p.grant.revoked {
+func (s *session) grantFor(appID string, now time.Time) *grant {
+	if p := s.applications[appID]; p != nil && p.grant.isAlive(now) {
 		return p.grant
 	}
 	return nil
 }
 
-// join makes the application a participant with a grant for the request. The
-// lock is held.
-func (s *session) join(request authorizationRequest) *participant {
-	p := s.applications[request.app.ID]
+// join makes the application a participant with a grant. The lock is held.
+func (s *session) join(appID string, now time.Time) *participant {
+	p := s.applications[appID]
 	if p == nil {
-		p = &participant{sid: randomToken(), grant: &grant{}}
-		s.applications[request.app.ID] = p
+		p = &participant{sid: randomToken(), grant: newGrant(now)}
+		s.applications[appID] = p
 	}
-	if p.grant.revoked {
-		p.grant = &grant{}
+	if !p.grant.isAlive(now) {
+		p.grant = newGrant(now)
 	}
-	p.grant.extend(request)
 	return p
 }
 

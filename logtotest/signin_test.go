@@ -245,6 +245,7 @@ func TestAuthorizationErrorsThatGoToTheApp(t *testing.T) {
 		"an unknown resource":                  {[]string{"resource", "https://api.example.test"}, "invalid_target"},
 		"a max_age that is no number":          {[]string{"max_age", "soon"}, "invalid_request"},
 		"a nonce without the openid scope":     {[]string{"scope", "profile"}, "invalid_request"},
+		"a scope that needs consent, silently": {[]string{"prompt", "none", "scope", "openid"}, "login_required"},
 		"a request object":                     {[]string{"request", "x.y.z"}, "request_not_supported"},
 		"an ID token hint that cannot be read": {[]string{"id_token_hint", "garbage"}, "invalid_request"},
 	} {

@@ -77,7 +77,7 @@ func (s *Server) exchangeCode(app *Application, form url.Values) (map[string]any
 	}
 	// organization_id counts in refreshes only.
 	answer, failure := s.issue(signIn, tokenRequest{resources: form["resource"], scopes: signIn.scopes})
-	if failure == nil && (slices.Contains(signIn.scopes, "offline_access") || app.AlwaysIssueRefreshToken) {
+	if failure == nil && (slices.Contains(signIn.scopes, "offline_access") || (app.AlwaysIssueRefreshToken && app.Type != Native)) {
 		answer["refresh_token"] = s.issueRefreshToken(signIn)
 	}
 	return answer, failure
@@ -90,7 +90,7 @@ func (s *Server) consumeCode(app *Application, form url.Values) (*authorizationC
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	code := s.codes[form.Get("code")]
-	if code == nil || code.request.app.ID != app.ID || now.After(code.expiresAt) || code.grant.revoked {
+	if code == nil || code.request.app.ID != app.ID || now.After(code.expiresAt) || !code.grant.isAlive(now) {
 		return nil, invalidGrant()
 	}
 	if verifier := form.Get("code_verifier"); verifier != "" || code.request.codeChallenge != "" {
@@ -126,7 +126,7 @@ func (s *Server) clientCredentials(app *Application, form url.Values) (map[strin
 	case target.isLogto():
 		return nil, newError(http.StatusBadRequest, "invalid_target", "both `resource` and `organization_id` are not provided")
 	case len(form["resource"]) > 1:
-		return nil, invalidTarget("a machine asks for one API resource at a time")
+		return nil, newError(http.StatusBadRequest, "invalid_target", "only a single resource indicator value is supported for this grant type")
 	case target.resource != "" && !known:
 		return nil, unknownResource(target.resource)
 	case target.organizationID != "" && !isMember:
@@ -135,7 +135,7 @@ func (s *Server) clientCredentials(app *Application, form url.Values) (map[strin
 	scopes := s.permitted(app.holder(), target, strings.Fields(form.Get("scope")))
 	scope := strings.Join(scopes, " ")
 	answer := map[string]any{"token_type": "Bearer", "scope": scope}
-	if scope == "" {
+	if scope == "" && target.resource != "" {
 		delete(answer, "scope")
 		scope = noScope
 	}

@@ -29,6 +29,10 @@ func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		refuse(newError(http.StatusUnauthorized, "invalid_token", "invalid token provided"), "")
 		return
 	}
+	if failure := s.checkOrigin(w, r, token.source.app); failure != nil {
+		writeError(w, failure)
+		return
+	}
 	if !slices.Contains(token.scopes, "openid") {
 		failure := newError(http.StatusForbidden, "insufficient_scope", "access token missing openid scope")
 		failure.Scope = "openid"

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -58,18 +59,24 @@ func DefaultUser() User {
 // AddUser adds a user, or replaces the one with the same ID or, if it has no ID, with
 // the same username, and returns it with the ID and times that it got.
 //
-// A user who is replaced is changed: webhooks are told, tokens stay as they are
-// until the next refresh.
+// A user who is replaced is changed: tokens stay as they are until the next refresh. Webhooks are told what
+// Logto tells, which is nothing if roles alone have changed: see Webhook. A user who is suspended now
+// is kept out as by SuspendUser.
 func (s *Server) AddUser(user User) User {
-	user, wasKnown := s.putUser(user)
-	if wasKnown {
-		s.sendUserWebhook("User.Data.Updated", user, nil)
+	user, before := s.putUser(user)
+	if before == nil {
+		s.sendUserCreated(user)
+		return user
 	}
+	if user.IsSuspended && !before.IsSuspended {
+		s.forgetUser(user.ID)
+	}
+	s.sendUserChange(*before, user)
 	return user
 }
 
-// putUser is AddUser without telling anybody.
-func (s *Server) putUser(user User) (User, bool) {
+// putUser is AddUser without telling anybody. before is nil if the user is new.
+func (s *Server) putUser(user User) (_ User, before *User) {
 	if known, ok := s.User(user.Username); ok && user.ID == "" && user.Username != "" {
 		user.ID = known.ID
 	}
@@ -87,11 +94,12 @@ func (s *Server) putUser(user User) (User, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == user.ID }); i >= 0 {
+		known := s.users[i]
 		s.users[i] = user
-		return user, true
+		return user, &known
 	}
 	s.users = append(s.users, user)
-	return user, false
+	return user, nil
 }
 
 // User returns the user with this ID or username as the server knows it.
@@ -121,7 +129,7 @@ func (s *Server) SuspendUser(idOrUsername string, suspended bool) {
 	if suspended {
 		s.forgetUser(id)
 	}
-	s.sendUserWebhook("User.SuspensionStatus.Updated", user, nil)
+	s.sendSuspension(user)
 }
 
 // DeleteUser removes the user with this ID or username: the next refresh and the next
@@ -131,31 +139,31 @@ func (s *Server) DeleteUser(idOrUsername string) {
 	s.mu.Lock()
 	s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == user.ID })
 	s.mu.Unlock()
-	s.sendUserWebhook("User.Deleted", user, nil)
+	s.sendUserWebhook("User.Deleted", user, managementCall{"DELETE", "/users/:userId", http.StatusNoContent, ofUser(user.ID)})
 }
 
 // SetMembership makes the user with this ID or username a member of an organization with
-// these roles, or, with nil, none any more. It panics if there is no such user.
+// these roles, or, with nil, none any more. Webhooks are told who joins and who leaves; Logto has no event for
+// other roles of a member. It panics if there is no such user.
 func (s *Server) SetMembership(idOrUsername, organizationID string, roles []string) {
 	userID := s.mustKnow(idOrUsername).ID
-	change := map[string]any{}
+	var was bool
 	s.changeUser(userID, func(u *User) {
 		organizations := maps.Clone(u.Organizations)
 		if organizations == nil {
 			organizations = map[string][]string{}
 		}
+		_, was = organizations[organizationID]
 		if roles == nil {
 			delete(organizations, organizationID)
-			change["removedUserIds"] = []string{userID}
 		} else {
-			if _, was := organizations[organizationID]; !was {
-				change["addedUserIds"] = []string{userID}
-			}
 			organizations[organizationID] = slices.Clone(roles)
 		}
 		u.Organizations = organizations
 	})
-	s.sendMembershipWebhook(organizationID, change)
+	if is := roles != nil; is != was {
+		s.sendMembership(organizationID, userID, is)
+	}
 }
 
 func (s *Server) changeUser(id string, change func(*User)) (changed User) {
