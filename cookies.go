@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
-
-	"github.com/gorilla/sessions"
 
 	"github.com/logtogin/logtogin/internal/anystore"
 	attempts "github.com/logtogin/logtogin/internal/session"
@@ -82,16 +79,6 @@ func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() 
 	// What this very response has set goes in any case.
 	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
 	return st.setCookies(x, cookies, isVain, st.sessionName)
-}
-
-// attributes are those of a cookie that lives until then.
-func (st *store) attributes(expires time.Time) sessions.Options {
-	options := st.options
-	options.MaxAge = -1
-	if left := expires.Sub(st.s.Now()); left > 0 {
-		options.MaxAge = int((left + time.Second - 1) / time.Second)
-	}
-	return options
 }
 
 func never() bool { return false }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/sessions"
-
 	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/seal"
 )
@@ -177,7 +175,7 @@ func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anys
 // leftover is a session and where browsers have its cookie.
 type leftover struct {
 	*session
-	place sessions.Options
+	place CookieOptions
 }
 
 func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entry) (found leftover, ok bool) {
@@ -190,7 +188,8 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 			if count++; count > maxPlaces {
 				return leftover{}, false
 			}
-			sealer, err := seal.New(st.s.secrets, st.s.sessionPurpose(CookieOptions{Domain: domain, Path: path}))
+			place := CookieOptions{Domain: domain, Path: path}
+			sealer, err := seal.New(st.s.secrets, st.s.sessionPurpose(place))
 			if err != nil {
 				return leftover{}, false
 			}
@@ -199,8 +198,6 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 				continue
 			}
 			opened.entry = entry
-			place := st.attributes(time.Time{})
-			place.Domain, place.Path = domain, path
 			return leftover{opened, place}, true
 		}
 	}
@@ -215,8 +212,9 @@ func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []lefto
 		if newest, isFirst := st.end(ctx, old.session); isFirst {
 			ended = append(ended, newest)
 		}
-		deleted := http.Header{}
-		if failure := st.sessions.Delete(ctx, r, deleted, old.entry, old.place); failure != nil {
+		deleted, options := http.Header{}, st.attributes(time.Time{})
+		options.Domain, options.Path = old.place.Domain, old.place.Path
+		if failure := st.sessions.Delete(ctx, r, deleted, old.entry, options); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
 		}
 		deletions = append(deletions, deleted["Set-Cookie"]...)

@@ -61,7 +61,7 @@ var roundTrips = map[string]func(*testing.T){
 	"logtogin.CookieOptions": comesBack(logtogin.CookieOptions{Name: "n", Domain: "d", Path: "/p"}),
 	"logtogin.SignInOptions": comesBack(logtogin.SignInOptions{
 		ReturnTo: "/r", RedirectURI: "/c", Prompt: logtogin.PromptLogin, FirstScreen: "register", Identifiers: []logtogin.Identifier{"email"},
-		DirectSignIn: "social:github", LoginHint: "h", OneTimeToken: "t", UILocales: []string{"de"}, OrganizationID: "o", MaxAge: time.Hour,
+		DirectSignIn: "social:github", LoginHint: "h", OneTimeToken: "t", UILocales: []string{"de"}, OrganizationID: "o", OrganizationNarrowsPermissions: true, MaxAge: time.Hour,
 		ExtraParams: map[string]string{"a": "b"},
 	}),
 	"logtogin.SignOutOptions": comesBack(logtogin.SignOutOptions{PostLogoutRedirect: "/", State: "s", IDTokenHint: true, LocalOnly: true}),
@@ -76,7 +76,7 @@ var roundTrips = map[string]func(*testing.T){
 	}),
 	"logtotest.Application": comesBack(logtotest.Application{
 		ID: "i", Secret: "s", Type: logtotest.SinglePage, RedirectURIs: []string{"r"}, PostLogoutRedirectURIs: []string{"p"},
-		BackchannelLogoutURI: "b", BackchannelLogoutSessionRequired: true, ThirdParty: true, AlwaysIssueRefreshToken: true, RefreshTokenLifetime: time.Hour,
+		BackchannelLogoutURI: "b", BackchannelLogoutSessionRequired: true, ThirdParty: true, ConsentScopes: []string{"openid"}, AlwaysIssueRefreshToken: true, RefreshTokenLifetime: time.Hour,
 		AllowedUsers: []string{"u"}, Roles: []string{"r"}, Organizations: map[string][]string{"o": {"r"}},
 	}),
 	"logtotest.ApplicationType": comesBackAs(logtotest.Native, `"Native"`),

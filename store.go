@@ -357,6 +357,16 @@ func (st *store) end(ctx context.Context, record *session) (newest *session, isF
 // hasEnded reports whether a session has been ended before its time.
 func (st *store) hasEnded(record *session) bool { return st.revocations.hasEnded(record) }
 
+// attributes are those of a cookie that lives until then.
+func (st *store) attributes(expires time.Time) sessions.Options {
+	options := st.options
+	options.MaxAge = -1
+	if left := expires.Sub(st.s.Now()); left > 0 {
+		options.MaxAge = int((left + time.Second - 1) / time.Second)
+	}
+	return options
+}
+
 func unreadable(err error) error {
 	return fmt.Errorf("%w: cannot read: %w", ErrStoreUnavailable, err)
 }
