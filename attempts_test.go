@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -648,6 +649,54 @@ func TestTheLogSaysWhyThereIsNoAttempt(t *testing.T) {
 		}
 		if visit(); !strings.Contains(app.log.String(), what) {
 			t.Errorf("%q is not in %s", what, app.log)
+		}
+	}
+}
+
+// Cookies go to all ports of a host, so a second instance on the next port, or a development server in front, is no
+// other address (RFC 6265, section 8.5).
+func TestAWarningOfAnotherAddressIsAboutTheHost(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	for _, test := range []struct {
+		baseURL, host, domain string
+		isWarned              bool
+	}{
+		{"http://localhost:8080", "localhost:8080", "", false},
+		{"http://localhost:8080", "localhost:8081", "", false},
+		{"http://localhost:5173", "localhost:8080", "", false},
+		{"http://localhost:8080", "localhost", "", false},
+		{"http://localhost:8080", "LOCALHOST:8080", "", false},
+		{"http://[::1]:8080", "[0:0::1]:8081", "", false},
+		{"http://localhost:8080", "127.0.0.1:8080", "", true},
+		{"http://127.0.0.1:8080", "localhost:8080", "", true},
+		{"http://127.0.0.1:8080", "127.0.0.2:8080", "", true},
+		{"http://localhost:8080", "[::1]:8080", "", true},
+		{"http://localhost:8080", "app.localhost:8080", "", true},
+		{"http://a.app.localhost:8080", "b.app.localhost:8080", "", true},
+		{"http://a.app.localhost:8080", "b.app.localhost:8080", "app.localhost", false},
+		{"http://a.app.localhost:8080", "app.localhost:8080", ".app.localhost", false},
+		{"http://localhost:8080", "app:8080", "", false}, // a name within a cluster
+		{"https://app.example.com", "localhost:8080", "", false},
+		{"https://app.example.com", "10.0.0.7:8080", "", false},
+		{"http://localhost:8080", "", "", false},
+		{"http://localhost:8080", "%zz", "", false},
+	} {
+		log := &logBuffer{}
+		router := gin.New()
+		auth, err := logtogin.Register(router, logtogin.Config{
+			Endpoint: logto.Endpoint(), AppID: logto.AppID(), AppSecret: logto.AppSecret(), BaseURL: test.baseURL,
+			Cookies: logtogin.CookieOptions{Domain: test.domain}, Logger: log.logger(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed(t, auth)
+		r := httptest.NewRequest(http.MethodGet, "/sign-in", nil)
+		r.Host = test.host
+		router.ServeHTTP(httptest.NewRecorder(), r)
+		if got := strings.Contains(log.String(), "at another address"); got != test.isWarned {
+			t.Errorf("%s at %q: a warning: %t", test.baseURL, test.host, got)
 		}
 	}
 }

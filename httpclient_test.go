@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
@@ -188,6 +189,69 @@ func TestHTTPClientKeepsTheTokenToOneOrigin(t *testing.T) {
 	}
 	if tokens, _ := elsewhere.seen(); len(tokens) != 2 || tokens[0] != "" || tokens[1] != "" {
 		t.Errorf("elsewhere: %q", tokens)
+	}
+}
+
+// anyHost answers requests for any host but Logto's, and notes which of them carry a token.
+type anyHost struct {
+	rest   http.RoundTripper
+	logto  string
+	mu     sync.Mutex
+	tokens []string
+}
+
+func (h *anyHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	if "http://"+r.URL.Host == h.logto {
+		return h.rest.RoundTrip(r)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tokens = append(h.tokens, r.Header.Get("Authorization"))
+	answer := httptest.NewRecorder()
+	answer.WriteHeader(http.StatusNoContent)
+	return answer.Result(), nil
+}
+
+func TestHTTPClientTakesAnOriginForTheSameHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	logto := withAPIs(t)
+	network := &anyHost{rest: &http.Transport{}, logto: logto.Endpoint()}
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { forAPIs(cfg); cfg.HTTPClient = &http.Client{Transport: network} })
+	for _, test := range []struct {
+		first, then string
+		isSame      bool
+	}{
+		{"https://api.example/orders", "https://api.example:443/orders", true},
+		{"https://api.example:443", "https://api.example", true},
+		{"https://api.example", "https://api.example:", true},
+		{"https://api.example", "https://API.example:0443", true},
+		{"https://api.example", "HTTPS://api.example", true},
+		{"http://api.example:80", "http://api.example", true},
+		{"https://bücher.example", "https://xn--bcher-kva.example", true},
+		{"https://[::1]", "https://[0:0:0:0:0:0:0:1]:443", true},
+		{"https://api.example", "http://api.example", false},
+		{"https://api.example:443", "http://api.example:443", false},
+		{"https://api.example", "https://api.example:8443", false},
+		{"https://api.example", "https://api.example.", false},
+		{"https://api.example", "https://api.example.evil.example", false},
+		{"https://api.example", "https://api.example@evil.example", false},
+		{"https://127.0.0.1", "https://127.1", false},
+	} {
+		network.tokens = nil
+		path := "/" + rand.Text()
+		app.calling(path, func(_ *gin.Context, client *http.Client) {
+			for _, address := range []string{test.first, test.then} {
+				if _, err := post(t, client, address, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		b := newBrowser(t)
+		b.signIn(app.url+"/profile", alice())
+		b.get(app.url + path)
+		if len(network.tokens) != 2 || !strings.HasPrefix(network.tokens[0], "Bearer ") || (network.tokens[1] == network.tokens[0]) != test.isSame {
+			t.Errorf("%s, then %s: %q", test.first, test.then, network.tokens)
+		}
 	}
 }
 
