@@ -33,7 +33,9 @@ type Config struct {
 	// never derived from a request, because a request can lie. It must be
 	// https, except on a loopback host. It may have a path, if a proxy in
 	// front removes that path; the paths in this configuration and the
-	// return paths are then meant without it.
+	// return paths are then meant without it. It is brought into the form that browsers
+	// use (WHATWG URL): "https://Bücher.example:443/größe" becomes
+	// "https://xn--bcher-kva.example/gr%C3%B6%C3%9Fe". Escapes in the path stay as they are.
 	BaseURL string
 
 	// Scopes are requested beside "openid", "profile" and "offline_access".
@@ -202,7 +204,8 @@ type Config struct {
 	ClockSkew time.Duration
 
 	// TrustedOrigins may send requests with unsafe methods to guarded routes
-	// and to the sign-out route, beside BaseURL's own: "https://www.example.com".
+	// and to the sign-out route, beside BaseURL's own: "https://www.example.com", or
+	// "capacitor://localhost" of an app. Each is written as browsers send it.
 	// Requests from anywhere else are refused (see http.CrossOriginProtection).
 	TrustedOrigins []string
 
@@ -249,10 +252,12 @@ type CookieOptions struct {
 	Name string
 
 	// Domain shares the cookies with the subdomains of a host. The default,
-	// none, is safer: subdomains can then neither read nor plant them.
+	// none, is safer: subdomains can then neither read nor plant them. A session is bound to
+	// it and to Path, so a change of either signs users out.
 	Domain string
 
-	// Path limits the cookies to a part of the host. The default is "/".
+	// Path limits the cookies to a part of the host, as the path of BaseURL is written. The
+	// callback route must lie below it. The default is "/".
 	Path string
 }
 
