@@ -1,6 +1,7 @@
 package logtogin_test
 
 import (
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -124,6 +125,7 @@ func TestAddressesAreRightHoweverTheyAreWritten(t *testing.T) {
 		"a group outside ASCII":             {"https://app.example", "https://app.example", "/größe", "/gr%C3%B6%C3%9Fe", "/größe"},
 		"a group with a space":              {"https://app.example", "https://app.example", "/my app", "/my%20app", "/my app"},
 		"a group with odd characters":       {"https://app.example", "https://app.example", "/a'(b)!$&+,=@~|^", "/a'(b)!$&+,=@~%7C%5E", "/"},
+		"an apostrophe in the group":        {"https://app.example/b%7E'(c)", "https://app.example/b%7E'(c)", "/o'neil", "/o'neil", "/b%7E'(c)/o'neil"},
 		"a path and a group":                {"https://app.example/größe/%7E", "https://app.example/gr%C3%B6%C3%9Fe/%7E", "/été", "/%C3%A9t%C3%A9", "/größe/%7E/été"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,6 +166,13 @@ func TestAddressesAreRightHoweverTheyAreWritten(t *testing.T) {
 					t.Errorf("a form of %s: %d", origin, page.status)
 				}
 			}
+			b.header = usual.Clone()
+			b.header.Set("Sec-Fetch-Site", "cross-site") // a link of another site
+			asked := b.get(routes + "/sign-out")
+			action := html.UnescapeString(formAction.FindStringSubmatch(asked.body + `<form action="">`)[1])
+			if app.base.Scheme+"://"+app.base.Host+action != routes+"/sign-out" {
+				t.Errorf("the form of the sign-out leads to %q", action)
+			}
 			b.header = usual
 			leaving := b.post(routes+"/sign-out", nil)
 			if leaving.status != http.StatusOK || !strings.Contains(leaving.body, url.QueryEscape(test.asBrowsersHaveIt+"/bye")) {
@@ -174,5 +183,69 @@ func TestAddressesAreRightHoweverTheyAreWritten(t *testing.T) {
 				t.Errorf("after the sign-out: %d", page.status)
 			}
 		})
+	}
+}
+
+// Gin decodes paths and browsers do not, so that a page can be guarded to which the session is not sent.
+func TestAPageOutsideTheCookiePathIsNoCircle(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ group, cookiePath, page, want string }{
+		{"/app", "/app", "/app/page", "/app/page"},
+		{"/app", "/app/", "/app/page", "/app/page"},
+		{"/app", "/app", "/%61pp/page?q=%61%2F", "/app/page?q=%61%2F"},
+		{"/app", "/app", "/other", ""},
+		{"/app", "/app", "/apple", ""},
+		{"/app", "/app/", "/app", ""},
+		{"/app", "/app", "/%2561pp", ""},
+		{"/größe", "/größe", "/gr%c3%b6%c3%9fe/page", "/gr%C3%B6%C3%9Fe/page"},
+		{"/größe", "/größe", "/gr%C3%B6%C3%9Fe/p%61ge", "/gr%C3%B6%C3%9Fe/p%61ge"},
+		{"/o'neil", "/o'neil", "/o%27neil/page", "/o'neil/page"},
+		{"/my app", "/my%20app", "/my%20app/page", "/my%20app/page"},
+		{"/app", "/", "/other", "/other"},
+	} {
+		logto := logtotest.NewServer(t)
+		log := &logBuffer{}
+		app, err := newProxied(t, logto, "https://app.example", test.group, func(cfg *logtogin.Config) {
+			cfg.Cookies.Path, cfg.AfterSignIn, cfg.Logger = test.cookiePath, test.group+"/page", log.logger()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/other", "/apple", "/app", "/%61pp"} {
+			app.router.GET(path, app.auth.Guard(), func(c *gin.Context) { c.String(http.StatusOK, "a page") })
+		}
+		logto.RegisterRedirectURIs("https://app.example" + (&url.URL{Path: test.group}).EscapedPath() + "/callback")
+		logto.RegisterRedirectURIs("https://app.example" + test.group + "/callback")
+		b := app.browser()
+		b.signIn("https://app.example"+strings.ReplaceAll(test.group, " ", "%20")+"/sign-in", logtotest.DefaultUser())
+		page := b.get("https://app.example" + test.page)
+		switch {
+		case test.want == "" && (page.status != http.StatusInternalServerError || !strings.Contains(log.String(), "outside Config.Cookies.Path")):
+			t.Errorf("%s in %s: %d at %s, and the log says %s", test.page, test.cookiePath, page.status, page.url, log)
+		case test.want != "" && (page.body != "a page" || page.url.String() != "https://app.example"+test.want):
+			t.Errorf("%s in %s: %d at %s, want %s", test.page, test.cookiePath, page.status, page.url, test.want)
+		}
+		b.header = http.Header{"Accept": {"*/*"}}
+		if script := b.get("https://app.example" + test.page); test.want == "" && script.status != http.StatusUnauthorized {
+			t.Errorf("a script at %s: %d", test.page, script.status)
+		}
+	}
+}
+
+// A path comes back as it was sent.
+func TestAPageWithAnEscapedSlashComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	app := newApplication(t, logto, nil)
+	app.router.GET("/files/*path", app.auth.Guard(), func(c *gin.Context) { c.String(http.StatusOK, "a file") })
+	for sent, want := range map[string]string{"/files/a%2Fb|c?d=|": "/files/a%2Fb%7Cc?d=|", "/files/%7Euser|": "/files/%7Euser%7C", "/files/a%2Fb": "/files/a%2Fb"} {
+		r := httptest.NewRequest(http.MethodGet, sent, nil) // clients of net/http escape the path anew
+		r.Header.Set("Accept", "text/html")
+		refused := httptest.NewRecorder()
+		app.router.ServeHTTP(refused, r)
+		to, err := url.Parse(refused.Header().Get("Location"))
+		if err != nil || to.Query().Get("return_to") != want {
+			t.Errorf("%s: to %s", sent, to)
+		}
 	}
 }

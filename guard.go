@@ -165,7 +165,7 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 	if isPage && a.routes.SignIn == "" {
 		if a.isWanted(c) {
 			// "login" alone would yield no refresh token.
-			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: c.Request.URL.RequestURI()})
+			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: web.PathAndQuery(c.Request.URL)})
 		}
 		return
 	}

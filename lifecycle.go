@@ -5,12 +5,14 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/seal"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // How a session begins in a browser and how it ends: a sign-in replaces it, a sign-out ends it, and both end what
@@ -183,7 +185,7 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 		return leftover{}, false
 	}
 	count := 0
-	for _, path := range pathsAbove(st.s.basePath + r.URL.EscapedPath()) {
+	for _, path := range pathsAbove(st.s.basePath + web.PathAndQuery(&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath})) {
 		for _, domain := range domainsAbove(st.s.base.Hostname()) {
 			if count++; count > maxPlaces {
 				return leftover{}, false

@@ -20,7 +20,7 @@ import (
 // The pages that a user can meet on our routes. They load nothing, so that
 // nothing of the address leaks (RFC 9700, section 4.2.4).
 
-var pages = template.Must(template.New("").Parse(`
+var pages = template.Must(template.New("").Funcs(template.FuncMap{"href": href}).Parse(`
 {{define "head"}}<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -41,32 +41,40 @@ h1 { font-size: 1.5rem }
 {{end}}
 {{define "error"}}{{template "head" .}}<p>{{.Advice}}</p>
 {{with .Detail}}<p class="detail">{{.}}</p>
-{{end}}{{with .Ways.Retry}}<p><a class="button" href="{{.}}">Try again</a></p>
-{{end}}{{with .Ways.SignOut}}<p><a class="button" href="{{.}}">Use another account</a></p>
-{{end}}{{with .Ways.SignOutBeside}}<p><a class="button" href="{{.}}" target="_blank" rel="noopener">Sign out, in a new tab</a></p>
-{{end}}{{with .Ways.SignIn}}<p><a class="button" href="{{.}}">Sign in</a></p>
-{{end}}{{with .Ways.Start}}<p><a class="button" href="{{.}}">Go to the start page</a></p>
+{{end}}{{with .Ways.Retry}}<p><a class="button" {{href .}}>Try again</a></p>
+{{end}}{{with .Ways.SignOut}}<p><a class="button" {{href .}}>Use another account</a></p>
+{{end}}{{with .Ways.SignOutBeside}}<p><a class="button" {{href .}} target="_blank" rel="noopener">Sign out, in a new tab</a></p>
+{{end}}{{with .Ways.SignIn}}<p><a class="button" {{href .}}>Sign in</a></p>
+{{end}}{{with .Ways.Start}}<p><a class="button" {{href .}}>Go to the start page</a></p>
 {{end}}</main>
 </body>
 </html>
 {{end}}
 {{define "waiting"}}{{template "head" .}}<p role="status">A sign-in is under way in this browser, perhaps in another tab. This page goes on by itself when it is finished.</p>
-<p><a class="button" href="{{.SignIn}}">Sign in here</a></p>
+<p><a class="button" {{href .SignIn}}>Sign in here</a></p>
 </main>
 </body>
 </html>
 {{end}}
 {{define "leaving"}}{{template "head" .}}<p>You are signed out of this application.</p>
-<p><a class="button" href="{{.Address}}">Continue</a></p>
+<p><a class="button" {{href .Address}}>Continue</a></p>
 </main>
 </body>
 </html>
 {{end}}
-{{define "sign-out"}}{{template "head" .}}<form method="post" action="{{.Action}}"><button class="button">Sign out</button></form>
+{{define "sign-out"}}{{template "head" .}}<form method="post" {{.Action}}><button class="button">Sign out</button></form>
 </main>
 </body>
 </html>
 {{end}}`))
+
+func href(address string) template.HTMLAttr { return addressIn("href", address) }
+
+// addressIn is an attribute with an address of our own making. html/template would escape characters in it anew, such as
+// an apostrophe, with which it is the address of another page.
+func addressIn(attribute, address string) template.HTMLAttr {
+	return template.HTMLAttr(attribute + `="` + html.EscapeString(address) + `"`)
+}
 
 // writeErrorPage says what happened and offers ways on; none is taken by itself, because that could go on
 // for ever.
@@ -223,9 +231,9 @@ func (a *Auth) showSignOutPage(c *gin.Context) {
 	c.Header("Referrer-Policy", "same-origin")
 	writePage(c, http.StatusOK, "sign-out", struct {
 		pageHead
-		Action string
+		Action template.HTMLAttr
 	}{
-		pageHead{Title: "Sign out?"}, a.SignOutPath(),
+		pageHead{Title: "Sign out?"}, addressIn("action", a.SignOutPath()),
 	})
 }
 

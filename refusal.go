@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -47,6 +49,12 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 			err = errGuardedSignIn
 		case !isPart && !a.isWanted(c):
 			return
+		case !a.getsCookies(a.settings.basePath + web.PathAndQuery(c.Request.URL)):
+			if address := a.pathWithCookies(c.Request.URL); address != "" && !isPart {
+				redirect(c, address)
+				return
+			}
+			err = errGuardedElsewhere
 		case start.MaxAge == 0 && a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
 		default:
@@ -81,6 +89,26 @@ func (a *Auth) leadToSignIn(c *gin.Context, start attempts.Start, isPage bool) (
 
 // errGuardedSignIn is an ErrInvalidOptions: a redirect to the sign-in would lead back here.
 var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard that does not know it, because it lies on an engine behind another one, or the router has given it another handler; put the guard on the engine with the routes of RegisterRoutes, or on the pages alone", ErrInvalidOptions)
+
+// errGuardedElsewhere is an ErrInvalidOptions: the session is never sent to this page, so the sign-in would lead back here.
+var errGuardedElsewhere = fmt.Errorf("%w: the guarded page lies outside Config.Cookies.Path, so browsers do not send the session to it; choose a path above all guarded pages", ErrInvalidOptions)
+
+// getsCookies reports whether browsers send our cookies with a request for this path and query.
+func (a *Auth) getsCookies(target string) bool {
+	path, _, _ := strings.Cut(target, "?")
+	return a.settings.Cookies.Path == "/" || web.IsSentTo(path, a.settings.Cookies.Path)
+}
+
+// pathWithCookies is the address of the same page as our own links have it, if browsers send cookies there, or "". A
+// router decodes "/%61pp", and a browser does not.
+func (a *Auth) pathWithCookies(u *url.URL) string {
+	own := *u
+	own.RawPath = web.EscapePath(strings.ReplaceAll(u.Path, "%", "%25"))
+	if target := web.PathAndQuery(&own); web.IsSafePath(target) && a.getsCookies(a.settings.basePath+target) {
+		return a.settings.basePath + target
+	}
+	return ""
+}
 
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
 var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help; if a token is missing, ask for PromptConsent and offline_access", ErrInsufficientRights)
@@ -346,7 +374,7 @@ func (a *Auth) wantedPage(c *gin.Context) string {
 	case web.IsHTMX(r.Header):
 		return a.htmxPage(r)
 	case web.IsNavigation(r):
-		return r.URL.RequestURI()
+		return web.PathAndQuery(r.URL)
 	case web.ShowsPage(r): // of a form
 		return a.ownPath(r.Header.Get("Referer"))
 	}

@@ -94,9 +94,10 @@ func (a *Auth) mountOf(router gin.IRouter) (mount string, err error) {
 	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
 		return "", &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
 	}
-	callback := a.settings.basePath + escaped + paths.Callback
-	if path := a.settings.Cookies.Path; !strings.HasPrefix(callback+"/", strings.TrimRight(path, "/")+"/") {
-		return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the callback route %s; choose a path above it, with the same escapes", path, callback)}
+	for name, path := range map[string]string{"sign-in": paths.SignIn, "sign-up": paths.SignUp, "callback": paths.Callback, "sign-out": paths.SignOut} {
+		if address := a.settings.basePath + escaped + path; path != "" && !web.IsSentTo(address, a.settings.Cookies.Path) {
+			return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the %s route %s; choose a path above it, with the same escapes", a.settings.Cookies.Path, name, address)}
+		}
 	}
 	return mount, nil
 }
@@ -235,7 +236,7 @@ func (a *Auth) mayReturnTo(target string) bool {
 	if !isCallbackPath(uri) && a.settings.base != nil {
 		uri = web.PathWithin(a.settings.base, uri)
 	}
-	if uri != "" && strings.EqualFold(strings.TrimRight(uri, "/"), path) {
+	if uri != "" && strings.EqualFold(strings.TrimRight(web.PathOf(uri), "/"), path) {
 		return false // a callback route of the application's own
 	}
 	for _, route := range []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {
@@ -271,7 +272,7 @@ func (a *Auth) external(returnTo string) string {
 	if returnTo == "" {
 		returnTo = a.settings.AfterSignIn
 	}
-	return a.settings.basePath + returnTo
+	return a.settings.basePath + web.EscapeAddress(returnTo)
 }
 
 // signInPath is the sign-in route with the path to come back to, or "" if the

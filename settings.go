@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -236,19 +237,27 @@ func (s *settings) checkSignIn() error {
 	if err := s.SignInDefaults.check(s.Resources); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
 	}
+	for _, path := range []*string{&s.AfterSignIn, &s.AfterSignOut, &s.SignInDefaults.ReturnTo, &s.SignInDefaults.RedirectURI} {
+		if strings.HasPrefix(*path, "/") {
+			*path = web.EscapeAddress(*path)
+		}
+	}
 	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {
-		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, to)}
+		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, to)}
 	}
 	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
 		if _, problem := web.ParseServerURL(uri); problem != "" {
 			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
 		}
 	}
+	if path := s.callbackPath(); s.base != nil && path != "" && !web.IsSentTo(path, cmp.Or(web.EscapePath(s.Cookies.Path), "/")) {
+		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q, to which browsers would not send cookies with the path of Cookies.Path, %q; choose a path below it, with the same escapes", s.SignInDefaults.RedirectURI, s.Cookies.Path)}
+	}
 	if s.AfterSignIn == "" {
 		s.AfterSignIn = "/"
 	}
 	if !web.IsSafePath(s.AfterSignIn) {
-		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/"`, s.AfterSignIn)}
+		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, s.AfterSignIn)}
 	}
 	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) {
 		if _, problem := web.ParseURL(s.AfterSignOut); problem != "" {
@@ -256,6 +265,18 @@ func (s *settings) checkSignIn() error {
 		}
 	}
 	return nil
+}
+
+// callbackPath is the path of SignInDefaults.RedirectURI as browsers send it, or "" if that is not set.
+func (s *settings) callbackPath() string {
+	uri := s.SignInDefaults.RedirectURI
+	if isCallbackPath(uri) {
+		return s.basePath + web.EscapePath(uri)
+	}
+	if u, problem := web.ParseURL(uri); problem == "" {
+		return u.EscapedPath()
+	}
+	return ""
 }
 
 func (s *settings) checkSecrets() error {
@@ -361,13 +382,15 @@ func (s *settings) checkCookies() error {
 	cookies := &s.Cookies
 	path := web.EscapePath(cookies.Path) // net/http drops what is not ASCII
 	if path != "" && (!web.IsSafePath(path) || strings.ContainsAny(cookies.Path, ";,?#")) {
-		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a path that begins with "/"`, cookies.Path)}
+		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a plain path that begins with "/", without any of ";,?#"`, cookies.Path)}
 	}
 	cookies.Path = path
-	if strings.ContainsFunc(cookies.Domain, func(r rune) bool {
-		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
-	}) {
-		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give a host name in lower case", cookies.Domain)}
+	if domain := strings.TrimPrefix(cookies.Domain, "."); domain != "" {
+		u, problem := web.ParseServerURL("https://" + domain)
+		if problem != "" || strings.ContainsAny(domain, ":/") {
+			return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give the name of a host", cookies.Domain)}
+		}
+		cookies.Domain = u.Host
 	}
 	if domain := strings.TrimPrefix(cookies.Domain, "."); cookies.Domain != "" && s.base != nil &&
 		s.base.Hostname() != domain && !web.IsParentDomain(domain, s.base.Hostname()) {

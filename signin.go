@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -314,13 +315,21 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 // the host as it likes. The port does not matter: cookies go to all ports of a host (RFC 6265, section 8.5).
 func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
 	opened, err := url.Parse(web.Origin(&url.URL{Scheme: a.settings.base.Scheme, Host: r.Host}))
-	if err != nil || !web.IsLoopback(opened.Hostname()) || !web.IsLoopback(a.settings.base.Hostname()) {
+	isProxied := r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-Host") != "" || a.ownPath(r.Header.Get("Referer")) != ""
+	if err != nil || isProxied || !isOfDeveloper(opened.Hostname()) || !web.IsLoopback(a.settings.base.Hostname()) {
 		return
 	}
 	host, domain := opened.Hostname(), strings.TrimPrefix(a.settings.Cookies.Domain, ".")
 	if host != a.settings.base.Hostname() && host != domain && !web.IsParentDomain(domain, host) {
-		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
+		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; unless a proxy has changed the host, it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
 	}
+}
+
+// isOfDeveloper reports whether a host is this machine, by a name or an address, also one that servers print when they
+// listen everywhere.
+func isOfDeveloper(host string) bool {
+	ip := net.ParseIP(host)
+	return web.IsLoopback(strings.TrimSuffix(host, ".")) || (ip != nil && ip.IsUnspecified())
 }
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,
@@ -363,7 +372,7 @@ func (a *Auth) redirectURI(given string) (string, error) {
 		}
 		return a.settings.BaseURL + web.EscapePath(a.mount) + path, nil
 	case isCallbackPath(given):
-		return a.settings.BaseURL + given, nil
+		return a.settings.BaseURL + web.EscapePath(given), nil
 	}
 	if _, problem := web.ParseServerURL(given); problem != "" {
 		return "", fmt.Errorf("%w: RedirectURI %s", ErrInvalidOptions, problem)

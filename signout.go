@@ -167,7 +167,7 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 	case given == "":
 		return "", nil
 	case isPostLogoutPath(given):
-		return a.settings.BaseURL + given, nil
+		return a.settings.BaseURL + web.EscapeAddress(given), nil
 	}
 	if address, problem := web.ParseURL(given); problem == "" {
 		return address.String(), nil

@@ -121,7 +121,7 @@ func TestRetryAfterIsReadUpToAMinute(t *testing.T) {
 		"Fri, 15 Jan 2027 08:00:30 GMT": 30 * time.Second, "Friday, 15-Jan-27 08:00:07 GMT": 7 * time.Second, "Fri Jan 15 08:00:01 2027": time.Second,
 		"Fri, 15 Jan 2027 08:00:00 GMT": 0, "Fri, 15 Jan 2027 07:59:59 GMT": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0, "Sat, 15 Jan 2028 08:00:30 GMT": time.Minute,
 		"Fri, 15 Jan 2027 08:00:30 CET": 0, "2027-01-15T08:00:30Z": 0,
-		"-1": 0, "-9223372036854775808": 0, "1.5": 0, "1s": 0, "soon": 0, " 5": 0, "0x5": 0, "+5": 0, "٣": 0,
+		"-1": 0, "-9223372036854775808": 0, "1.5": 0, "1s": 0, "soon": 0, " 5 ": 5 * time.Second, "0x5": 0, "+5": 0, "٣": 0,
 	} {
 		if got := retryAfterHeader(&http.Response{Header: http.Header{"Retry-After": {header}}}, at); got != want {
 			t.Errorf("%q: got %v, want %v", header, got, want)

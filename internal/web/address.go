@@ -5,8 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -22,7 +25,7 @@ func ParseServerURL(raw string) (u *url.URL, problem string) {
 	}
 	setPath(u, strings.TrimRight(u.EscapedPath(), "/"))
 	if u.Path != "" && !isPlainPath(u.Path) {
-		return nil, "has a path with a backslash, or with empty or dot segments; remove them"
+		return nil, "has a path with empty segments, or with a backslash or a dot segment when it is decoded; remove them"
 	}
 	return u, ""
 }
@@ -31,8 +34,11 @@ func ParseServerURL(raw string) (u *url.URL, problem string) {
 // is as browsers write and send it (WHATWG URL, sections 3.5 and 4.4): the host in lower case and in ASCII, no port
 // that goes without saying, and a path in which escapes stay as they were given.
 func ParseURL(raw string) (u *url.URL, problem string) {
-	if raw == "" {
+	switch {
+	case raw == "":
 		return nil, "is empty"
+	case strings.TrimFunc(raw, isInvisible) != raw:
+		return nil, "begins or ends with a space or an invisible character; remove it"
 	}
 	u, err := url.Parse(raw)
 	switch {
@@ -61,8 +67,20 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 		path = "/" + path
 	}
 	setPath(u, EscapePath(path))
+	if strings.Contains(path, "\\") || slices.ContainsFunc(strings.Split(u.EscapedPath(), "/"), isDotSegment) {
+		return nil, "has a path with a backslash or a dot segment, which browsers change; remove it"
+	}
 	u.RawQuery = escape(u.RawQuery, "\"<>'")
 	return u, ""
+}
+
+// isInvisible reports whether a character is a space, or one that nobody sees.
+func isInvisible(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
+
+// isDotSegment reports whether browsers remove this segment of a path (WHATWG URL, section 4.1).
+func isDotSegment(segment string) bool {
+	dots := strings.ReplaceAll(strings.ToLower(segment), "%2e", ".")
+	return dots == "." || dots == ".."
 }
 
 // setPath gives u a path that is escaped already.
@@ -73,7 +91,35 @@ func setPath(u *url.URL, escaped string) {
 
 // EscapePath is a path as browsers send it. Escapes in it stay as they are: browsers tell "/%7Euser" and "/~user"
 // apart, also in the path of a cookie (RFC 6265, section 5.1.4). It escapes "|", too, as net/url does.
-func EscapePath(path string) string { return escape(path, "\"<>?#^`{}|") }
+func EscapePath(path string) string { return escape(path, "?#"+neverInAddress) }
+
+// EscapeAddress is an address, or a path with query and fragment, as it can stand in a header.
+func EscapeAddress(address string) string { return escape(address, neverInAddress) }
+
+const neverInAddress = "\"<>^`{}|"
+
+// PathAndQuery is the path and the query of an address as they were sent. url.URL.RequestURI decodes and escapes the whole
+// path anew if one character in it should have been escaped, and loses an escaped slash.
+func PathAndQuery(u *url.URL) string {
+	path := u.EscapedPath()
+	if decoded, err := url.PathUnescape(u.RawPath); err == nil && decoded == u.Path && u.RawPath != "" {
+		path = EscapePath(u.RawPath)
+	}
+	if path == "" {
+		path = "/"
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		path += "?" + u.RawQuery
+	}
+	return path
+}
+
+// IsSentTo reports whether browsers send a cookie with this Path to a path, both as they are sent (RFC 6265,
+// section 5.1.4).
+func IsSentTo(path, cookiePath string) bool {
+	rest, ok := strings.CutPrefix(path, cookiePath)
+	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(cookiePath, "/"))
+}
 
 // escape escapes what does not belong into an address, and these characters.
 func escape(text, these string) string {
@@ -126,11 +172,13 @@ func canonicalHostname(u *url.URL) (host, problem string) {
 		}
 		return "[" + address.String() + "]", ""
 	}
-	isInternational := strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) || strings.Contains(strings.ToLower(name), "xn--")
-	if isInternational {
-		ascii, err := idna.Lookup.ToASCII(name)
-		if err != nil {
-			return "", fmt.Sprintf("has the host %q, which is not a valid internationalized name; write it as your registrar does, in the form that begins with xn--", name)
+	isASCII := !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf })
+	hasASCIIForm := strings.Contains(strings.ToLower(name), "xn--")
+	if !isASCII || hasASCIIForm {
+		ascii, err := internationalized.ToASCII(name)
+		// The ASCII form of a name that needs none is another host than that name.
+		if err != nil || !utf8.ValidString(name) || hasASCIIForm && ascii != strings.ToLower(name) {
+			return "", fmt.Sprintf("has the host %q, which is not a valid internationalized name; write it as your registrar does, all in letters or all in the form that begins with xn--", name)
 		}
 		name = ascii
 	}
@@ -149,6 +197,9 @@ func canonicalHostname(u *url.URL) (host, problem string) {
 	return name, ""
 }
 
+// internationalized is the processing of names by browsers (UTS 46, with CheckBidi and CheckJoiners).
+var internationalized = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+
 // isNumber reports whether browsers take a name that ends in this label for an IPv4 address (WHATWG URL, section 3.5).
 func isNumber(label string) bool {
 	digits, isHex := strings.CutPrefix(label, "0x")
@@ -164,6 +215,12 @@ func IsOrigin(origin string) bool {
 	}
 	switch u.Scheme {
 	case "https", "http":
+		// A name that ends in a dot is a host of its own.
+		name, isRooted := strings.CutSuffix(u.Hostname(), ".")
+		if isRooted {
+			u.Host = strings.Replace(u.Host, name+".", name, 1)
+			origin = strings.Replace(origin, name+".", name, 1)
+		}
 		host, problem := canonicalHost(u)
 		return problem == "" && u.Scheme+"://"+host == origin
 	case "ws", "wss", "ftp", "file": // no page has such an origin
@@ -194,7 +251,7 @@ func PathWithin(base *url.URL, address string) string {
 	if err != nil || Origin(u) != Origin(base) {
 		return ""
 	}
-	path, ok := strings.CutPrefix(u.RequestURI(), base.EscapedPath())
+	path, ok := strings.CutPrefix(PathAndQuery(u), base.EscapedPath())
 	if !ok || !strings.HasPrefix(path, "/") { // "/apple" is not below "/app"
 		return ""
 	}

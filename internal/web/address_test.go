@@ -28,14 +28,14 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"https://app.example.com?":      "!; remove it",
 		"https://app.example.com/?x":    "!; remove it",
 		"https://app.example.com/#":     "!; remove it",
-		"https://app.example.com/a/../": "!empty or dot segments",
-		"https://app.example.com//a":    "!empty or dot segments",
+		"https://app.example.com/a/../": "!a dot segment",
+		"https://app.example.com//a":    "!empty segments",
 		"https://app.example.com/a%zz":  "!is not a URL",
-		"https://app.example.com/\x00":  "!is not a URL",
+		"https://app.example.com/\x00":  "!invisible character",
 		`https://app.example.com/a\b`:   "!a backslash",
 		"https://app.example.com/a%5Cb": "!a backslash",
-		"https://app.example.com/%2e/a": "!empty or dot segments",
-		"https://app.example.com/a/%2F": "!empty or dot segments",
+		"https://app.example.com/%2e/a": "!a dot segment",
+		"https://app.example.com/a/%2F": "!empty segments",
 
 		// Hosts, as the URL parser of browsers takes them.
 		"https://bücher.example":             "https://xn--bcher-kva.example",
@@ -48,7 +48,7 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"https://app。example。com":            "https://app.example.com",
 		"https://b%C3%BCcher.example":        "https://xn--bcher-kva.example",
 		"https://xn--a.example":              "!not a valid internationalized name",
-		"https://xn--.example":               "!letters, digits",
+		"https://xn--.example":               "!not a valid internationalized name",
 		"https://ｌocalhost":                  "https://localhost",
 		"http://ｌocalhost:3000":              "http://localhost:3000",
 		"https://app.example.com:":           "https://app.example.com",
@@ -65,6 +65,13 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"https://[2001:db8::]:0443":          "https://[2001:db8::]",
 		"http://[0:0:0:0:0:0:0:1]:3000":      "http://[::1]:3000",
 		"http://[::ffff:127.0.0.1]":          "http://[::ffff:7f00:1]",
+		"https://xn--app-.example":           "!not a valid internationalized name",
+		"http://xn--localhost-":              "!not a valid internationalized name",
+		"https://bü.xn--app-.example":        "!not a valid internationalized name",
+		"https://bü.xn--bcher-kva.example":   "!all in letters or all",
+		"https://%97.example":                "!not a valid internationalized name",
+		"https://my_app.bücher.example":      "https://my_app.xn--bcher-kva.example",
+		"https://ab--cd.bücher.example":      "https://ab--cd.xn--bcher-kva.example",
 		"https://xn--i-7iq.example":          "https://xn--i-7iq.example",
 		"https://i❤.example":                 "https://xn--i-7iq.example",
 		"https://[fe80::1%25eth0]":           "!an IPv6 address",
@@ -87,6 +94,13 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"https://my_app.example":             "https://my_app.example",
 		"https://-app-.example":              "https://-app-.example",
 		"https://" + strings.Repeat("a", 64): "!letters, digits",
+
+		" https://app.example.com":           "!begins or ends with a space",
+		"https://app.example.com/ ":          "!begins or ends with a space",
+		"https://app.example.com/\u00a0":     "!invisible character",
+		"https://app.example.com/a\ufeff":    "!invisible character",
+		"https://app.example.com\r\n":        "!invisible character",
+		"https://app.example.com/.../..a/.b": "https://app.example.com/.../..a/.b",
 
 		// Paths, as browsers send them.
 		"https://app.example.com/my%20app":      "https://app.example.com/my%20app",
@@ -119,7 +133,8 @@ func TestAnOriginIsWhatABrowserSends(t *testing.T) {
 		"https://a.example": true, "https://a.example:8443": true, "http://a.example": true, "http://[::1]:3000": true, "https://xn--bcher-kva.example": true, "http://192.0.2.1": true,
 		"capacitor://localhost": true, "ionic://localhost": true, "tauri://localhost": true, "app://localhost:8080": true, "chrome-extension://abcdefghijklmnopabcdefghijklmnop": true, "moz-extension://6ea8b6c2-9d7a-4b0e-8f43-1f6a6d1c7a50": true, "vscode-webview://0Abc": true,
 		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false,
-		"https://bücher.example": false, "https://a.example:0443": false, "https://a.example:": false, "https://[0:0:0:0:0:0:0:1]": false, "https://a.example.": false, "https://127.1": false,
+		"https://bücher.example": false, "https://a.example:0443": false, "https://a.example:": false, "https://[0:0:0:0:0:0:0:1]": false, "https://127.1": false, "https://a.example..": false, "https://.": false,
+		"https://a.example.": true, "https://a.example.:8443": true, "https://my_app.xn--bcher-kva.example": true, "https://ab--cd.xn--bcher-kva.example": true, "https://xn--a-.example": false,
 		"": false, "null": false, "https://a.example/": false, "https://A.example": false, "https://a.example:443": false, "http://a.example:80": false, "https://*.example": false,
 		"https://a.example?": false, "https://user@a.example": false, "https://:443": false, "ws://a.example": false, "a.example": false, "//a.example": false,
 	} {
@@ -139,6 +154,8 @@ func TestAddressesOfOneOriginHaveTheSame(t *testing.T) {
 		{"https://[::1]", "https://[0:0:0:0:0:0:0:1]:443", "https://[0000::0001]"},
 		{"https://api.example.", "https://API.example."}, // a name of its own for browsers, too
 		{"https://127.1", "https://127.1/"},
+		{"https://xn--api-.example", "https://XN--API-.example"}, // and not "https://api.example", which its decoding is
+		{"https://xn--a.example", "https://xn--A.example"},
 	} {
 		for _, address := range same {
 			u, err := url.Parse(address)
@@ -158,7 +175,7 @@ func TestAURLIsKeptExceptForItsForm(t *testing.T) {
 		"https://BÜCHER.example:443/größe/?q=a b&r=ü%20": "https://xn--bcher-kva.example/gr%C3%B6%C3%9Fe/?q=a%20b&r=%C3%BC%20",
 		"https://www.example.com":                        "https://www.example.com",
 		"https://www.example.com/":                       "https://www.example.com/",
-		"https://www.example.com//a/../b":                "https://www.example.com//a/../b",
+		"https://www.example.com//a/b":                   "https://www.example.com//a/b",
 		"https://www.example.com?a=/b//c":                "https://www.example.com?a=/b//c",
 		"https://www.example.com/?":                      "https://www.example.com/?",
 		"https://www.example.com/?q=\"<>'":               "https://www.example.com/?q=%22%3C%3E%27",
@@ -219,6 +236,7 @@ func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 		{"https://app.example.com/a%2Fb", "https://app.example.com/a%2Fb/c", "/c"},
 		{"https://app.example.com/a%2Fb", "https://app.example.com/a/b/c", ""},
 		{"https://app.example.com/gr%C3%B6%C3%9Fe", "https://app.example.com/gr%C3%B6%C3%9Fe/x", "/x"},
+		{"https://app.example.com/a%2Fb", "https://app.example.com/a%2Fb/c|d?e", "/c%7Cd?e"},
 		{"https://app.example.com", "/a", ""},
 		{"https://app.example.com", "", ""},
 		{"https://app.example.com", "%zz", ""},
@@ -229,6 +247,42 @@ func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 		}
 		if got := PathWithin(base, test.address); got != test.want {
 			t.Errorf("%q within %q: got %q, want %q", test.address, test.base, got, test.want)
+		}
+	}
+}
+
+func TestPathAndQueryAreAsTheyWereSent(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{
+		"/": "/", "": "/", "/a?": "/a?", "/a?b=c%20d#e": "/a?b=c%20d", "/a%2Fb": "/a%2Fb", "/%7Euser": "/%7Euser", "/~user": "/~user",
+		"/a%2Fb|c": "/a%2Fb%7Cc", "/%7Euser|x?|": "/%7Euser%7Cx?|", "/gr%c3%b6%C3%9Fe": "/gr%c3%b6%C3%9Fe", "/größe%2Fx": "/gr%C3%B6%C3%9Fe%2Fx", `/a"b%2F`: "/a%22b%2F",
+	} {
+		u, err := url.Parse("https://app.example.com" + sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := PathAndQuery(u); got != want {
+			t.Errorf("%q: got %q, want %q", sent, got, want)
+		}
+	}
+	moved := &url.URL{Path: "/b c", RawPath: "/a"} // by a middleware
+	if got := PathAndQuery(moved); got != "/b%20c" {
+		t.Errorf("a path without its RawPath: got %q", got)
+	}
+}
+
+// The examples of RFC 6265, section 5.1.4, and what a browser sends where a path only looks like another one.
+func TestCookiesAreSentToTheirPathAndBelow(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		path, cookiePath string
+		want             bool
+	}{
+		{"/", "/", true}, {"/a", "/", true}, {"/app", "/app", true}, {"/app/", "/app", true}, {"/app/x", "/app", true}, {"/app/x", "/app/", true}, {"/app/", "/app/", true},
+		{"/app", "/app/", false}, {"/apple", "/app", false}, {"/", "/app", false}, {"/%61pp/x", "/app", false}, {"/gr%c3%b6/x", "/gr%C3%B6", false}, {"/APP", "/app", false},
+	} {
+		if got := IsSentTo(test.path, test.cookiePath); got != test.want {
+			t.Errorf("%q with the Path %q: got %t, want %t", test.path, test.cookiePath, got, test.want)
 		}
 	}
 }
