@@ -16,9 +16,11 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -423,8 +425,8 @@ func describe(t *testing.T, response *http.Response, err error) string {
 	header.Del("Date")
 	var lines strings.Builder
 	_ = header.Write(&lines)
-	return fmt.Sprintf("%s %s\n%slength %d, coding %q, trailer %v, decompressed %v\n%.40q of %d, %v", response.Proto, response.Status, lines.String(),
-		response.ContentLength, response.TransferEncoding, response.Trailer, response.Uncompressed, body, len(body), err)
+	return fmt.Sprintf("%s %s\n%slength %d, coding %q, trailer %v, decompressed %v, no body %v\n%.40q of %d, %v", response.Proto, response.Status, lines.String(),
+		response.ContentLength, response.TransferEncoding, response.Trailer, response.Uncompressed, response.Body == http.NoBody, body, len(body), err)
 }
 
 // What a client gets is compared with what it gets on a socket.
@@ -677,6 +679,64 @@ func TestAHandlerThatGoesByErrorsEndsWhenTheClientHasLeft(t *testing.T) {
 			s.t.Errorf("%#v", err)
 		}
 	})
+}
+
+// An answer that never ends must not take all the memory.
+func TestAHandlerWaitsForAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	ended := make(chan int, 1)
+	logto := logtotest.NewServer(t)
+	logto.Serve("https://app.example.com", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		written := 0
+		for {
+			n, err := w.Write(make([]byte, 1<<10))
+			if written += n; err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error(err)
+				}
+				ended <- written
+				return
+			}
+		}
+	}))
+	response, err := logto.Client().Get("https://app.example.com/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if written := <-ended; written > 1<<20 {
+		t.Errorf("%d bytes are kept", written)
+	}
+}
+
+func TestCloseWaitsForHandlersThatHaveTakenAConnectionOver(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var hasReturned atomic.Bool
+	router := gin.New()
+	router.GET("/", func(c *gin.Context) {
+		echo(c)
+		for range 10_000 {
+			runtime.Gosched()
+		}
+		hasReturned.Store(true)
+	})
+	logto.Config("https://app.example.com")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = upgrade.Clone()
+	response, err := logto.Visitor(t, router).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	logto.Close()
+	if !hasReturned.Load() {
+		t.Error("it is still running")
+	}
 }
 
 func TestAFormMayBeAnsweredByAStreamOfHTML(t *testing.T) {
