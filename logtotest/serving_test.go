@@ -122,7 +122,6 @@ func TestAStreamIsReadWhileItIsWritten(t *testing.T) {
 						return false
 					}
 				})
-				//lint:ignore SA1019 Gin's Stream uses it
 				<-c.Writer.CloseNotify()
 				ended <- fmt.Sprint(gone, c.Request.Context().Err())
 			}, func(s *served) {
@@ -407,6 +406,23 @@ func TestInformationalAnswersArriveFirst(t *testing.T) {
 		}
 		if !slices.Equal(seen, []string{"103</style.css>; rel=preload", "100", "continue"}) && !slices.Equal(seen, []string{"103</style.css>; rel=preload", "continue", "100"}) {
 			s.t.Errorf("%q", seen)
+		}
+	})
+}
+
+// unwanted is a body that must not be sent.
+type unwanted struct{ t *testing.T }
+
+func (u unwanted) Read([]byte) (int, error) {
+	u.t.Error("it is sent")
+	return 0, io.EOF
+}
+
+func TestABodyThatTheHandlerDoesNotWantIsNotSent(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(c *gin.Context) { c.Status(http.StatusForbidden) }, func(s *served) {
+		if response := s.ask(s.t.Context(), http.MethodPost, http.Header{"Expect": {"100-continue"}}, unwanted{s.t}); response.StatusCode != http.StatusForbidden {
+			s.t.Error(response.Status)
 		}
 	})
 }

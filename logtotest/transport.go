@@ -29,7 +29,9 @@ func newTransport(s *Server) *transport {
 		return s.dial(ctx, ctx.Value(answererKey{}).(answerer))
 	}
 	return &transport{server: s, network: &http.Transport{}, memory: &http.Transport{
-		DialContext: dial, DialTLSContext: dial, ExpectContinueTimeout: time.Second,
+		DialContext: dial, DialTLSContext: dial,
+		// A server of net/http always tells whether it wants the body.
+		ExpectContinueTimeout: time.Hour,
 		// Each request has a connection of its own: the handler runs on behalf of that request,
 		// and in its bubble of testing/synctest.
 		MaxIdleConnsPerHost: -1,
