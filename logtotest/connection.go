@@ -140,15 +140,15 @@ func (s *stream) write(p []byte) (n int, err error) {
 	defer s.mu.Unlock()
 	for {
 		switch {
+		case s.isLeft && s.lost < maxLost:
+			s.lost++
+			return n + len(p), nil
 		case s.hasEnded:
 			return n, net.ErrClosed
 		case s.writing.hasPassed:
 			return n, os.ErrDeadlineExceeded
 		case s.isLeft:
-			if s.lost++; s.lost > maxLost {
-				return n, errBrokenPipe
-			}
-			return n + len(p), nil
+			return n, errBrokenPipe
 		case len(s.unread) < maxUnread:
 			fits := min(len(p), maxUnread-len(s.unread))
 			s.unread = append(s.unread, p[:fits]...)

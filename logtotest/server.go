@@ -88,6 +88,7 @@ type Server struct {
 	keys              []signingKey // the first one signs
 	baseURLs          []string
 	routes            []route
+	clients           map[net.Conn]net.Conn // in memory, by the connection at the server
 	webhooks          []registeredHook
 	deliveries        []Delivery
 	interactions      map[string]*interaction
@@ -140,6 +141,7 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 		codes:             map[string]*authorizationCode{},
 		accessTokens:      map[string]*issuedToken{},
 		refreshTokens:     map[string]*issuedToken{},
+		clients:           map[net.Conn]net.Conn{},
 	}
 	s.AddApplication(Application{})
 	if len(users) == 0 {
@@ -183,6 +185,10 @@ func NewServer(tb testing.TB, users ...User) *Server {
 func (s *Server) Close() {
 	s.stopping.Do(func() {
 		s.mu.Lock()
+		// In memory, the clients leave. So a handler that is writing its answer sees no error.
+		for _, client := range s.clients {
+			_ = client.Close()
+		}
 		// The connections go first, so that no handler can still answer.
 		_ = s.http.Close()
 		// Serve may not have taken over the listener yet.
@@ -200,12 +206,12 @@ func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		s.connections.Add(1)
 	case http.StateHijacked:
-		if conn, inMemory := conn.(*connection); inMemory {
-			context.AfterFunc(s.lifetime, func() { _ = conn.Close() }) // the http.Server has forgotten it
-		}
-		s.connections.Done()
+		s.connections.Done() // those in memory stay among the clients, because the http.Server forgets them
 	case http.StateClosed:
 		s.connections.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.clients, conn)
 	}
 }
 

@@ -209,6 +209,7 @@ func (s *Server) dial(ctx context.Context, answering answerer) (net.Conn, error)
 	if s.lifetime.Err() != nil {
 		return nil, errServerClosed
 	}
+	s.clients[server] = client
 	_ = s.http.Serve(&oneConnection{conn: server}) // returns at once
 	return client, nil
 }
