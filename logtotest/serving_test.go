@@ -674,6 +674,21 @@ func TestAClientThatStopsReadingLeavesNothingInGinsLog(t *testing.T) {
 	}
 }
 
+func TestAClosedServerLeavesNothingInGinsLog(t *testing.T) {
+	t.Parallel()
+	logto, log := logtotest.NewServer(t), &ginLog{}
+	logto.Config("https://app.example.com")
+	router := gin.New()
+	log.watch(router)
+	router.GET("/", func(c *gin.Context) { c.Data(http.StatusOK, "text/plain", make([]byte, 5<<20)) }) // the client does not read it
+	response, err := logto.Visitor(t, router).Get("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	log.check(t, logto)
+}
+
 // As on a socket, so that a handler without an eye on its context ends.
 func TestAHandlerThatGoesByErrorsEndsWhenTheClientHasLeft(t *testing.T) {
 	t.Parallel()
