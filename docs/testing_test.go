@@ -1,6 +1,8 @@
 package docs_test
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -32,6 +34,28 @@ func newShop(cfg logtogin.Config) *gin.Engine {
 	return router
 }
 
+func newNewsroom(cfg logtogin.Config, news <-chan string) *gin.Engine {
+	router := gin.New()
+	auth, err := logtogin.Register(router, cfg)
+	if err != nil {
+		panic(err)
+	}
+	router.GET("/news", auth.Guard(), func(c *gin.Context) {
+		c.Header("Content-Type", "text/event-stream")
+		c.Writer.Flush()
+		c.Stream(func(io.Writer) bool {
+			select {
+			case what := <-news:
+				c.SSEvent("news", what)
+				return true
+			case <-c.Request.Context().Done():
+				return false
+			}
+		})
+	})
+	return router
+}
+
 func newRequest(t *testing.T, path string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
@@ -57,6 +81,28 @@ func TestMembersSeeTheirTeam(t *testing.T) {
 		response, err := logto.SignIn(t, router, test.user).Get("/teams/acme")
 		if err != nil || response.StatusCode != test.want {
 			t.Error(test.user.Username, response, err)
+		}
+	}
+}
+
+func TestUsersSeeWhatHappens(t *testing.T) {
+	logto := logtotest.NewServer(t)
+	news := make(chan string)
+	client := logto.SignIn(t, newNewsroom(logto.Config("https://app.example.com"), news), logtotest.DefaultUser())
+	request := newRequest(t, "/news")
+	request.Header.Set("Accept", "text/event-stream")
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() // the handler's context is cancelled
+	events := bufio.NewScanner(response.Body)
+	for _, what := range []string{"an order", "another order"} {
+		news <- what
+		for events.Scan() && events.Text() != "data:"+what {
+		}
+		if events.Text() != "data:"+what {
+			t.Fatal(events.Text(), events.Err())
 		}
 	}
 }

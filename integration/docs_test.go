@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"database/sql"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/gin-contrib/cors"
 	"github.com/gin-contrib/sessions"
 	"github.com/gin-contrib/sessions/memstore"
@@ -146,5 +148,51 @@ func TestASessionOfTheApplicationsOwn(t *testing.T) {
 		if visits := page.members(t)["visits"]; visits != step.want {
 			t.Errorf("sign-in %d, of %s: %v visits", i, step.user, visits)
 		}
+	}
+}
+
+func newChat(cfg logtogin.Config) *gin.Engine {
+	router := gin.New()
+	auth, err := logtogin.Register(router, cfg)
+	if err != nil {
+		panic(err)
+	}
+	router.GET("/chat", auth.Guard(), func(c *gin.Context) {
+		claims, err := auth.Claims(c)
+		if err != nil {
+			c.AbortWithStatus(http.StatusInternalServerError)
+			return
+		}
+		conn, err := websocket.Accept(c.Writer, c.Request, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		for {
+			kind, message, err := conn.Read(c.Request.Context())
+			if err != nil {
+				return
+			}
+			if err := conn.Write(c.Request.Context(), kind, fmt.Appendf(nil, "%s says %s", claims.Username, message)); err != nil {
+				return
+			}
+		}
+	})
+	return router
+}
+
+func TestUsersChat(t *testing.T) {
+	logto := logtotest.NewServer(t)
+	client := logto.SignIn(t, newChat(logto.Config("https://app.example.com")), logtotest.DefaultUser())
+	conn, _, err := websocket.Dial(t.Context(), "wss://app.example.com/chat", &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, answer, err := conn.Read(t.Context()); err != nil || string(answer) != "alice says hello" {
+		t.Error(string(answer), err)
 	}
 }

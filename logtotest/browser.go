@@ -1,6 +1,7 @@
 package logtotest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -78,10 +79,11 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 //
 // Requests name paths of the application, without the path of its BaseURL if it has
 // one, or absolute addresses. They are navigations: the header Accept asks for
-// text/html unless it is set to something else. Where the application is, Config
-// has been told. If Config has been called for several base URLs, the client goes
-// by the first sign-in, or the first request names the whole address. The client is
-// safe for concurrent use once it has signed in.
+// text/html unless it is set to something else, or the request is for a WebSocket.
+// Where the application is, Config has been told. If Config has been called for several
+// base URLs, the client goes by the first sign-in, or the first request names the whole
+// address. The client is safe for concurrent use once it has signed in. Serve says how
+// the handler is served.
 func (s *Server) Browser(tb testing.TB, handler http.Handler, user User) *http.Client {
 	tb.Helper()
 	return s.newTestBrowser(tb, handler, s.userForTest(user).ID)
@@ -180,7 +182,7 @@ func (b *testBrowser) absolute(u *url.URL) *url.URL {
 
 func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 	navigating := request.Clone(request.Context())
-	if navigating.Header.Get("Accept") == "" {
+	if navigating.Header.Get("Accept") == "" && navigating.Header.Get("Upgrade") == "" {
 		navigating.Header.Set("Accept", "text/html,application/json,*/*;q=0.8")
 	}
 	navigating.URL = b.absolute(request.URL)
@@ -195,8 +197,7 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 	var err error
 	switch {
 	case !isKnown && navigating.URL.Host == unknown:
-		unplaced := &transport{server: b.server, network: b.server.outgoing.network}
-		if response, err = unplaced.serve(b.handler, navigating); err == nil {
+		if response, err = b.server.outgoing.serve(b.handler, navigating); err == nil {
 			err = b.learn(response)
 		}
 	case b.server.isOwn(navigating.URL):
@@ -233,24 +234,28 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 // refresh is how the page after a sign-out by a form leads on to Logto.
 var refresh = regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
 
-// maxLeavingPage bounds what is read of such a page.
+// maxLeavingPage bounds what is read of such a page, or of one that only looks like it.
 const maxLeavingPage = 64 << 10
 
-// leadOn makes a redirect of the page with which the application answers a sign-out by a form.
+// leadOn makes a redirect of the page with which the application answers a sign-out by a form. It reads
+// no more than the head of that page, and nothing of other answers to forms, which may be streams.
 func leadOn(response *http.Response) {
 	if response.Request.Method != http.MethodPost || response.StatusCode != http.StatusOK ||
-		!strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+		!strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") || response.Header.Get("Referrer-Policy") != "no-referrer" {
 		return
 	}
-	page, err := io.ReadAll(io.LimitReader(response.Body, maxLeavingPage))
-	if err != nil {
-		return // reading on fails, too
-	}
+	page := bufio.NewReaderSize(response.Body, maxLeavingPage)
+	body := response.Body
 	response.Body = struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(bytes.NewReader(page), response.Body), response.Body}
-	if next := refresh.FindSubmatch(page); next != nil {
+	}{page, body}
+	var head []byte
+	for err := error(nil); err == nil && !bytes.Contains(head, []byte("</head>")); {
+		_, err = page.Peek(len(head) + 1)
+		head, _ = page.Peek(page.Buffered())
+	}
+	if next := refresh.FindSubmatch(head); next != nil {
 		response.StatusCode, response.Status = http.StatusSeeOther, "303 See Other"
 		response.Header.Set("Location", html.UnescapeString(string(next[1])))
 	}

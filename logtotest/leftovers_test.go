@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -34,7 +36,30 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	router, auth := newApp(t, server.Config("https://app.example.com"), "/")
-	read(t, server.SignIn(t, router, logtotest.DefaultUser()), "/profile")
+	client := server.SignIn(t, router, logtotest.DefaultUser())
+	read(t, client, "/profile")
+
+	router.GET("/stream", func(c *gin.Context) { c.Writer.Flush(); <-c.Request.Context().Done() })
+	router.GET("/socket", echo)
+	for _, path := range []string{"/stream", "/socket"} { // and forget them
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "/socket" {
+			request.Header = upgrade.Clone()
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+	}
+	raw, err := server.DialContext(t.Context(), "tcp", "app.example.com:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
 
 	network := &http.Transport{}
 	defer network.CloseIdleConnections()

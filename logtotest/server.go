@@ -96,7 +96,8 @@ type Server struct {
 	testLogger *slog.Logger // nil if the server is not for one test
 
 	listener    net.Listener
-	http        *http.Server
+	own         http.Handler // of the server itself
+	http        *http.Server // answers for the server itself, and for applications in memory
 	outgoing    *transport
 	running     sync.WaitGroup
 	connections sync.WaitGroup
@@ -116,6 +117,7 @@ type Server struct {
 	keys              []signingKey // the first one signs
 	baseURLs          []string
 	routes            []route
+	clients           map[net.Conn]net.Conn // in memory, by the connection at the server
 	webhooks          []registeredHook
 	deliveries        []Delivery
 	interactions      map[string]*interaction
@@ -170,6 +172,7 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 		codes:             map[string]*authorizationCode{},
 		accessTokens:      map[string]*issuedToken{},
 		refreshTokens:     map[string]*issuedToken{},
+		clients:           map[net.Conn]net.Conn{},
 	}
 	s.AddApplication(Application{})
 	if len(users) == 0 {
@@ -178,13 +181,18 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 	for _, user := range users {
 		s.AddUser(user)
 	}
+	s.own = s.handler()
 	s.http = &http.Server{
-		Handler:           s.handler(),
+		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return lifetime },
+		ConnContext:       withAnswerer,
 		ConnState:         s.countConnection,
 	}
-	s.outgoing = &transport{server: s, network: &http.Transport{}}
+	if testLogger != nil {
+		s.http.ErrorLog = slog.NewLogLogger(testLogger.Handler(), slog.LevelError)
+	}
+	s.outgoing = newTransport(s)
 	s.running.Go(func() { _ = s.http.Serve(listener) })
 	s.log().Warn("logtotest: this is a fake Logto, for tests and development only", "endpoint", s.Endpoint())
 	return s, nil
@@ -207,38 +215,54 @@ func NewServer(tb testing.TB, users ...User) *Server {
 // returned. Further calls do nothing.
 func (s *Server) Close() {
 	s.stopping.Do(func() {
+		s.mu.Lock()
+		// In memory, the clients leave. So a handler that is writing its answer sees no error.
+		for _, client := range s.clients {
+			_ = client.Close()
+		}
 		// The connections go first, so that no handler can still answer.
 		_ = s.http.Close()
 		// Serve may not have taken over the listener yet.
 		_ = s.listener.Close()
-		s.mu.Lock()
 		s.stop()
 		s.mu.Unlock()
 		s.outgoing.network.CloseIdleConnections()
+		s.connections.Wait() // first, because their handlers are added to running
 		s.running.Wait()
-		s.connections.Wait()
 	})
 }
 
-// run calls f in a goroutine that Close waits for. ok is false after Close: an application that a test does
-// not close can send requests later.
-func (s *Server) run(f func()) (ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lifetime.Err() != nil {
-		return false
-	}
-	s.running.Go(f)
-	return true
-}
-
-func (s *Server) countConnection(_ net.Conn, state http.ConnState) {
+func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		s.connections.Add(1)
-	case http.StateClosed, http.StateHijacked:
+	case http.StateHijacked:
+		s.connections.Done() // those in memory stay among the clients, because the http.Server forgets them
+	case http.StateClosed:
 		s.connections.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.clients, conn)
 	}
+}
+
+func withAnswerer(ctx context.Context, conn net.Conn) context.Context {
+	if conn, inMemory := conn.(*connection); inMemory {
+		return context.WithValue(ctx, answererKey{}, conn.answering)
+	}
+	return ctx
+}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	answering, inMemory := r.Context().Value(answererKey{}).(answerer)
+	if !inMemory {
+		s.own.ServeHTTP(w, r)
+		return
+	}
+	// A handler that has hijacked its connection is waited for, too.
+	s.running.Add(1)
+	defer s.running.Done()
+	answering.ServeHTTP(w, r)
 }
 
 // Endpoint is the Logto endpoint: "http://127.0.0.1:" and a port, without a

@@ -409,6 +409,7 @@ func TestAnApplicationThatPanicsIsOneThatHangsUp(t *testing.T) {
 	logto.Serve("https://app.example.com", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/late" {
 			w.WriteHeader(http.StatusAccepted)
+			w.(http.Flusher).Flush()
 		}
 		panic("the handler fails")
 	}))

@@ -1,15 +1,18 @@
 package logtotest
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+	"time"
 )
 
 // transport sends requests to handlers of this process without a socket: to the
@@ -18,6 +21,21 @@ import (
 type transport struct {
 	server  *Server
 	network *http.Transport
+	memory  *http.Transport // whose connections have no socket
+}
+
+func newTransport(s *Server) *transport {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return s.dial(ctx, ctx.Value(answererKey{}).(answerer))
+	}
+	return &transport{server: s, network: &http.Transport{}, memory: &http.Transport{
+		DialContext: dial, DialTLSContext: dial,
+		// A server of net/http always tells whether it wants the body.
+		ExpectContinueTimeout: time.Hour,
+		// Each request has a connection of its own: the handler runs on behalf of that request,
+		// and in its bubble of testing/synctest.
+		MaxIdleConnsPerHost: -1,
+	}}
 }
 
 // route is where the requests for addresses below a base URL go.
@@ -36,6 +54,10 @@ type route struct {
 //
 // As behind a proxy that removes it, the handler does not see the path of baseURL. The
 // applications of SignIn, Browser and Visitor need no Serve.
+//
+// A server of net/http serves the handler, by HTTP/1.1 over a connection in memory. So the handler
+// can stream, flush, hijack and set deadlines as in production, and its request is cancelled when
+// the client goes away. The TLS of a request to an https address is set, but nothing is encrypted.
 func (s *Server) Serve(baseURL string, handler http.Handler) {
 	baseURL = strings.TrimRight(baseURL, "/")
 	base, err := url.Parse(baseURL)
@@ -52,7 +74,7 @@ func (s *Server) Serve(baseURL string, handler http.Handler) {
 func (t *transport) handlerFor(u *url.URL) http.Handler {
 	origin := u.Scheme + "://" + u.Host
 	if origin == t.server.Endpoint() {
-		return t.server.http.Handler
+		return t.server.own
 	}
 	t.server.mu.Lock()
 	defer t.server.mu.Unlock()
@@ -77,87 +99,131 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 
 var errServerClosed = errors.New("logtotest: the server has been closed")
 
-var errPanic = errors.New("logtotest: the handler panicked")
+// answerer is who answers the requests of a connection in memory.
+type answerer struct {
+	handler http.Handler
+	isTLS   bool
+	user    any // the value of testUserKey
+}
+
+// answererKey is where the context of a request has it, at the client and at the server.
+type answererKey struct{}
+
+func (a answerer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.user != nil {
+		r = r.WithContext(context.WithValue(r.Context(), testUserKey{}, a.user))
+	}
+	if a.isTLS {
+		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, NegotiatedProtocol: "http/1.1", ServerName: (&url.URL{Host: r.Host}).Hostname()}
+	}
+	a.handler.ServeHTTP(w, r)
+}
 
 func (t *transport) serve(handler http.Handler, request *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancel(request.Context())
-	incoming := request.Clone(ctx)
-	incoming.RequestURI = request.URL.RequestURI()
-	incoming.RemoteAddr = "127.0.0.1:1"
-	if incoming.Host == "" {
-		incoming.Host = request.URL.Host
-	}
-	if incoming.Body == nil {
-		incoming.Body = http.NoBody
-	}
-	body, writing := io.Pipe()
-	w := &pipeWriter{header: http.Header{}, writing: writing, started: make(chan struct{})}
-	isRunning := t.server.run(func() {
-		defer cancel()
-		defer func() {
-			if reason := recover(); reason != nil {
-				_ = writing.CloseWithError(errPanic)
-				w.once.Do(func() { close(w.started) }) // without an answer, as of a server that hangs up
-			}
-			w.WriteHeader(http.StatusOK)
-			_ = writing.Close()
-		}()
-		handler.ServeHTTP(w, incoming)
-	})
-	if !isRunning {
-		cancel()
+	if t.server.lifetime.Err() != nil {
 		return nil, errServerClosed
 	}
-	// A test that forgets to close a body must not keep Close waiting.
+	answering := answerer{handler, request.URL.Scheme == "https", request.Context().Value(testUserKey{})}
+	ctx, cancel := context.WithCancel(context.WithValue(request.Context(), answererKey{}, answering))
+	// A test that forgets to close a body leaves no goroutine behind when the server is closed.
 	forget := context.AfterFunc(t.server.lifetime, cancel)
-	stop := context.AfterFunc(ctx, func() { _ = writing.CloseWithError(context.Canceled) })
-	select {
-	case <-w.started:
-	case <-request.Context().Done():
-		cancel()
-		return nil, request.Context().Err()
+	release := func() { forget(); cancel() }
+	response, err := t.memory.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		release()
+		return nil, err
 	}
-	if w.status == 0 {
-		stop()
-		forget()
-		return nil, errPanic
+	response.Request = request
+	if _, isConnection := response.Body.(io.Writer); isConnection || response.Body == http.NoBody {
+		release()
+	} else {
+		response.Body = &releasingBody{response.Body, release}
 	}
-	return &http.Response{
-		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status, Header: w.sent,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: &pipeBody{Reader: body, close: func() { forget(); stop(); cancel(); _ = body.Close() }}, ContentLength: -1, Request: request,
-	}, nil
+	return response, nil
 }
 
-// pipeWriter hands the answer over as it is written, so that one that never ends
-// takes no memory.
-type pipeWriter struct {
-	header, sent http.Header
-	status       int
-	once         sync.Once
-	started      chan struct{}
-	writing      *io.PipeWriter
+// releasingBody is a body whose request holds something until it is closed.
+type releasingBody struct {
+	io.ReadCloser
+	release func()
 }
 
-func (w *pipeWriter) Header() http.Header { return w.header }
-
-func (w *pipeWriter) WriteHeader(status int) {
-	w.once.Do(func() {
-		w.status, w.sent = status, w.header.Clone()
-		close(w.started)
-	})
+func (b *releasingBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
 }
 
-func (w *pipeWriter) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	return w.writing.Write(p)
+// DialContext connects to an application that Serve, SignIn or Browser has made known, or to the
+// server itself, without a socket. It is for clients that do not take an http.Client, such as those
+// of WebSockets:
+//
+//	dialer := websocket.Dialer{NetDialContext: logto.DialContext, NetDialTLSContext: logto.DialContext, Jar: client.Jar}
+//	conn, _, err := dialer.DialContext(ctx, "wss://app.example.com/messages", nil)
+//
+// The client is one of SignIn. An https address, too, is spoken to without TLS.
+func (s *Server) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
+	origin := s.originAt(address)
+	if origin == nil {
+		return nil, fmt.Errorf("logtotest: nothing is served at %s", address)
+	}
+	byPath := func(w http.ResponseWriter, r *http.Request) {
+		if handler := s.outgoing.handlerFor(&url.URL{Scheme: origin.Scheme, Host: origin.Host, Path: r.URL.Path}); handler != nil {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	}
+	return s.dial(ctx, answerer{handler: http.HandlerFunc(byPath), isTLS: origin.Scheme == "https"})
 }
 
-func (w *pipeWriter) Flush() { w.WriteHeader(http.StatusOK) }
-
-type pipeBody struct {
-	io.Reader
-	close func()
+// originAt is the origin that is served at a host and port, nil if there is none.
+func (s *Server) originAt(address string) *url.URL {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bases := []string{s.Endpoint()}
+	for _, r := range s.routes {
+		bases = append(bases, r.base)
+	}
+	for _, base := range bases {
+		u, err := url.Parse(base)
+		if err != nil {
+			continue
+		}
+		port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+		if net.JoinHostPort(u.Hostname(), port) == address {
+			return u
+		}
+	}
+	return nil
 }
 
-func (b *pipeBody) Close() error { b.close(); return nil }
+// dial connects to an answerer, whose server runs on behalf of the caller.
+func (s *Server) dial(ctx context.Context, answering answerer) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	client, server := newConnection(answering)
+	// The lock keeps Close from coming in between: it closes all connections that are served by then.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lifetime.Err() != nil {
+		return nil, errServerClosed
+	}
+	s.clients[server] = client
+	_ = s.http.Serve(&oneConnection{conn: server}) // returns at once
+	return client, nil
+}
+
+// oneConnection is a listener to which one client connects.
+type oneConnection struct{ conn net.Conn }
+
+func (l *oneConnection) Accept() (net.Conn, error) {
+	conn := l.conn
+	if l.conn = nil; conn == nil {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (l *oneConnection) Close() error   { return nil }
+func (l *oneConnection) Addr() net.Addr { return serverAddress }
