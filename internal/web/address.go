@@ -42,7 +42,7 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	}
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil:
+	case err != nil || !utf8.ValidString(raw):
 		return nil, "is not a URL"
 	case u.Scheme == "" || u.Hostname() == "":
 		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
@@ -176,6 +176,9 @@ func canonicalHostname(u *url.URL) (host, problem string) {
 	hasASCIIForm := strings.Contains(strings.ToLower(name), "xn--")
 	if !isASCII || hasASCIIForm {
 		ascii, err := internationalized.ToASCII(name)
+		if err == nil { // what letters are mapped to must be valid, too
+			_, err = internationalized.ToASCII(ascii)
+		}
 		// The ASCII form of a name that needs none is another host than that name.
 		if err != nil || !utf8.ValidString(name) || hasASCIIForm && ascii != strings.ToLower(name) {
 			return "", fmt.Sprintf("has the host %q, which is not a valid internationalized name; write it as your registrar does, all in letters or all in the form that begins with xn--", name)

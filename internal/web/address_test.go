@@ -69,6 +69,8 @@ func TestServerURLsAreParsedOrRefusedWithAReason(t *testing.T) {
 		"http://xn--localhost-":              "!not a valid internationalized name",
 		"https://bü.xn--app-.example":        "!not a valid internationalized name",
 		"https://bü.xn--bcher-kva.example":   "!all in letters or all",
+		"https://aℵb.example":                "!not a valid internationalized name",
+		"https://app.example.com/\xff":       "!is not a URL",
 		"https://%97.example":                "!not a valid internationalized name",
 		"https://my_app.bücher.example":      "https://my_app.xn--bcher-kva.example",
 		"https://ab--cd.bücher.example":      "https://ab--cd.xn--bcher-kva.example",
