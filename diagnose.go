@@ -163,6 +163,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		return nil
 	}
 	d.add("discovery", SeverityOK, "", "%s answers in %v and is the issuer", s.issuer, time.Since(began).Round(time.Millisecond))
+	d.addresses(m)
 	if m.RevocationEndpoint == "" {
 		d.add("discovery", SeverityWarning, "Keep Config.SessionLifetime short, or use a provider that has one.", "There is no revocation_endpoint, so the refresh token of a session that has ended stays usable until it expires")
 	}
@@ -190,6 +191,22 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		d.add("clock", SeverityOK, "", "The clocks are %v apart", apart)
 	}
 	return m
+}
+
+// addresses are where browsers are sent. Logto takes them from the header Host of the request for the discovery document,
+// and the issuer from its own configuration.
+func (d *diagnosis) addresses(m *logto.Metadata) {
+	issuer, err := url.Parse(d.a.settings.issuer)
+	if err != nil {
+		return
+	}
+	for _, endpoint := range []string{m.AuthorizationEndpoint, m.EndSessionEndpoint} {
+		if found, err := url.Parse(endpoint); err == nil && endpoint != "" && web.Origin(found) != web.Origin(issuer) {
+			d.add("discovery", SeverityWarning, "If browsers cannot reach it, let the proxy before Logto keep the header Host, or set TRUST_PROXY_HEADER=1 at Logto and send X-Forwarded-Host and X-Forwarded-Proto.",
+				"Browsers are sent to %s, and the issuer is at %s", web.Origin(found), web.Origin(issuer))
+			return
+		}
+	}
 }
 
 // client tries the credentials with a refresh token that nobody has: it must be the token that Logto does not like.
@@ -282,7 +299,7 @@ func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, a
 		d.add("scopes", SeverityUnknown, "", "Logto does not answer: %v", err)
 		return
 	case isGrantable(answer, uri):
-		d.add("scopes", SeverityOK, "", "Logto lets the application ask for %s", strings.Join(d.a.settings.scopes, " "))
+		d.grantedScopes(m)
 		return
 	case answer.Code != "invalid_scope":
 		d.add("scopes", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
@@ -302,6 +319,36 @@ func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, a
 	}
 	if count == 0 {
 		d.add("scopes", SeverityError, "Remove scopes from Config.Scopes that the application may not have. Until then no sign-in works.", "Logto does not let the application ask for %s", strings.Join(d.a.settings.scopes, " "))
+	}
+}
+
+// grantedScopes says what Logto makes of scopes that it does not refuse. It leaves out what it does not know, and
+// permissions that no role of a user has.
+func (d *diagnosis) grantedScopes(m *logto.Metadata) {
+	s := d.a.settings
+	var permissions []string
+	isFine := true
+	warn := func(advice, detail string, args ...any) {
+		isFine = false
+		d.add("scopes", SeverityWarning, advice, detail, args...)
+	}
+	for _, scope := range s.scopes {
+		switch {
+		case slices.Contains(m.Scopes, scope), m.Scopes == nil:
+		case strings.HasPrefix(scope, "urn:logto:scope:"):
+			warn("Correct the name in Config.Scopes.", "Logto knows no scope %q and leaves it out of every sign-in without a word", scope)
+		case len(s.Resources) == 0:
+			warn("Add the API identifier of the permission to Config.Resources, or correct the name in Config.Scopes.", "%q is no scope of Logto's own, and Config.Resources names no API resource whose permission it could be, so Logto leaves it out of every sign-in without a word", scope)
+		default:
+			permissions = append(permissions, scope)
+		}
+	}
+	switch {
+	case !isFine:
+	case len(permissions) > 0:
+		d.add("scopes", SeverityOK, "", "Logto refuses none of %s; which users get %s is up to their roles, and a name that no API resource has is left out without a word", strings.Join(s.scopes, " "), strings.Join(permissions, " "))
+	default:
+		d.add("scopes", SeverityOK, "", "Logto refuses none of %s", strings.Join(s.scopes, " "))
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
+var errNotJSON = errors.New("the answer is not JSON")
+
 // maxBody bounds every answer.
 const maxBody = 1 << 20
 
@@ -268,7 +270,7 @@ func (p *Provider) do(request *http.Request) ([]byte, error) {
 		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
 	}
 	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
-		return nil, errors.New("the answer is not JSON")
+		return nil, errNotJSON
 	}
 	return body, nil
 }
