@@ -29,7 +29,7 @@ const (
 type Diagnosis struct {
 	// At is when it was made.
 	At time.Time `json:"at"`
-	// Findings are all that was looked at, in the order in which to mend it.
+	// Findings are all that was looked at, in the order in which to correct it.
 	Findings []Finding `json:"findings"`
 }
 
@@ -121,17 +121,20 @@ func (d *diagnosis) add(check string, severity Severity, advice, detail string, 
 }
 
 func (d *diagnosis) run(ctx context.Context) {
-	if m := d.discovery(ctx); m == nil {
+	m := d.discovery(ctx)
+	switch {
+	case d.a.settings.base == nil: // an API has no client
+	case m == nil:
 		for _, check := range []string{"client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token"} {
 			d.add(check, SeverityUnknown, "", "Logto cannot be asked")
 		}
-	} else if d.a.settings.base != nil {
+	default:
 		isKnown := d.client(ctx)
 		uri, isRegistered := d.redirectURI(ctx, m)
 		isGranted := isRegistered && d.request(ctx, m, uri)
 		if !isRegistered {
-			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
-			d.add("resources", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
+			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
+			d.add("resources", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
 		}
 		d.postLogoutRedirectURI(ctx, m)
 		d.refreshToken(isKnown && isGranted)
@@ -369,7 +372,11 @@ func noAnswerOfLogto(answer logto.PageAnswer) string {
 // postLogoutRedirectURI asks for the page that would sign somebody out.
 func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata) {
 	if m.EndSessionEndpoint == "" {
-		d.add("post_logout_redirect_uri", SeverityWarning, "Use a provider with OpenID Connect RP-Initiated Logout if a sign-out has to end its session, too.", "There is no end_session_endpoint, so a sign-out ends the session here only: the next sign-in asks for no password")
+		advice := "Use a provider with OpenID Connect RP-Initiated Logout if a sign-out has to end its session, too."
+		if d.a.settings.AfterSignOut == "" { // then the browser goes to AfterSignIn
+			advice = `Set Config.AfterSignOut to "/" or another page that needs no sign-in: a guarded page would sign the user in again at once. ` + advice
+		}
+		d.add("post_logout_redirect_uri", SeverityWarning, advice, "There is no end_session_endpoint, so a sign-out ends the session here only: the next sign-in asks for no password")
 		return
 	}
 	after, err := d.a.postLogoutRedirect("")

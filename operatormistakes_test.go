@@ -338,7 +338,7 @@ var mistakes = map[string]func(*testing.T) seen{
 		cfg.Scopes = append(cfg.Scopes, "read:orders")
 	}),
 	"A scope of Logto's is misspelt": mistaking(func(_ *logtotest.Server, _ *logtotest.Application, cfg *logtogin.Config) {
-		cfg.Scopes = append(cfg.Scopes, "urn:logto:scope:organisations")
+		cfg.Resources, cfg.Scopes = []string{ordersAPI}, append(cfg.Scopes, "urn:logto:scope:organisations")
 	}),
 	"No role of the user has the permission": func(t *testing.T) seen {
 		return askAPI(t, ordersAPI, func(logto *logtotest.Server) string { return logto.AccessToken(alice(), ordersAPI, "read:orders") }, logtogin.Scope("write:orders"))
@@ -539,6 +539,41 @@ func TestAnExpiredSecretIsReportedOnceAndEndsNoSession(t *testing.T) {
 	for _, b := range browsers {
 		if shown := b.get(m.url + "/profile"); shown.status != http.StatusOK || !strings.HasPrefix(shown.url.String(), m.url) {
 			t.Errorf("with a new secret: got %d of %s, want the page", shown.status, shown.url)
+		}
+	}
+}
+
+// An outage is an error, also if Logto gives a reason that would be a warning at a sign-in.
+func TestARefusalThatMakesAPageUnavailableIsAnErrorInTheLog(t *testing.T) {
+	t.Parallel()
+	m := newMistaken(t, func(_ *logtotest.Server, _ *logtotest.Application, cfg *logtogin.Config) {
+		cfg.Scopes = append(cfg.Scopes, "roles")
+	})
+	m.logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "roles") })
+	m.logto.Intercept(logtotest.UserInfo, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"error":"insufficient_scope"}`))
+	})
+	m.router.GET("/clerks", m.auth.Guard(logtogin.Role("clerk")), func(*gin.Context) {})
+	shown := newBrowser(t).signIn(m.url+"/clerks", alice())
+	if log := m.log.String()[m.started:]; shown.status != http.StatusServiceUnavailable || !strings.Contains(log, "level=ERROR") {
+		t.Errorf("got %d, and the log says %s, want 503 and an error", shown.status, log)
+	}
+}
+
+// An API has no client, no redirect URI and no sign-in, of which Diagnose could know nothing while Logto is down.
+func TestADiagnosisOfAnAPIIsNotAboutSignIns(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string][]logtotest.Fault{"Logto answers": nil, "Logto is down": {logtotest.Down}} {
+		logto := logtotest.NewServer(t)
+		logto.Misbehave(fault...)
+		auth, _, _ := resourceServer(t, logto, nil)
+		worst, text := found(auth.Diagnose(t.Context()))
+		for _, check := range []string{"client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token"} {
+			if worst[check] != "" {
+				t.Errorf("%s: got %s, want nothing about %s", name, text, check)
+			}
 		}
 	}
 }

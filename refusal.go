@@ -237,8 +237,8 @@ func (w *errorWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// logError tells the operator of what is the operator's to mend. Of visitors,
-// and of a client that has left, the operator need not hear.
+// logError tells the operator of what the operator has to correct. Refused
+// visitors, and clients that have left, are of the level Info.
 func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
