@@ -463,8 +463,8 @@ func checkPageOf(t *testing.T, result seen, says string) {
 		if !strings.Contains(body, strings.Trim(says, `"`)) || status < 400 {
 			t.Errorf("the user sees %d %s, want %s", status, body, says)
 		}
-		if len(offered(result.page)) == 0 {
-			t.Errorf("the page has no way on: %s", body)
+		if len(offered(result.page)) == 0 || strings.Contains(body, `http-equiv="refresh"`) {
+			t.Errorf("the page has no way on, or takes one by itself, which could go in circles: %s", body)
 		}
 	case says == "Logto's page":
 		if !result.isAtLogto {

@@ -180,7 +180,7 @@ func (p *Provider) askUserInfo(ctx context.Context, accessToken string) (body []
 		return nil, err
 	}
 	if m.UserInfoEndpoint == "" {
-		return nil, unavailable("user info", errors.New("discovery names no userinfo_endpoint"))
+		return nil, unavailable("user info", errors.New("discovery names no userinfo_endpoint; let the provider put all claims into the ID token"))
 	}
 	ended := p.settings.Observe(ctx, "user_info")
 	defer func() { ended(err) }()
