@@ -44,7 +44,7 @@ func (a *Auth) serveBackchannelLogout(c *gin.Context) {
 	if errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrStoreUnavailable) {
 		status = http.StatusServiceUnavailable
 	}
-	a.logErrorOf(c, status, err)
+	a.logErrorOf(c, status, &sentError{err})
 	c.AbortWithStatusJSON(status, gin.H{"error": "invalid_request", "error_description": adviceFor(err)})
 }
 

@@ -40,7 +40,7 @@ type failure struct {
 }
 
 // everyone is the session ID under which an outage is noted that no single session can
-// have caused.
+// have caused, or a refusal of the application itself.
 const everyone = ""
 
 // denialKey is what was denied to which version of a session: a later one may get it.
@@ -179,7 +179,7 @@ func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTar
 		a.noteUnacceptable(ctx, record, err)
 		return err
 	}
-	isOthersToo := !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
+	isOthersToo := (isRefusal && isOfClient(refused)) || !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
 	err = unavailable(err) // also a mistake of the operator
 	level := slog.LevelError
 	if a.hasFailed(record.id) { // the operator knows

@@ -59,10 +59,21 @@ func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.Han
 	guard := newBearerGuard(requirements)
 	return a.bearer(guard, func(_ *gin.Context, claims *AccessTokenClaims) error {
 		if !slices.Contains(claims.Audience, audience) {
-			return fault.InvalidTokenf("aud is not %s", audience)
+			return audienceError(claims, audience)
 		}
 		return nil
 	})
+}
+
+// audienceError is about a token for another API. Logto compares API identifiers to the letter, so one that differs by a
+// slash is the operator's mistake.
+func audienceError(claims *AccessTokenClaims, audience string) error {
+	for _, found := range claims.Audience {
+		if strings.TrimSuffix(found, "/") == strings.TrimSuffix(audience, "/") {
+			return fault.Misconfiguredf("aud is not %s, but differs by the slash at the end; give Bearer the API identifier of the API resource in the Logto Console, to the letter", audience)
+		}
+	}
+	return fault.InvalidTokenf("aud is not %s; the client has to ask for a token for this API identifier (Config.Resources and Resource)", audience)
 }
 
 // BearerOrganization is Bearer for the permissions of an organization itself: tokens with
@@ -155,7 +166,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 			err = checkAudience(c, claims)
 		}
 		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
-			err = fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for")
+			err = fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for; the requirement InOrganization does")
 		}
 		if err == nil && a.revocations.refuses(claims) {
 			err = fault.InvalidTokenf("its user has been revoked since it was issued")
@@ -273,7 +284,7 @@ func tokenOf(header http.Header) (string, error) {
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
 	}
 	if strings.Count(token, ".") != 2 {
-		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource")
+		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource; the client has to ask for one for the API (Config.Resources and Resource)")
 	}
 	return token, nil
 }

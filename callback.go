@@ -256,7 +256,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
 	defer cancel()
 	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.IssuerInCallback) {
-		return nil, ErrIssuerMismatch
+		return nil, fmt.Errorf("%w; if this happens to everybody, compare Config.Endpoint with the Logto endpoint in the Logto Console", ErrIssuerMismatch)
 	}
 	if !a.isCallbackOf(r, started.RedirectURI) {
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)

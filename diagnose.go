@@ -29,7 +29,7 @@ const (
 type Diagnosis struct {
 	// At is when it was made.
 	At time.Time `json:"at"`
-	// Findings are all that was looked at, in the order in which to mend it.
+	// Findings are all that was looked at, in the order in which to correct it.
 	Findings []Finding `json:"findings"`
 }
 
@@ -121,17 +121,20 @@ func (d *diagnosis) add(check string, severity Severity, advice, detail string, 
 }
 
 func (d *diagnosis) run(ctx context.Context) {
-	if m := d.discovery(ctx); m == nil {
+	m := d.discovery(ctx)
+	switch {
+	case d.a.settings.base == nil: // an API has no client
+	case m == nil:
 		for _, check := range []string{"client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token"} {
 			d.add(check, SeverityUnknown, "", "Logto cannot be asked")
 		}
-	} else if d.a.settings.base != nil {
+	default:
 		isKnown := d.client(ctx)
 		uri, isRegistered := d.redirectURI(ctx, m)
 		isGranted := isRegistered && d.request(ctx, m, uri)
 		if !isRegistered {
-			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
-			d.add("resources", SeverityUnknown, "", "Logto cannot be asked as long as the redirect URI is wrong")
+			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
+			d.add("resources", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
 		}
 		d.postLogoutRedirectURI(ctx, m)
 		d.refreshToken(isKnown && isGranted)
@@ -163,6 +166,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		return nil
 	}
 	d.add("discovery", SeverityOK, "", "%s answers in %v and is the issuer", s.issuer, time.Since(began).Round(time.Millisecond))
+	d.addresses(m)
 	if m.RevocationEndpoint == "" {
 		d.add("discovery", SeverityWarning, "Keep Config.SessionLifetime short, or use a provider that has one.", "There is no revocation_endpoint, so the refresh token of a session that has ended stays usable until it expires")
 	}
@@ -190,6 +194,22 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		d.add("clock", SeverityOK, "", "The clocks are %v apart", apart)
 	}
 	return m
+}
+
+// addresses are where browsers are sent. Logto takes them from the header Host of the request for the discovery document,
+// and the issuer from its own configuration.
+func (d *diagnosis) addresses(m *logto.Metadata) {
+	issuer, err := url.Parse(d.a.settings.issuer)
+	if err != nil {
+		return
+	}
+	for _, endpoint := range []string{m.AuthorizationEndpoint, m.EndSessionEndpoint} {
+		if found, err := url.Parse(endpoint); err == nil && endpoint != "" && web.Origin(found) != web.Origin(issuer) {
+			d.add("discovery", SeverityWarning, "If browsers cannot reach it, let the proxy before Logto keep the header Host, or set TRUST_PROXY_HEADER=1 at Logto and send X-Forwarded-Host and X-Forwarded-Proto.",
+				"Browsers are sent to %s, and the issuer is at %s", web.Origin(found), web.Origin(issuer))
+			return
+		}
+	}
 }
 
 // client tries the credentials with a refresh token that nobody has: it must be the token that Logto does not like.
@@ -282,7 +302,7 @@ func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, a
 		d.add("scopes", SeverityUnknown, "", "Logto does not answer: %v", err)
 		return
 	case isGrantable(answer, uri):
-		d.add("scopes", SeverityOK, "", "Logto lets the application ask for %s", strings.Join(d.a.settings.scopes, " "))
+		d.grantedScopes(m)
 		return
 	case answer.Code != "invalid_scope":
 		d.add("scopes", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
@@ -305,6 +325,36 @@ func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, a
 	}
 }
 
+// grantedScopes says what Logto makes of scopes that it does not refuse. It leaves out what it does not know, and
+// permissions that no role of a user has.
+func (d *diagnosis) grantedScopes(m *logto.Metadata) {
+	s := d.a.settings
+	var permissions []string
+	isFine := true
+	warn := func(advice, detail string, args ...any) {
+		isFine = false
+		d.add("scopes", SeverityWarning, advice, detail, args...)
+	}
+	for _, scope := range s.scopes {
+		switch {
+		case slices.Contains(m.Scopes, scope), m.Scopes == nil:
+		case strings.HasPrefix(scope, "urn:logto:scope:"):
+			warn("Correct the name in Config.Scopes.", "Logto knows no scope %q and leaves it out of every sign-in without a word", scope)
+		case len(s.Resources) == 0:
+			warn("Add the API identifier of the permission to Config.Resources, or correct the name in Config.Scopes.", "%q is no scope of Logto's own, and Config.Resources names no API resource whose permission it could be, so Logto leaves it out of every sign-in without a word", scope)
+		default:
+			permissions = append(permissions, scope)
+		}
+	}
+	switch {
+	case !isFine:
+	case len(permissions) > 0:
+		d.add("scopes", SeverityOK, "", "Logto refuses none of %s; which users get %s is up to their roles, and a name that no API resource has is left out without a word", strings.Join(s.scopes, " "), strings.Join(permissions, " "))
+	default:
+		d.add("scopes", SeverityOK, "", "Logto refuses none of %s", strings.Join(s.scopes, " "))
+	}
+}
+
 // isGrantable reports whether Logto has sent the browser back because nobody is signed in, and for no other reason.
 func isGrantable(answer logto.PageAnswer, uri string) bool {
 	switch answer.Code {
@@ -322,7 +372,11 @@ func noAnswerOfLogto(answer logto.PageAnswer) string {
 // postLogoutRedirectURI asks for the page that would sign somebody out.
 func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata) {
 	if m.EndSessionEndpoint == "" {
-		d.add("post_logout_redirect_uri", SeverityWarning, "Use a provider with OpenID Connect RP-Initiated Logout if a sign-out has to end its session, too.", "There is no end_session_endpoint, so a sign-out ends the session here only: the next sign-in asks for no password")
+		advice := "Use a provider with OpenID Connect RP-Initiated Logout if a sign-out has to end its session, too."
+		if d.a.settings.AfterSignOut == "" { // then the browser goes to AfterSignIn
+			advice = `Set Config.AfterSignOut to "/" or another page that needs no sign-in: a guarded page would sign the user in again at once. ` + advice
+		}
+		d.add("post_logout_redirect_uri", SeverityWarning, advice, "There is no end_session_endpoint, so a sign-out ends the session here only: the next sign-in asks for no password")
 		return
 	}
 	after, err := d.a.postLogoutRedirect("")

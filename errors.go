@@ -48,7 +48,7 @@ var (
 	// valid, and no refresh token to get one with. Let the user sign in again; if
 	// it happens to everybody, ask for PromptConsent, without which Logto issues
 	// no refresh token.
-	ErrTokenExpired = errors.New("logtogin: no valid access token, and no refresh token to get one with")
+	ErrTokenExpired = errors.New("logtogin: no valid access token, and no refresh token to get one with; Logto issues refresh tokens for the scope offline_access with PromptConsent")
 
 	// ErrSessionTooLarge: what must be kept of the sign-in does not fit into
 	// the cookies of one browser or into Config.Store, whose limit the text says
@@ -137,20 +137,39 @@ func (e *ProviderError) Error() string {
 func (e *ProviderError) cure() string {
 	switch e.Code {
 	case "invalid_client":
-		return "compare Config.AppID and Config.AppSecret with the Logto Console; without AppSecret the application must be a Single page app or a Native app there"
+		if e.Status == http.StatusUnauthorized {
+			return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; with a secret the application must be Traditional web, without one a Single page app or a Native app"
+		}
+		return "copy the App ID from the application's page in the Logto Console into Config.AppID"
 	case "invalid_target":
-		return "compare Config.Resources with the API identifiers in the Logto Console, to the letter: a slash at the end counts"
+		return "compare Config.Resources with the API identifiers of the API resources in the Logto Console, to the letter: a slash at the end counts; users who signed in before a change have to sign in again"
+	case "insufficient_scope":
+		return "add the scope to Config.Scopes, for organizations " + scopeOrganizations + "; users who signed in before have to sign in again"
+	case "access_denied":
+		return "look in the Logto Console at the access control of the application, the user's organizations and their multi-factor authentication, and the script of Custom JWT"
+	case "server_error":
+		return "look into the log of Logto"
 	case "invalid_scope":
 		return "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access"
 	case "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode":
 		return "the type of the application in the Logto Console must be Traditional web"
 	case "invalid_request":
-		if strings.Contains(e.Description, "secret has expired") {
+		if isSecretExpired(e) {
 			return "create another App secret in the Logto Console and set Config.AppSecret"
 		}
 		return "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web"
 	}
 	return ""
+}
+
+// isSecretExpired reports whether Logto calls a request invalid because the App secret has expired.
+func isSecretExpired(refused *ProviderError) bool {
+	return refused.Code == "invalid_request" && strings.Contains(refused.Description, "secret has expired")
+}
+
+// isOfClient reports whether Logto refuses the application itself, and so each of its requests.
+func isOfClient(refused *ProviderError) bool {
+	return refused.Status != 0 && (refused.Code == "invalid_client" || refused.Code == "unauthorized_client" || isSecretExpired(refused))
 }
 
 // isOperators reports whether a refusal is about the application and not about the
@@ -230,6 +249,9 @@ func (e *RequirementError) Error() string {
 	text := ErrInsufficientRights.Error() + ": " + e.Requirement
 	if e.reason != nil {
 		text += ": " + e.reason.Error()
+	}
+	if e.scope != "" { // of which Logto leaves out, without a word, what no role of the user has
+		text += "; the client has to ask for it (Config.Scopes, and the API in Config.Resources), and in the Logto Console a role of the user must have the permission"
 	}
 	return text
 }

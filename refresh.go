@@ -404,7 +404,7 @@ func isRefused(err error, target tokenTarget) bool {
 
 // endRefused ends a session that Logto does not renew.
 func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session) error {
-	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it", "sub", record.subject)
+	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", record.subject)
 	a.store.end(ctx, record)
 	if err := a.store.removeRecord(ctx, r, record.entry); err != nil {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
@@ -264,8 +265,8 @@ func (w *errorWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// logError tells the operator of what is the operator's to mend. Of visitors,
-// and of a client that has left, the operator need not hear.
+// logError tells the operator of what the operator has to correct. Refused
+// visitors, and clients that have left, are of the level Info.
 func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
@@ -285,19 +286,34 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 	}
 }
 
-// isOfOperator reports whether Logto has refused, in a callback, what the application is or asks for. Nobody can sign in
-// then, and the error says what to change. But visitors can make up a callback, so it is a warning only.
+// isOfOperator reports whether the operator has to change what the application is or asks for, which the error names.
+// Until then nobody can sign in, or no token is issued or accepted. But visitors can make up the callback of a sign-in
+// of their own, and a webhook, so the log has a warning and no error.
 func isOfOperator(err error) bool {
 	var refused *ProviderError
-	return errors.As(err, &refused) && refused.Status == 0 && isOfRegistration(refused)
+	switch {
+	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrProviderUnavailable):
+		return false
+	case errors.Is(err, fault.Misconfigured), errors.Is(err, ErrIssuerMismatch):
+		return true
+	case !errors.As(err, &refused), isOperators(refused): // the latter is an error: Logto has said it to us
+		return false
+	}
+	return isOfRegistration(refused) || (refused.Code == "server_error" && refused.Status == 0)
 }
 
-// isOfLogto reports whether it is Logto that has sent a token which must not be accepted, and not a
-// client: it is the operator who has to find out why.
+// isOfLogto reports whether Logto has sent a token that must not be accepted. Bearer tokens, logout tokens and webhooks
+// can come from anybody.
 func isOfLogto(err error) bool {
 	var bearer *bearerError
-	return errors.Is(err, ErrInvalidToken) && !errors.As(err, &bearer) && !errors.Is(err, ErrInsufficientRights)
+	var sent *sentError
+	return errors.Is(err, ErrInvalidToken) && !errors.As(err, &bearer) && !errors.As(err, &sent) && !errors.Is(err, ErrInsufficientRights)
 }
+
+// sentError is about a logout token or a webhook.
+type sentError struct{ error }
+
+func (e *sentError) Unwrap() error { return e.error }
 
 // logErrorOf is logError for a handler.
 func (a *Auth) logErrorOf(c *gin.Context, status int, err error) {

@@ -104,21 +104,27 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 			return
 		}
 		status := StatusCode(err)
-		if errors.Is(err, errWebhookSignature) {
+		if errors.Is(err, errWebhookSignature) || errors.Is(err, errWebhookUnsigned) {
 			status = http.StatusUnauthorized
 		}
-		a.logErrorOf(c, status, err)
+		a.logErrorOf(c, status, &sentError{err})
 		c.AbortWithStatus(status)
 	}).serve
 }
 
-var errWebhookSignature = fault.InvalidTokenf("the webhook is not signed by one of the keys")
+var (
+	errWebhookUnsigned  = fault.InvalidTokenf("the webhook is not signed")
+	errWebhookSignature = fault.Misconfiguredf("the webhook is not signed by one of the keys; compare the Signing key of the webhook in the Logto Console with the one that WebhookHandler is given, and look for a proxy that changes the body")
+)
 
 // readWebhook returns the event of a request that one of the keys has signed.
 func readWebhook(c *gin.Context, signingKeys []string) (*WebhookEvent, error) {
 	body, err := readBody(c, maxWebhook, webhookTimeout)
 	if err != nil {
 		return nil, fault.InvalidTokenf("the webhook cannot be read or is too long")
+	}
+	if c.GetHeader(logto.WebhookSignature) == "" {
+		return nil, errWebhookUnsigned
 	}
 	if !logto.IsSignedWebhook(body, c.Request.Header, signingKeys) {
 		return nil, errWebhookSignature

@@ -34,6 +34,19 @@ var (
 	NotAuthenticatedAgain = fmt.Errorf("%w: %w: auth_time is missing or older than max_age", InsufficientRights, InvalidToken)
 )
 
+// Misconfigured is an InvalidToken that the operator can correct, which is worth a warning.
+var Misconfigured = errors.New("misconfigured")
+
+type misconfigured struct{ error }
+
+func (e *misconfigured) Unwrap() error        { return e.error }
+func (e *misconfigured) Is(target error) bool { return target == Misconfigured }
+
+// Misconfiguredf is a Misconfigured. Its text names the check that failed and the setting to change.
+func Misconfiguredf(format string, args ...any) error {
+	return &misconfigured{InvalidTokenf(format, args...)}
+}
+
 // InvalidTokenf is an InvalidToken that names the check that failed.
 func InvalidTokenf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", InvalidToken, fmt.Sprintf(format, args...))

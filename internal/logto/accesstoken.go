@@ -98,15 +98,20 @@ func (p *Provider) VerifyAccessToken(ctx context.Context, token string) (Verifie
 	notBefore, hasNotBefore := claims.Seconds("nbf")
 	switch {
 	case !slices.Contains(issuers, found.Issuer):
-		err = fault.InvalidTokenf("iss is not %s", strings.Join(issuers, " or "))
+		// A tenant signs by the same keys under each of its domains.
+		err = fault.Misconfiguredf("iss is not %s; if the client signs in at another domain of this Logto, add its issuer to Config.AdditionalIssuers, or change Config.Endpoint", strings.Join(issuers, " or "))
 	case found.Subject == "" || found.ClientID == "":
 		err = fault.InvalidTokenf("sub or client_id is missing")
 	case len(found.Audience) == 0:
 		err = fault.InvalidTokenf("aud is missing")
-	case !hasExpiry || !now.Before(found.Expiry.Add(skew)):
-		err = fault.InvalidTokenf("exp is missing or past")
-	case !hasIssuedAt || found.IssuedAt.After(now.Add(skew)):
-		err = fault.InvalidTokenf("iat is missing or in the future")
+	case !hasExpiry:
+		err = fault.InvalidTokenf("exp is missing")
+	case !hasIssuedAt:
+		err = fault.InvalidTokenf("iat is missing")
+	case !now.Before(found.Expiry.Add(skew)): // which happens to every token that a client keeps
+		err = fault.InvalidTokenf("exp is %d seconds past", inSeconds(now.Sub(found.Expiry)))
+	case found.IssuedAt.After(now.Add(skew)):
+		err = fault.Misconfiguredf("iat is %d seconds in the future; %s", inSeconds(found.IssuedAt.Sub(now)), clockCure)
 	case claims.Has("nbf") && (!hasNotBefore || notBefore.After(now.Add(skew))):
 		err = fault.InvalidTokenf("nbf is in the future")
 	case claims.Has("organization_id") && found.OrganizationID == "":

@@ -17,6 +17,8 @@ import (
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
+var errNotJSON = errors.New("the answer is not JSON")
+
 // maxBody bounds every answer.
 const maxBody = 1 << 20
 
@@ -178,7 +180,7 @@ func (p *Provider) askUserInfo(ctx context.Context, accessToken string) (body []
 		return nil, err
 	}
 	if m.UserInfoEndpoint == "" {
-		return nil, unavailable("user info", errors.New("discovery names no userinfo_endpoint"))
+		return nil, unavailable("user info", errors.New("discovery names no userinfo_endpoint; let the provider put all claims into the ID token"))
 	}
 	ended := p.settings.Observe(ctx, "user_info")
 	defer func() { ended(err) }()
@@ -268,7 +270,7 @@ func (p *Provider) do(request *http.Request) ([]byte, error) {
 		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
 	}
 	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
-		return nil, errors.New("the answer is not JSON")
+		return nil, errNotJSON
 	}
 	return body, nil
 }

@@ -157,15 +157,28 @@ func (want *idTokenCheck) checkSameSignIn(found *IDToken) error {
 	return nil
 }
 
+// clockCure is what the operator does about a token from the past or the future.
+const clockCure = "compare the clock of this machine with Logto's (NTP), and the difference with Config.ClockSkew"
+
+func inSeconds(d time.Duration) int64 { return int64(d.Round(time.Second) / time.Second) }
+
 func (want *idTokenCheck) checkTimes(found *IDToken) error {
 	claims := found.Claims
-	expiry, ok := claims.Seconds("exp")
-	if !ok || !want.now.Before(expiry.Add(want.settings.ClockSkew)) {
-		return fault.InvalidTokenf("exp is missing or past")
-	}
-	issuedAt, ok := claims.Seconds("iat")
-	if !ok || issuedAt.After(want.now.Add(want.settings.ClockSkew)) || issuedAt.Before(want.now.Add(-want.Freshness-want.settings.ClockSkew)) {
-		return fault.InvalidTokenf("iat is missing, in the future, or long past")
+	expiry, hasExpiry := claims.Seconds("exp")
+	issuedAt, hasIssuedAt := claims.Seconds("iat")
+	// Logto has issued the token just now, so the age is about how far the clocks are apart.
+	age := want.now.Sub(issuedAt)
+	switch {
+	case !hasExpiry:
+		return fault.InvalidTokenf("exp is missing")
+	case !hasIssuedAt:
+		return fault.InvalidTokenf("iat is missing")
+	case !want.now.Before(expiry.Add(want.settings.ClockSkew)):
+		return fault.InvalidTokenf("exp is %d seconds past, and iat %d seconds; %s", inSeconds(want.now.Sub(expiry)), inSeconds(age), clockCure)
+	case age < -want.settings.ClockSkew:
+		return fault.InvalidTokenf("iat is %d seconds in the future; %s", inSeconds(-age), clockCure)
+	case age > want.Freshness+want.settings.ClockSkew:
+		return fault.InvalidTokenf("iat is %d seconds past; %s", inSeconds(age), clockCure)
 	}
 	if claims.Has("nbf") {
 		notBefore, ok := claims.Seconds("nbf")

@@ -185,7 +185,7 @@ func parseKeys(body []byte) ([]verificationKey, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the key set has no usable key")
+		return nil, errors.New("the key set has no usable key; Logto's signing keys must be EC, Ed25519 or RSA of 2048 bits or more")
 	}
 	return keys, nil
 }

@@ -139,7 +139,7 @@ func TestOfAPrivateKeyOnlyThePublicPartIsKept(t *testing.T) {
 func TestKeySetsWithoutAUsableKeyAreErrors(t *testing.T) {
 	t.Parallel()
 	good := newTestKey(t).member.json()
-	const notObject, noList, noKey = "the key set is not a JSON object", "the key set has no list of keys", "the key set has no usable key"
+	const notObject, noList, noKey = "the key set is not a JSON object", "the key set has no list of keys", "the key set has no usable key; Logto's signing keys must be EC, Ed25519 or RSA of 2048 bits or more"
 	for set, want := range map[string]string{
 		``: notObject, `null`: notObject, `[` + good + `]`: notObject, `{"keys":[` + good + `]`: notObject, `{"keys":[` + good + `]}x`: notObject,
 		`{"keys":[],"keys":[` + good + `]}`: "the key set is a JSON object with a member that occurs twice",

@@ -53,13 +53,19 @@ func (p *Provider) VerifyLogoutToken(ctx context.Context, token string) (*Logout
 	found := &LogoutToken{ID: set.Text("jti"), Subject: set.Text("sub"), SessionID: set.Text("sid"), IssuedAt: issuedAt}
 	switch {
 	case set.Text("iss") != p.settings.Issuer:
-		return nil, fault.InvalidTokenf("iss is not %s", p.settings.Issuer)
+		return nil, fault.Misconfiguredf("iss is not %s; if users sign in at another domain of this Logto, change Config.Endpoint", p.settings.Issuer)
 	case p.settings.AppID == "" || !hasAudience || !slices.Contains(audience, p.settings.AppID):
-		return nil, fault.InvalidTokenf("aud is not this application")
-	case !hasIssuedAt || issuedAt.After(now.Add(skew)) || issuedAt.Before(now.Add(-LogoutTokenAge-skew)):
-		return nil, fault.InvalidTokenf("iat is missing, in the future, or long past")
-	case set.Has("exp") && (!hasExpiry || !now.Before(expiry.Add(skew))):
-		return nil, fault.InvalidTokenf("exp is past")
+		return nil, fault.Misconfiguredf("aud is not this application; in the Logto Console, look for another application with this Backchannel logout URI")
+	case !hasIssuedAt:
+		return nil, fault.InvalidTokenf("iat is missing")
+	case issuedAt.After(now.Add(skew)):
+		return nil, fault.Misconfiguredf("iat is %d seconds in the future; %s", inSeconds(issuedAt.Sub(now)), clockCure)
+	case issuedAt.Before(now.Add(-LogoutTokenAge - skew)):
+		return nil, fault.Misconfiguredf("iat is %d seconds past; %s", inSeconds(now.Sub(issuedAt)), clockCure)
+	case set.Has("exp") && !hasExpiry:
+		return nil, fault.InvalidTokenf("exp is not a time")
+	case set.Has("exp") && !now.Before(expiry.Add(skew)):
+		return nil, fault.Misconfiguredf("exp is %d seconds past; %s", inSeconds(now.Sub(expiry)), clockCure)
 	case !hasLogoutEvent(set):
 		return nil, fault.InvalidTokenf("events does not say that it is a logout")
 	case found.Subject == "" && found.SessionID == "", set.Has("sub") && found.Subject == "", set.Has("sid") && found.SessionID == "":

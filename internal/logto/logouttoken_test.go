@@ -27,7 +27,7 @@ func TestClaimsOfALogoutTokenAreChecked(t *testing.T) {
 	key := newTestKey(t)
 	p := key.provider(t, nil)
 	const (
-		expired   = "exp is past"
+		expired   = "exp is …"
 		noEvent   = "events does not say that it is a logout"
 		noSubject = "sub and sid are missing or empty"
 		hasNonce  = "it has a nonce, as ID tokens have"
@@ -39,17 +39,17 @@ func TestClaimsOfALogoutTokenAreChecked(t *testing.T) {
 	}{
 		"a good token": {members{}, ""},
 
-		"iss of another tenant":         {members{"iss": "https://other.logto.app/oidc"}, wrongIssuer},
-		"iss with a slash at its end":   {members{"iss": testIssuer + "/"}, wrongIssuer},
-		"iss is null":                   {members{"iss": nil}, wrongIssuer},
-		"iss is missing":                {members{"iss": absent{}}, wrongIssuer},
+		"iss of another tenant":         {members{"iss": "https://other.logto.app/oidc"}, wrongIssuer + "; …"},
+		"iss with a slash at its end":   {members{"iss": testIssuer + "/"}, wrongIssuer + "; …"},
+		"iss is null":                   {members{"iss": nil}, wrongIssuer + "; …"},
+		"iss is missing":                {members{"iss": absent{}}, wrongIssuer + "; …"},
 		"aud is a list":                 {members{"aud": []string{"other", "app"}}, ""},
-		"aud is another application":    {members{"aud": "other"}, wrongAudience},
-		"aud is a list of others":       {members{"aud": []string{"other", "App"}}, wrongAudience},
-		"aud is an empty list":          {members{"aud": []string{}}, wrongAudience},
-		"aud is a list with a null":     {members{"aud": []any{"app", nil}}, wrongAudience},
-		"aud is a number":               {members{"aud": 7}, wrongAudience},
-		"aud is missing":                {members{"aud": absent{}}, wrongAudience},
+		"aud is another application":    {members{"aud": "other"}, wrongAudience + "; …"},
+		"aud is a list of others":       {members{"aud": []string{"other", "App"}}, wrongAudience + "; …"},
+		"aud is an empty list":          {members{"aud": []string{}}, wrongAudience + "; …"},
+		"aud is a list with a null":     {members{"aud": []any{"app", nil}}, wrongAudience + "; …"},
+		"aud is a number":               {members{"aud": 7}, wrongAudience + "; …"},
+		"aud is missing":                {members{"aud": absent{}}, wrongAudience + "; …"},
 		"iat a skew ahead":              {members{"iat": at(time.Minute)}, ""},
 		"iat more than a skew ahead":    {members{"iat": at(61 * time.Second)}, wrongIssuedAt},
 		"iat as old as it may be":       {members{"iat": at(-LogoutTokenAge - time.Minute)}, ""},
@@ -133,7 +133,7 @@ func TestALogoutTokenThatIsNoneIsRefused(t *testing.T) {
 	p := key.provider(t, func(settings *Settings) { settings.AppID = "" })
 	for claims, want := range map[string]string{
 		`[]`: "the claims are not a JSON object", `{"sub":"v",` + logoutClaims.json()[1:]: "the claims are a JSON object with a member that occurs twice",
-		logoutClaims.with(members{"aud": ""}).json(): wrongAudience,
+		logoutClaims.with(members{"aud": ""}).json(): wrongAudience + "; …",
 	} {
 		token := key.sign(t, `{"alg":"ES256","typ":"logout+jwt"}`, claims)
 		_, err := p.VerifyLogoutToken(t.Context(), token)

@@ -2,7 +2,9 @@ package logto
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -27,6 +29,9 @@ type Metadata struct {
 	EndSessionEndpoint string // OpenID Connect RP-Initiated Logout 1.0, section 2.1
 	RevocationEndpoint string // RFC 8414, section 2
 
+	// Scopes are scopes_supported, which are those of the provider itself: no API's. nil if it does not say.
+	Scopes []string
+
 	// IssuerInCallback is authorization_response_iss_parameter_supported of RFC 9207.
 	IssuerInCallback bool
 }
@@ -46,6 +51,9 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 	ended := p.settings.Observe(ctx, "discovery")
 	defer func() { ended(err) }()
 	body, err := p.get(ctx, p.settings.Issuer+"/.well-known/openid-configuration")
+	if StatusOf(err) == http.StatusNotFound || errors.Is(err, errNotJSON) {
+		err = fmt.Errorf("%w; Config.Endpoint must be the Logto endpoint of the Logto Console, without /oidc", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +88,10 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 			return nil, fmt.Errorf("it has no usable %s", endpoint.name)
 		}
 		if u.Scheme == "http" && strings.HasPrefix(p.settings.Issuer, "https:") {
-			return nil, fmt.Errorf("its %s is http although the issuer is https", endpoint.name)
+			return nil, fmt.Errorf("its %s is http although the issuer is https; behind a proxy, Logto needs TRUST_PROXY_HEADER=1 and the header X-Forwarded-Proto", endpoint.name)
 		}
 	}
+	m.Scopes, _ = set.Texts("scopes_supported")
 	jsonobject.Fill(set, "authorization_response_iss_parameter_supported", &m.IssuerInCallback)
 	return m, nil
 }

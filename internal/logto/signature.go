@@ -59,7 +59,7 @@ func (k *keySet) verifySignature(ctx context.Context, token string, cooldown tim
 	switch algorithm {
 	case jwa.RS256, jwa.PS256, jwa.ES256, jwa.ES384, jwa.ES512, jwa.EdDSA:
 	default:
-		return nil, fault.InvalidTokenf("the algorithm is not allowed")
+		return nil, fault.InvalidTokenf("the algorithm is not allowed; Logto's signing key must be EC, Ed25519 or RSA")
 	}
 
 	candidates, withdrawals, err := k.find(ctx, keyID, algorithm, cooldown)
@@ -67,7 +67,7 @@ func (k *keySet) verifySignature(ctx context.Context, token string, cooldown tim
 		return nil, err
 	}
 	if len(candidates) == 0 {
-		return nil, fault.InvalidTokenf("no key of Logto's fits")
+		return nil, fault.InvalidTokenf("no key of Logto's fits; if that lasts, look for a cache before its jwks_uri")
 	}
 	verifier, err := jws.NewVerifier(algorithm)
 	if err != nil {
