@@ -219,8 +219,11 @@ func (u *UserClaims) leaveOutNulls() {
 		u.SSOIdentities = nil
 	}
 	for _, identity := range u.Identities {
-		if identity.UserID == "" && hasNull("identities") {
-			u.Identities = nil
+		if identity.UserID == "" {
+			if hasNull("identities") {
+				u.Identities = nil
+			}
+			break
 		}
 	}
 }

@@ -451,3 +451,22 @@ func TestANullInThePlaceOfAnObjectMakesAClaimOfAnotherType(t *testing.T) {
 		}
 	}
 }
+
+// What is read may come from a stranger, so the work grows with its length only.
+func TestReadingManyEmptyIdentitiesIsNotQuadratic(t *testing.T) {
+	reading := func(count int) float64 {
+		var identities []string
+		for i := range count {
+			identities = append(identities, fmt.Sprintf(`"%d":{}`, i))
+		}
+		body := []byte(`{"sub":"x","identities":{` + strings.Join(identities, ",") + `}}`)
+		return testing.AllocsPerRun(1, func() {
+			if err := json.Unmarshal(body, new(logtogin.Claims)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if few, many := reading(200), reading(2000); many > 20*few {
+		t.Errorf("ten times as many identities take %.0f allocations, and few take %.0f", many, few)
+	}
+}

@@ -3,7 +3,6 @@ package logtogin_test
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -121,25 +120,68 @@ func TestASignOutForgetsTheCookiesOfEarlierConfigurations(t *testing.T) {
 	}
 }
 
+// However long the host and the path are.
+func TestALeftoverOfALongPathIsForgotten(t *testing.T) {
+	t.Parallel()
+	const site = "https://a.b.c.d.example.com"
+	for _, before := range []logtogin.CookieOptions{
+		{Path: "/x/y"}, {Path: "/x/y/z/"}, {Domain: "example.com", Path: "/x/y/z"}, {Domain: "b.c.d.example.com", Path: "/x/"},
+	} {
+		logto := logtotest.NewServer(t)
+		logto.RegisterRedirectURIs(site + "/x/y/z/callback")
+		bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob's password"})
+		deploy := func(cookies logtogin.CookieOptions) *proxied {
+			app, err := newProxied(t, logto, site, "/x/y/z", func(cfg *logtogin.Config) { cfg.Cookies, cfg.Prompt = cookies, logtogin.PromptLoginConsent })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return app
+		}
+		b := deploy(before).browser()
+		b.signIn(site+"/x/y/z/sign-in", logtotest.DefaultUser())
+		b.client.Transport = deploy(logtogin.CookieOptions{})
+		b.signIn(site+"/x/y/z/sign-in", bob)
+		b.client.Transport = deploy(before)
+		if page := b.get(site + "/x/y/z/who"); page.body != `""` {
+			t.Errorf("%+v: %s", before, page.body)
+		}
+	}
+}
+
 // However many cookies of that name a browser sends, and from wherever, the answer stays small.
 func TestLeftoversTakeLittleRoom(t *testing.T) {
 	t.Parallel()
-	const site = "https://a.b.c.d.example.com"
+	const site = "https://app.example.com"
 	logto := logtotest.NewServer(t)
-	app, err := newProxied(t, logto, site, "/x/y/z", func(cfg *logtogin.Config) { cfg.Cookies.Name = "mine" })
-	if err != nil {
-		t.Fatal(err)
+	logto.RegisterRedirectURIs(site + "/app/callback")
+	deploy := func(path string) *proxied {
+		app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) { cfg.Cookies.Name, cfg.Cookies.Path = "mine", path })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return app
 	}
-	b := app.browser()
-	b.stopAt(logto.Endpoint())
-	name := regexp.MustCompile(`^mine_[0-9a-f]{8}`).FindString(setCookies(b.get(site + "/x/y/z/sign-in"))[0].Name)
-	var planted []string
-	for i := range 200 {
-		planted = append(planted, fmt.Sprintf("%s=1.abcdefgh.%d", name, i))
+	var pairs []string
+	before := deploy("/app")
+	for range 8 {
+		b := before.browser()
+		b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+		for _, cookie := range b.cookies(site + "/app/") {
+			pairs = append(pairs, cookie.Name+"="+cookie.Value)
+		}
 	}
-	b.header.Set("Cookie", strings.Join(planted, "; "))
-	page := b.get(site + "/x/y/z/sign-out")
-	if lines := page.header.Values("Set-Cookie"); page.status != http.StatusFound || len(lines) != 1 {
-		t.Errorf("%d with %q", page.status, lines)
+	name, _, _ := strings.Cut(pairs[0], "=")
+	for _, planted := range []string{name + "=1.abcdefgh.%d", name + "_%d=x", name + "=%d"} {
+		for i := range 200 {
+			pairs = append(pairs, fmt.Sprintf(planted, i))
+		}
+	}
+	now := deploy("/").browser()
+	now.stopAt(logto.Endpoint())
+	now.header.Set("Cookie", strings.Join(pairs, "; "))
+	page := now.get(site + "/app/sign-out")
+	lines := page.header.Values("Set-Cookie")
+	if page.status != http.StatusFound || len(lines) > 30 || len(lines) < 2 {
+		t.Errorf("%d with %d lines of %d bytes", page.status, len(lines), len(strings.Join(lines, "")))
 	}
 }

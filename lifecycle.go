@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
-	"github.com/logtogin/logtogin/internal/seal"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -35,7 +34,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	}
 	sealed := func(id string) string {
 		record.id = id
-		return st.sessionSealer.Seal(record.encode(), st.sessionName)
+		return st.sessionSealer.Seal(record.encode(), st.sessionContext)
 	}
 	cookies = http.Header{}
 	for {
@@ -144,8 +143,12 @@ func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() 
 	}
 }
 
-// maxPlaces bounds the places at which leftovers are looked for, each of which takes some microseconds.
-const maxPlaces = 32
+const (
+	// maxPlaces bounds the places at which leftovers are looked for, each of which takes a microsecond or two.
+	maxPlaces = 64
+	// maxDeletions bounds the lines that delete leftovers, of about 100 bytes each.
+	maxDeletions = 20
+)
 
 // leftovers are the sessions that the browser still has from another Cookies.Domain or Path. They are worth nothing here,
 // but would be again if that configuration came back, after another user has signed in or out. entries are those of the
@@ -177,6 +180,7 @@ func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anys
 // leftover is a session and where browsers have its cookie.
 type leftover struct {
 	*session
+	name  string // of its first cookie
 	place CookieOptions
 }
 
@@ -184,46 +188,55 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 	if opened, _ := st.openSession(entry); opened != nil || entry.Value == "" {
 		return leftover{}, false
 	}
-	count := 0
+	var places []CookieOptions
+	var contexts []string
 	for _, path := range pathsAbove(st.s.basePath + web.PathAndQuery(&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath})) {
 		for _, domain := range domainsAbove(st.s.base.Hostname()) {
-			if count++; count > maxPlaces {
-				return leftover{}, false
+			if len(places) < maxPlaces {
+				place := CookieOptions{Domain: domain, Path: path}
+				places, contexts = append(places, place), append(contexts, sessionContext(name, place))
 			}
-			place := CookieOptions{Domain: domain, Path: path}
-			sealer, err := seal.New(st.s.secrets, st.s.sessionPurpose(place))
-			if err != nil {
-				return leftover{}, false
-			}
-			opened, err := st.decrypt(sealer, entry.Value, name)
-			if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.id) {
-				continue
-			}
-			opened.entry = entry
-			return leftover{opened, place}, true
 		}
 	}
-	return leftover{}, false
+	opened, i, err := st.decrypt(entry.Value, contexts...)
+	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.id) {
+		return leftover{}, false
+	}
+	opened.entry = entry
+	return leftover{opened, name, places[i]}, true
 }
 
 // endLeftovers ends these sessions and makes the browser forget them. It returns the ones whose refresh token is to be
 // revoked.
 func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []leftover, cookies http.Header) (ended []*session, err error) {
-	var deletions []string
+	var first, others []string
 	for _, old := range left {
 		if newest, isFirst := st.end(ctx, old.session); isFirst {
 			ended = append(ended, newest)
 		}
 		deleted, options := http.Header{}, st.attributes(time.Time{})
 		options.Domain, options.Path = old.place.Domain, old.place.Path
+		options.Secure = options.Secure || strings.HasPrefix(old.name, "__") // else browsers refuse the deletion, too
 		if failure := st.sessions.Delete(ctx, r, deleted, old.entry, options); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
 		}
-		deletions = append(deletions, deleted["Set-Cookie"]...)
+		for _, line := range deleted["Set-Cookie"] {
+			if strings.HasPrefix(line, old.name+"=") {
+				first = append(first, line)
+			} else { // without the first piece it is worth nothing
+				others = append(others, line)
+			}
+		}
+	}
+	var lines []string
+	for _, line := range append(first, others...) {
+		if len(lines) < maxDeletions && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
 	}
 	// First, because some browsers take a cookie of the host alone for one of its Domain (RFC 6265, section 5.3).
-	if len(deletions) > 0 {
-		cookies["Set-Cookie"] = append(deletions, cookies["Set-Cookie"]...)
+	if len(lines) > 0 {
+		cookies["Set-Cookie"] = append(lines, cookies["Set-Cookie"]...)
 	}
 	return ended, err
 }

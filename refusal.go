@@ -50,11 +50,7 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 			err = errGuardedSignIn
 		case !isPart && !a.isWanted(c):
 			return
-		case !a.getsCookies(a.settings.basePath + web.PathAndQuery(c.Request.URL)):
-			if address := a.pathWithCookies(c.Request.URL); address != "" && !isPart {
-				redirect(c, address)
-				return
-			}
+		case !a.getsCookies(ownSpelling(c.Request.URL)):
 			err = errGuardedElsewhere
 		case start.MaxAge == 0 && a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
@@ -94,21 +90,18 @@ var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard tha
 // errGuardedElsewhere is an ErrInvalidOptions: the session is never sent to this page, so the sign-in would lead back here.
 var errGuardedElsewhere = fmt.Errorf("%w: the guarded page lies outside Config.Cookies.Path, so browsers do not send the session to it; choose a path above all guarded pages", ErrInvalidOptions)
 
-// getsCookies reports whether browsers send our cookies with a request for this path and query.
+// getsCookies reports whether browsers send our cookies with a request for this path of the application, with or without
+// a query.
 func (a *Auth) getsCookies(target string) bool {
-	path, _, _ := strings.Cut(target, "?")
+	path, _, _ := strings.Cut(a.settings.basePath+target, "?")
 	return a.settings.Cookies.Path == "/" || web.IsSentTo(path, a.settings.Cookies.Path)
 }
 
-// pathWithCookies is the address of the same page as our own links have it, if browsers send cookies there, or "". A
-// router decodes "/%61pp", and a browser does not.
-func (a *Auth) pathWithCookies(u *url.URL) string {
+// ownSpelling is the path and the query of a request as our own links would have them.
+func ownSpelling(u *url.URL) string {
 	own := *u
 	own.RawPath = web.EscapePath(strings.ReplaceAll(u.Path, "%", "%25"))
-	if target := web.PathAndQuery(&own); web.IsSafePath(target) && a.getsCookies(a.settings.basePath+target) {
-		return a.settings.basePath + target
-	}
-	return ""
+	return web.PathAndQuery(&own)
 }
 
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
@@ -390,7 +383,12 @@ func (a *Auth) wantedPage(c *gin.Context) string {
 	case web.IsHTMX(r.Header):
 		return a.htmxPage(r)
 	case web.IsNavigation(r):
-		return web.PathAndQuery(r.URL)
+		asked := web.PathAndQuery(r.URL)
+		// A router decodes "/%61pp", and a browser sends no cookie of "/app" there.
+		if own := ownSpelling(r.URL); !a.getsCookies(asked) && a.getsCookies(own) {
+			return own
+		}
+		return asked
 	case web.ShowsPage(r): // of a form
 		return a.ownPath(r.Header.Get("Referer"))
 	}

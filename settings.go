@@ -87,18 +87,14 @@ func (s *settings) purpose(record string) string {
 	return fmt.Sprintf("logtogin/1 %s %q %q", record, s.issuer, s.AppID)
 }
 
-// sessionPurpose also binds it to where browsers send the cookie. If Domain or Path changes, a browser keeps the cookies
-// of before beside the new ones, and nothing that it sends tells them apart: one of them could belong to another user.
-func (s *settings) sessionPurpose(cookies CookieOptions) string {
-	purpose := s.purpose("session in cookies")
-	if s.Store != nil {
-		// A record that was read in the store must not be good as a cookie.
-		purpose = s.purpose("session in a store")
+// sessionContext binds a sealed session to the name of its cookie and to where browsers send that. If Domain or Path
+// changes, a browser keeps the cookies of before beside the new ones, and nothing that it sends tells them apart: one of
+// them could belong to another user.
+func sessionContext(name string, place CookieOptions) string {
+	if place.Domain == "" && place.Path == "/" {
+		return name
 	}
-	if cookies.Domain == "" && cookies.Path == "/" {
-		return purpose
-	}
-	return fmt.Sprintf("%s %q %q", purpose, strings.TrimPrefix(cookies.Domain, "."), cookies.Path)
+	return fmt.Sprintf("%s %q %q", name, strings.TrimPrefix(place.Domain, "."), place.Path)
 }
 
 // check completes cfg by its defaults and finds the mistakes that can be seen

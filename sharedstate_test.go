@@ -560,7 +560,7 @@ func TestWhatTheSharedStateSees(t *testing.T) {
 		}
 	})
 	page := send(t, http.MethodGet, apps[1].url+"/profile", browsers[0].ours(apps[0]), nil)
-	if strings.Contains(page.body, "bob") {
+	if strings.Contains(page.body, bob.ID) {
 		t.Errorf("%s", page.body)
 	}
 }

@@ -41,9 +41,10 @@ type store struct {
 	sessions *anystore.Store
 	attempts *attempts.Attempts // always in cookies
 
-	sessionSealer *seal.Sealer
-	sessionName   string
-	options       sessions.Options
+	sessionSealer  *seal.Sealer
+	sessionName    string // of the first cookie
+	sessionContext string // in which its value is sealed
+	options        sessions.Options
 
 	revocations *revocations // a cookie kept from before one is worth nothing
 	memory      *memory      // of what refreshes have yielded
@@ -79,8 +80,14 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		overwritten: cache.New[string, uint64](maxActive, s.Now),
 		s:           s,
 	}
+	st.sessionContext = sessionContext(st.sessionName, s.Cookies)
 	var err error
-	if st.sessionSealer, err = seal.New(s.secrets, s.sessionPurpose(s.Cookies)); err != nil {
+	kept := "session in cookies"
+	if s.Store != nil {
+		// A record that was read in the store must not be good as a cookie.
+		kept = "session in a store"
+	}
+	if st.sessionSealer, err = seal.New(s.secrets, s.purpose(kept)); err != nil {
 		return nil, err
 	}
 	if st.attempts, err = attempts.NewAttempts(attempts.Settings{
@@ -136,7 +143,7 @@ func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 	opened, ok := st.opened.Get(digest)
 	if !ok {
 		var err error
-		if opened, err = st.decrypt(st.sessionSealer, entry.Value, st.sessionName); err != nil {
+		if opened, _, err = st.decrypt(entry.Value, st.sessionContext); err != nil {
 			return nil, false
 		}
 		st.opened.Put(digest, opened)
@@ -152,18 +159,17 @@ func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 }
 
 // decrypt is the costly part of openSession, which is the same for the same value.
-func (st *store) decrypt(sealer *seal.Sealer, sealed, name string) (*session, error) {
-	record, isCurrent, err := sealer.Open(sealed, name)
+func (st *store) decrypt(sealed string, contexts ...string) (found *session, context int, err error) {
+	record, isCurrent, context, err := st.sessionSealer.OpenIn(sealed, contexts...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	found, err := decodeSession(record)
-	if err != nil {
-		return nil, err
+	if found, err = decodeSession(record); err != nil {
+		return nil, 0, err
 	}
 	found.isOutdated, found.livesBy = !isCurrent, new(atomic.Uint64)
 	found.parsed, err = found.claims()
-	return found, err
+	return found, context, err
 }
 
 // isOver reports whether a session has ended, by its lifetime, for want of
@@ -290,7 +296,7 @@ func (st *store) update(ctx context.Context, r *http.Request, header http.Header
 	written := *record
 	written.isOutdated = false
 	for {
-		sealed := st.sessionSealer.Seal(written.encode(), st.sessionName)
+		sealed := st.sessionSealer.Seal(written.encode(), st.sessionContext)
 		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
 			func() bool { return st.hasEnded(record) })
 		smaller, ok := written.withoutAccessToken()

@@ -96,7 +96,7 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 	}
 	gone := *session.Options
 	gone.MaxAge = -1
-	for i := range leftOver(r, name, len(pieces)) {
+	for i := range s.leftOver(r, name, len(pieces)) {
 		http.SetCookie(w, newCookie(pieceName(name, i), "", &gone))
 	}
 	return nil
@@ -163,7 +163,7 @@ func AppendValues(values []string, header http.Header, name string, most int) []
 func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
 	counted, rest, _ := strings.Cut(first, ".")
 	count, err := strconv.Atoi(counted)
-	if err != nil || count < 1 || count > 2*s.limit/pieceSize+1 {
+	if err != nil || count < 1 || count > s.maxPieces() {
 		return "", false
 	}
 	tag, data, ok := strings.Cut(rest, ".")
@@ -229,12 +229,16 @@ func pieceIndex(cookieName, name string) (index int, ok bool) {
 	return index, err == nil && index > 0 && pieceName(name, index) == cookieName
 }
 
+// maxPieces is how many pieces a value has at most that is read.
+func (s *Store) maxPieces() int { return 2*s.limit/pieceSize + 1 }
+
 // leftOver returns the indexes of the pieces in the request that a value of
-// count pieces does not overwrite.
-func leftOver(r *http.Request, name string, count int) map[int]struct{} {
+// count pieces does not overwrite. More pieces than a value can have were planted, and deleting them would
+// make the header of the response as long as a stranger likes.
+func (s *Store) leftOver(r *http.Request, name string, count int) map[int]struct{} {
 	left := make(map[int]struct{})
 	for _, cookie := range r.Cookies() {
-		if i, ok := pieceIndex(cookie.Name, name); ok && i >= count {
+		if i, ok := pieceIndex(cookie.Name, name); ok && i >= count && i < s.maxPieces() {
 			left[i] = struct{}{}
 		}
 	}

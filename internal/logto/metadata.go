@@ -79,10 +79,10 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 		{"end_session_endpoint", &m.EndSessionEndpoint, false},
 		{"revocation_endpoint", &m.RevocationEndpoint, false},
 	} {
-		jsonobject.Fill(set, endpoint.name, endpoint.value)
-		if *endpoint.value == "" && !endpoint.required {
+		if raw := string(set.Member(endpoint.name)); !endpoint.required && (raw == "" || raw == "null" || raw == `""`) {
 			continue
 		}
+		jsonobject.Fill(set, endpoint.name, endpoint.value)
 		u, err := url.Parse(*endpoint.value)
 		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "https" && u.Scheme != "http") {
 			return nil, fmt.Errorf("it has no usable %s", endpoint.name)

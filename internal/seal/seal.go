@@ -64,14 +64,22 @@ func (s *Sealer) Seal(value []byte, context string) string {
 // Open returns what Seal was given, and whether it was sealed under the first
 // of the secrets; or else ErrOpen.
 func (s *Sealer) Open(sealed, context string) (value []byte, isCurrent bool, err error) {
+	value, isCurrent, _, err = s.OpenIn(sealed, context)
+	return value, isCurrent, err
+}
+
+// OpenIn is Open for a value that was sealed in one of these contexts. It also returns the index of that.
+func (s *Sealer) OpenIn(sealed string, contexts ...string) (value []byte, isCurrent bool, context int, err error) {
 	ciphertext, err := encoding.DecodeString(sealed)
 	if err != nil {
-		return nil, false, ErrOpen
+		return nil, false, 0, ErrOpen
 	}
 	for i, key := range s.keys {
-		if value, err := key.Open(nil, nil, ciphertext, []byte(context)); err == nil {
-			return value, i == 0, nil
+		for context, text := range contexts {
+			if value, err := key.Open(nil, nil, ciphertext, []byte(text)); err == nil {
+				return value, i == 0, context, nil
+			}
 		}
 	}
-	return nil, false, ErrOpen
+	return nil, false, 0, ErrOpen
 }

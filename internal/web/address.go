@@ -136,12 +136,28 @@ func escape(text, these string) string {
 
 // Origin is the origin of an address as browsers write it (RFC 6454, section 6.2).
 func Origin(u *url.URL) string {
-	lower := &url.URL{Scheme: strings.ToLower(u.Scheme), Host: u.Host}
-	host, problem := canonicalHost(lower)
+	origin, problem := originOf(u)
 	if problem != "" { // browsers would not go there, and another program means it as it is
-		host = strings.ToLower(u.Host)
+		return strings.ToLower(u.Scheme) + "://" + u.Host
 	}
-	return lower.Scheme + "://" + host
+	return origin
+}
+
+// originOf is the origin of an address, or what is wrong with its host. A name that ends in a dot is a host of its own.
+func originOf(u *url.URL) (origin, problem string) {
+	own := &url.URL{Scheme: strings.ToLower(u.Scheme), Host: u.Host}
+	name, isRooted := strings.CutSuffix(u.Hostname(), ".")
+	if isRooted {
+		own.Host = strings.Replace(u.Host, name+".", name, 1)
+	}
+	host, problem := canonicalHost(own)
+	if isRooted {
+		name, port, hasPort := strings.Cut(host, ":")
+		if host = name + "."; hasPort {
+			host += ":" + port
+		}
+	}
+	return own.Scheme + "://" + host, problem
 }
 
 // canonicalHost is host and port as browsers write them, or what is wrong with them.
@@ -218,18 +234,12 @@ func IsOrigin(origin string) bool {
 	}
 	switch u.Scheme {
 	case "https", "http":
-		// A name that ends in a dot is a host of its own.
-		name, isRooted := strings.CutSuffix(u.Hostname(), ".")
-		if isRooted {
-			u.Host = strings.Replace(u.Host, name+".", name, 1)
-			origin = strings.Replace(origin, name+".", name, 1)
-		}
-		host, problem := canonicalHost(u)
-		return problem == "" && u.Scheme+"://"+host == origin
-	case "ws", "wss", "ftp", "file": // no page has such an origin
+		own, problem := originOf(u)
+		return problem == "" && own == origin
+	case "ws", "wss", "ftp", "file", "about", "blob", "data", "javascript": // no page has such an origin
 		return false
 	}
-	return u.Scheme+"://"+u.Host == origin
+	return u.Scheme+"://"+u.Host == origin && !strings.HasSuffix(origin, ":")
 }
 
 // IsLoopback reports whether a host is this machine: localhost, a name below it (RFC 6761,

@@ -134,7 +134,7 @@ func TestAnOriginIsWhatABrowserSends(t *testing.T) {
 	for origin, want := range map[string]bool{
 		"https://a.example": true, "https://a.example:8443": true, "http://a.example": true, "http://[::1]:3000": true, "https://xn--bcher-kva.example": true, "http://192.0.2.1": true,
 		"capacitor://localhost": true, "ionic://localhost": true, "tauri://localhost": true, "app://localhost:8080": true, "chrome-extension://abcdefghijklmnopabcdefghijklmnop": true, "moz-extension://6ea8b6c2-9d7a-4b0e-8f43-1f6a6d1c7a50": true, "vscode-webview://0Abc": true,
-		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false,
+		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false, "data://x": false, "blob://x": false, "javascript://x": false, "about://blank": false, "capacitor://localhost:": false,
 		"https://bücher.example": false, "https://a.example:0443": false, "https://a.example:": false, "https://[0:0:0:0:0:0:0:1]": false, "https://127.1": false, "https://a.example..": false, "https://.": false,
 		"https://a.example.": true, "https://a.example.:8443": true, "https://my_app.xn--bcher-kva.example": true, "https://ab--cd.xn--bcher-kva.example": true, "https://xn--a-.example": false,
 		"": false, "null": false, "https://a.example/": false, "https://A.example": false, "https://a.example:443": false, "http://a.example:80": false, "https://*.example": false,
@@ -154,10 +154,13 @@ func TestAddressesOfOneOriginHaveTheSame(t *testing.T) {
 		{"http://api.example", "http://api.example:80", "http://api.example:080"},
 		{"https://xn--bcher-kva.example", "https://bücher.example", "https://BÜCHER.example:443", "https://b%C3%BCcher.example"},
 		{"https://[::1]", "https://[0:0:0:0:0:0:0:1]:443", "https://[0000::0001]"},
-		{"https://api.example.", "https://API.example."}, // a name of its own for browsers, too
+		{"https://api.example.", "https://API.example.", "https://api.example.:443"}, // a name of its own for browsers, too
+		{"https://xn--bcher-kva.example.", "https://bücher.example."},
+		{"https://xn--api-bec.example.", "https://apİ.example."}, // a dotted capital I is no i
+		{"https://api..example", "https://api..example"},
 		{"https://127.1", "https://127.1/"},
-		{"https://xn--api-.example", "https://XN--API-.example"}, // and not "https://api.example", which its decoding is
-		{"https://xn--a.example", "https://xn--A.example"},
+		{"https://xn--api-.example", "https://xn--api-.example/"}, // and not "https://api.example", which its decoding is
+		{"https://xn--a.example", "https://xn--a.example/"},
 	} {
 		for _, address := range same {
 			u, err := url.Parse(address)
