@@ -154,10 +154,10 @@ func (b *testBrowser) settle(base *url.URL) {
 }
 
 // Cookies and SetCookies make paths into addresses of the application.
-func (b *testBrowser) Cookies(u *url.URL) []*http.Cookie { return b.jar.Cookies(b.absolute(u)) }
+func (b *testBrowser) Cookies(u *url.URL) []*http.Cookie { return b.jar.Cookies(asSent(b.absolute(u))) }
 
 func (b *testBrowser) SetCookies(u *url.URL, cookies []*http.Cookie) {
-	b.jar.SetCookies(b.absolute(u), cookies)
+	b.jar.SetCookies(asSent(b.absolute(u)), cookies)
 }
 
 // absolute is the address for a path of the application.
@@ -173,10 +173,7 @@ func (b *testBrowser) absolute(u *url.URL) *url.URL {
 		return &address
 	}
 	address.Scheme, address.Host = b.base.Scheme, b.base.Host
-	address.Path = b.base.Path + u.Path
-	if u.RawPath != "" {
-		address.RawPath = b.base.EscapedPath() + u.RawPath
-	}
+	address.Path, address.RawPath = b.base.Path+u.Path, b.base.EscapedPath()+pathOf(u)
 	return &address
 }
 
@@ -276,7 +273,7 @@ func (b *testBrowser) learn(response *http.Response) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.settle(b.server.baseOf(callback))
-	b.jar.SetCookies(b.base, response.Cookies())
+	b.jar.SetCookies(asSent(b.base), response.Cookies())
 	return nil
 }
 
@@ -306,10 +303,8 @@ func (s *Server) onlyBase() *url.URL {
 func (s *Server) baseOf(address *url.URL) *url.URL {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, base := range s.baseURLs {
-		if parsed, err := url.Parse(base); err == nil && (address.String() == base || strings.HasPrefix(address.String(), base+"/")) {
-			return parsed
-		}
+	if base, err := url.Parse(longestAbove(address, s.baseURLs)); err == nil && base.Host != "" {
+		return base
 	}
 	return &url.URL{Scheme: address.Scheme, Host: address.Host}
 }

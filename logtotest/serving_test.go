@@ -860,3 +860,65 @@ type loggingTest struct {
 }
 
 func (l *loggingTest) Output() io.Writer { return l.output }
+
+// An application can be at any address that Config.BaseURL takes, in any spelling of it.
+func TestApplicationsAreServedAtEveryAddress(t *testing.T) {
+	t.Parallel()
+	for _, baseURL := range []string{
+		"https://app.example.com", "https://APP.example.com", "HTTPS://app.example.com", "https://app.example.com:443", "https://app.example.com:/", "https://app.example.com:08443",
+		"https://bücher.example", "https://xn--bcher-kva.example", "https://[0:0::1]:0443", "http://localhost:", "http://[::1]:08080", "https://192.0.2.1",
+		"https://app.example.com/a", "https://app.example.com/a b/", "https://app.example.com/größe", "https://app.example.com/gr%C3%B6%C3%9Fe", "https://app.example.com/gr%c3%b6%c3%9fe",
+		"https://app.example.com/%7Euser", "https://app.example.com/~user", "https://app.example.com/a%2Fb", "https://bücher.example/o'neil",
+	} {
+		logto := logtotest.NewServer(t)
+		cfg := logto.Config(baseURL)
+		_, address, _ := strings.Cut(baseURL, "//")
+		if _, path, _ := strings.Cut(address, "/"); path != "" {
+			cfg.Cookies.Path = "/" + strings.TrimRight(path, "/")
+		}
+		router := gin.New()
+		auth, err := logtogin.Register(router, cfg)
+		if err != nil {
+			t.Errorf("%s: %v", baseURL, err)
+			continue
+		}
+		t.Cleanup(func() { _ = auth.Close() })
+		router.GET("/files/*name", auth.Guard(), func(c *gin.Context) {
+			c.String(http.StatusOK, "%s %s", c.Param("name"), c.Request.URL.EscapedPath())
+		})
+		client := logto.SignIn(t, router, logtotest.DefaultUser())
+		response, err := client.Get("/files/%C3%BC%20a%2Fb")
+		if err != nil {
+			t.Errorf("%s: %v", baseURL, err)
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK || string(body) != "/ü a/b /files/%C3%BC%20a%2Fb" {
+			t.Errorf("%s: %d %s (%v)", baseURL, response.StatusCode, body, err)
+		}
+	}
+}
+
+func TestOfTwoApplicationsTheOneWithTheLongerPathAnswers(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	is := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, name+" "+r.URL.Path) })
+	}
+	logto.Serve("https://example.com", is("root"))
+	logto.Serve("https://example.com/two", is("two"))
+	for address, want := range map[string]string{
+		"https://example.com/two/p": "two /p", "https://example.com/two": "two /", "https://example.com/twofold": "root /twofold", "https://EXAMPLE.com:443/x": "root /x", "https://example.com": "root /",
+	} {
+		response, err := logto.Client().Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if string(body) != want {
+			t.Errorf("%s: %s, want %s", address, body, want)
+		}
+	}
+}

@@ -23,7 +23,7 @@ import (
 func (s *Server) Config(baseURL string) logtogin.Config {
 	if baseURL != "" {
 		s.mu.Lock()
-		s.baseURLs = append(s.baseURLs, strings.TrimRight(baseURL, "/"))
+		s.baseURLs = append(s.baseURLs, canonicalBase(baseURL))
 		s.mu.Unlock()
 	}
 	app := s.Application()

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -59,7 +58,7 @@ type route struct {
 // can stream, flush, hijack and set deadlines as in production, and its request is cancelled when
 // the client goes away. The TLS of a request to an https address is set, but nothing is encrypted.
 func (s *Server) Serve(baseURL string, handler http.Handler) {
-	baseURL = strings.TrimRight(baseURL, "/")
+	baseURL = canonicalBase(baseURL)
 	base, err := url.Parse(baseURL)
 	if err != nil {
 		return
@@ -67,7 +66,7 @@ func (s *Server) Serve(baseURL string, handler http.Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.routes = slices.DeleteFunc(s.routes, func(r route) bool { return r.base == baseURL })
-	s.routes = append(s.routes, route{base: baseURL, path: base.Path, handler: handler})
+	s.routes = append(s.routes, route{base: baseURL, path: base.EscapedPath(), handler: handler})
 }
 
 // handlerFor returns nil for an address outside of this process.
@@ -78,12 +77,14 @@ func (t *transport) handlerFor(u *url.URL) http.Handler {
 	}
 	t.server.mu.Lock()
 	defer t.server.mu.Unlock()
+	var bases []string
 	for _, r := range t.server.routes {
-		if address := origin + u.Path; address == r.base || strings.HasPrefix(address, r.base+"/") {
-			if r.path == "" {
-				return r.handler
-			}
-			return http.StripPrefix(r.path, r.handler)
+		bases = append(bases, r.base)
+	}
+	longest := longestAbove(u, bases)
+	for _, r := range t.server.routes {
+		if longest != "" && r.base == longest {
+			return below(r.path, r.handler)
 		}
 	}
 	return nil
