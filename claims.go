@@ -26,7 +26,7 @@ import (
 // application fills in itself. They are for caches, logs and tests of the application. They
 // say nothing about who sends a request, unless nobody else can have changed the JSON.
 //
-// A type that embeds Claims inherits both methods, so that its other fields are neither
+// A type that embeds Claims inherits both methods (and the ones for encoding/gob), so that its other fields are neither
 // written nor read. Give it a field of the type Claims instead.
 type Claims struct {
 	UserClaims
@@ -152,7 +152,8 @@ type SSOIdentity struct {
 	Detail     json.RawMessage `json:"detail,omitempty"`     // what the identity provider told; nil if nothing
 }
 
-// OrganizationData describes an organization of the user.
+// OrganizationData describes an organization of the user. In the claims as Logto sends them, a description
+// that is not there is null; JSON of this type leaves it out.
 type OrganizationData struct {
 	ID          string `json:"id,omitempty"`          // what guards and tokens name it by
 	Name        string `json:"name,omitempty"`        // for people

@@ -105,6 +105,32 @@ func (claims *AccessTokenClaims) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
+// encoding/gob would keep the fields only, and lose what Has and Get know. Stores of sessions use it.
+
+// GobEncode is MarshalJSON.
+func (claims Claims) GobEncode() ([]byte, error) { return claims.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (claims *Claims) GobDecode(raw []byte) error { return claims.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
+func (info UserInfo) GobEncode() ([]byte, error) { return info.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (info *UserInfo) GobDecode(raw []byte) error { return info.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
+func (u UserClaims) GobEncode() ([]byte, error) { return u.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (u *UserClaims) GobDecode(raw []byte) error { return u.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
+func (claims AccessTokenClaims) GobEncode() ([]byte, error) { return claims.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (claims *AccessTokenClaims) GobDecode(raw []byte) error { return claims.UnmarshalJSON(raw) }
+
 // The members inside these claims are decoded by name, too: encoding/json would take any
 // capitalization for them. The tags of the fields are for marshalling.
 

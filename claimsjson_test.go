@@ -249,7 +249,7 @@ func TestTypesThatContainOrEmbedClaimsComeBack(t *testing.T) {
 	}
 }
 
-// Sessions of gin-contrib keep values by gob, which knows the fields only.
+// Sessions of gin-contrib keep values by gob, which by itself knows the fields only.
 func TestClaimsComeBackFromGob(t *testing.T) {
 	t.Parallel()
 	var stream bytes.Buffer
@@ -267,6 +267,22 @@ func TestClaimsComeBackFromGob(t *testing.T) {
 	}
 	if got, want := marshalled(t, back), marshalled(t, filled); got != want {
 		t.Errorf("it is marshalled as %s, want %s", got, want)
+	}
+	const source = `{"sub":"x","name":null,"custom":[1]}`
+	for _, values := range [][2]any{
+		{new(logtogin.Claims), new(logtogin.Claims)}, {new(logtogin.UserInfo), new(logtogin.UserInfo)},
+		{new(logtogin.UserClaims), new(logtogin.UserClaims)}, {new(logtogin.AccessTokenClaims), new(logtogin.AccessTokenClaims)},
+	} {
+		if err := json.Unmarshal([]byte(source), values[0]); err != nil {
+			t.Fatal(err)
+		}
+		var stream bytes.Buffer
+		if err := errors.Join(gob.NewEncoder(&stream).Encode(values[0]), gob.NewDecoder(&stream).Decode(values[1])); err != nil {
+			t.Fatal(err)
+		}
+		if got := marshalled(t, values[1]); got != source {
+			t.Errorf("%T: %s", values[1], got)
+		}
 	}
 }
 

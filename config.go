@@ -256,8 +256,9 @@ type CookieOptions struct {
 	// it and to Path, so a change of either signs users out.
 	Domain string
 
-	// Path limits the cookies to a part of the host, as the path of BaseURL is written. The
-	// callback route must lie below it. The default is "/".
+	// Path limits the cookies to a part of the host, with the escapes of BaseURL. The routes of
+	// this package, a callback route of your own and all guarded pages must lie below it. The
+	// default is "/".
 	Path string
 }
 

@@ -224,7 +224,7 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 		"a cookie name has 23 letters":                 {func(c *config) { c.Cookies.Name = strings.Repeat("a", 23) }, "Cookies.Name", "up to 22 letters"},
 		"a cookie path has no slash":                   {func(c *config) { c.Cookies.Path = "app" }, "Cookies.Path", `begins with "/"`},
 		"a cookie path has a semicolon":                {func(c *config) { c.Cookies.Path = "/;Domain=evil.example" }, "Cookies.Path", `begins with "/"`},
-		"a cookie path is not above the callback":      {func(c *config) { c.Cookies.Path = "/call" }, "Cookies.Path", "choose a path above it"},
+		"a cookie path is not above the callback":      {func(c *config) { c.Cookies.Path = "/call" }, "Cookies.Path", "choose a path above all routes"},
 		"a cookie domain is another site's":            {func(c *config) { c.Cookies.Domain = "example.org" }, "Cookies.Domain", "give that host or a parent domain"},
 		"a cookie domain only ends alike":              {func(c *config) { c.Cookies.Domain = "ple.com" }, "Cookies.Domain", "give that host or a parent domain"},
 		"a cookie domain is a subdomain":               {func(c *config) { c.Cookies.Domain = "www.app.example.com" }, "Cookies.Domain", "give that host or a parent domain"},
@@ -252,11 +252,11 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 		"a BaseURL has a wildcard":                     {func(c *config) { c.BaseURL = "https://*.example.com" }, "BaseURL", "letters, digits and hyphens"},
 		"an Endpoint has a port that is none":          {func(c *config) { c.Endpoint = "https://example.logto.app:0" }, "Endpoint", "from 1 to 65535"},
 		"a cookie path has other escapes than BaseURL": {func(c *config) { c.BaseURL, c.Cookies.Path = "https://app.example.com/%7Euser", "/~user" }, "Cookies.Path", "with the same escapes"},
-		"a cookie path is the callback":                {func(c *config) { c.Cookies.Path = "/callback" }, "Cookies.Path", "would not send the cookies to the sign"},
+		"a cookie path is the callback":                {func(c *config) { c.Cookies.Path = "/callback" }, "Cookies.Path", "to the route /sign-in"},
 		"a cookie path is the callback with a slash":   {func(c *config) { c.Cookies.Path = "/callback/" }, "Cookies.Path", "would not send the cookies to the"},
 		"the sign-out lies outside the cookie path": {func(c *config) {
 			c.Cookies.Path, c.Paths = "/app", logtogin.Paths{SignIn: "/app/in", SignUp: "-", Callback: "/app/back"}
-		}, "Cookies.Path", "to the sign-out route /sign-out"},
+		}, "Cookies.Path", "to the route /sign-out"},
 		"an own callback lies outside the cookie path": {func(c *config) { c.Cookies.Path, c.SignInDefaults = "/app", options{RedirectURI: "/my%20app/back"} }, "SignInDefaults.RedirectURI", "a path below it"},
 		"an own callback is elsewhere": {func(c *config) {
 			c.Cookies.Path, c.SignInDefaults = "/app", options{RedirectURI: "https://app.example.com/back"}

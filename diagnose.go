@@ -161,7 +161,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 	began := time.Now()
 	m, err := d.a.provider.Discover(ctx)
 	if err != nil {
-		d.add("discovery", SeverityError, "Compare Config.Endpoint with the Logto endpoint in the Logto Console, and see that this machine reaches it.",
+		d.add("discovery", SeverityError, "Compare Config.Endpoint with the Logto endpoint in the Logto Console, and see that this machine reaches it. If the status is 500 or more, look at Logto, or at the proxy before it.",
 			"%s cannot be used: %v", s.issuer, err)
 		return nil
 	}
@@ -174,7 +174,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		d.add("discovery", SeverityWarning, "Let the provider put all claims into the ID token.", "There is no userinfo_endpoint, so UserInfo fails, and so do guards that need a claim which is not in the ID token")
 	}
 	if _, err := d.a.provider.KeyWithdrawals(ctx); err != nil {
-		d.add("keys", SeverityError, "See that this machine reaches the jwks_uri of the discovery document, and that a key there is EC, Ed25519 or RSA of 2048 bits or more.", "Logto's keys cannot be used, so no token can be verified: %v", err)
+		d.add("keys", SeverityError, "See that this machine reaches the jwks_uri of the discovery document, and that a key there is EC, Ed25519 or RSA of 2048 bits or more.", "Logto's keys cannot be used, so no token can be verified: %s", strings.TrimPrefix(err.Error(), ErrProviderUnavailable.Error()+": "))
 	} else {
 		d.add("keys", SeverityOK, "", "Logto's keys can be used")
 	}
@@ -217,6 +217,12 @@ func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	s := d.a.settings
 	_, err := d.a.provider.Refresh(ctx, "diagnosis-"+rand.Text(), "", "")
 	var refused *ProviderError
+	var spaces string
+	for _, field := range s.credentials() {
+		if field.hasSpace() {
+			spaces += "; Config." + field.name + " begins or ends with a space or an invisible character"
+		}
+	}
 	switch {
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
 		if s.AppSecret == "" {
@@ -228,11 +234,11 @@ func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	case errors.As(err, &refused) && refused.Code == "invalid_client" && refused.Status == http.StatusUnauthorized && s.AppSecret == "":
 		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret.", "Logto wants a secret, and Config.AppSecret is empty")
 	case errors.As(err, &refused) && refused.Code == "invalid_client" && refused.Status == http.StatusUnauthorized:
-		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret; the application's type must be Traditional web.", "Logto does not accept the secret")
+		d.add("client", SeverityError, "Copy the App secret from the application's page in the Logto Console into Config.AppSecret; the application's type must be Traditional web.", "Logto does not accept the secret%s", spaces)
 	case errors.As(err, &refused) && refused.Code == "invalid_client":
-		d.add("client", SeverityError, "Copy the App ID from the application's page in the Logto Console into Config.AppID.", "Logto knows no application %q", s.AppID)
+		d.add("client", SeverityError, "Copy the App ID from the application's page in the Logto Console into Config.AppID.", "Logto knows no application %q%s", s.AppID, spaces)
 	case errors.As(err, &refused):
-		d.add("client", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web, and its secret must not have expired.", "Logto says %s", strings.TrimPrefix(refused.Error(), "logtogin: "))
+		d.add("client", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web, and its secret must not have expired.", "Logto refuses the application: %s (%s)%s", errorText(refused.Code, 64), errorText(refused.Description, 200), spaces)
 	default:
 		d.add("client", SeverityUnknown, "", "Logto does not answer: %v", err)
 	}

@@ -234,7 +234,7 @@ var mistakes = map[string]func(*testing.T) seen{
 	"A third-party application may not have `profile`": mistaking(func(logto *logtotest.Server, _ *logtotest.Application, _ *logtogin.Config) {
 		refusingScope(logto, "profile")
 	}),
-	"Access control of the application excludes the user": func(t *testing.T) seen {
+	"Access control of the application excludes a user who has signed in before": func(t *testing.T) seen {
 		m := newMistaken(t, nil)
 		b := newBrowser(t)
 		b.signIn(m.url+"/profile", alice())
@@ -271,7 +271,7 @@ var mistakes = map[string]func(*testing.T) seen{
 		m := newMistaken(t, nil)
 		return m.see(newBrowser(t).get(m.url + "/callback"))
 	},
-	"No refresh tokens, because `Prompt` has no consent": func(t *testing.T) seen {
+	"No refresh tokens, because `Prompt` has no consent, and a page needs the token of an API": func(t *testing.T) seen {
 		m := newMistaken(t, func(_ *logtotest.Server, _ *logtotest.Application, cfg *logtogin.Config) {
 			forAPIs(cfg)
 			cfg.Prompt = logtogin.PromptLogin

@@ -94,9 +94,9 @@ func (a *Auth) mountOf(router gin.IRouter) (mount string, err error) {
 	if paths.Callback == "" && a.settings.SignInDefaults.RedirectURI == "" && (paths.SignIn != "" || paths.SignUp != "") {
 		return "", &ConfigError{"Paths.Callback", `is "-", so the sign-in routes have nowhere to come back to; set SignInDefaults.RedirectURI to the path of a callback route of your own, or leave the sign-in routes out, too`}
 	}
-	for name, path := range map[string]string{"sign-in": paths.SignIn, "sign-up": paths.SignUp, "callback": paths.Callback, "sign-out": paths.SignOut} {
+	for _, path := range []string{paths.SignIn, paths.SignUp, paths.Callback, paths.SignOut} {
 		if address := a.settings.basePath + escaped + path; path != "" && !web.IsSentTo(address, a.settings.Cookies.Path) {
-			return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the %s route %s; choose a path above it, with the same escapes", a.settings.Cookies.Path, name, address)}
+			return "", &ConfigError{"Cookies.Path", fmt.Sprintf("is %q, so browsers would not send the cookies to the route %s; choose a path above all routes and guarded pages, with the same escapes", a.settings.Cookies.Path, address)}
 		}
 	}
 	return mount, nil

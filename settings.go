@@ -138,21 +138,29 @@ func (s *settings) checkEndpoint() error {
 			return &ConfigError{"AdditionalIssuers", fmt.Sprintf(`has %q; give issuers as they stand in tokens, for example "https://auth.example.com/oidc"`, issuer)}
 		}
 	}
-	for field, value := range map[string]string{"AppID": s.AppID, "AppSecret": s.AppSecret} {
+	for _, field := range s.credentials() {
 		// RFC 6749, appendix A.1 and A.2; characters outside ASCII occur all the same.
-		if strings.ContainsFunc(value, unicode.IsControl) {
-			return &ConfigError{field, "has a line feed or another control character; remove it"}
+		if strings.ContainsFunc(field.value, unicode.IsControl) {
+			return &ConfigError{field.name, "has a line feed or another control character; remove it"}
 		}
 	}
 	return nil
 }
 
-// warnOfSpaces is for what was copied with a space too many, or with a mark that nobody sees. A provider may issue such
-// a secret, so it is no error.
+type credential struct{ name, value string }
+
+func (s *settings) credentials() []credential {
+	return []credential{{"AppID", s.AppID}, {"AppSecret", s.AppSecret}}
+}
+
+// hasSpace reports whether a credential was copied with a space too many, or with a mark that nobody sees. A provider may
+// issue such a secret, so it is no error.
+func (c credential) hasSpace() bool { return strings.TrimFunc(c.value, web.IsInvisible) != c.value }
+
 func (s *settings) warnOfSpaces() {
-	for field, value := range map[string]string{"AppID": s.AppID, "AppSecret": s.AppSecret} {
-		if strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }) != value {
-			s.Logger.Warn("logtogin: Config." + field + " begins or ends with a space or an invisible character; remove it, unless Logto has issued it so")
+	for _, field := range s.credentials() {
+		if field.hasSpace() {
+			s.Logger.Warn("logtogin: Config." + field.name + " begins or ends with a space or an invisible character; remove it, unless Logto has issued it so")
 		}
 	}
 }
@@ -172,7 +180,7 @@ func (s *settings) checkBaseURL() error {
 func (s *settings) checkOrigins() error {
 	for _, origin := range s.TrustedOrigins {
 		if !web.IsOrigin(origin) { // it would never match
-			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which no browser sends as an Origin; write scheme and host as browsers do, in lower case and in ASCII, a port only if it is not the usual one, and no path, for example "https://www.example.com" or "capacitor://localhost"`, origin)}
+			return &ConfigError{"TrustedOrigins", fmt.Sprintf(`has %q, which cannot be trusted, or which no browser sends as an Origin; write scheme and host as browsers do, in lower case and in ASCII, a port only if it is not the usual one, and no path, for example "https://www.example.com" or "capacitor://localhost"; "null" stands for every sandboxed page`, origin)}
 		}
 	}
 	return nil
@@ -231,7 +239,7 @@ func (s *settings) checkSignIn() error {
 		return &ConfigError{"Prompt", fmt.Sprintf(`is %q; use one of the Prompt constants: "consent", "login consent", "login", "none", or "-" to send none`, s.Prompt)}
 	}
 	if err := s.SignInDefaults.check(s.Resources); err != nil {
-		return &ConfigError{"SignInDefaults", "cannot be sent: " + err.Error()}
+		return &ConfigError{"SignInDefaults", "cannot be used: " + strings.TrimPrefix(err.Error(), ErrInvalidOptions.Error()+": ")}
 	}
 	for _, path := range []*string{&s.AfterSignIn, &s.AfterSignOut, &s.SignInDefaults.ReturnTo, &s.SignInDefaults.RedirectURI} {
 		if strings.HasPrefix(*path, "/") {
@@ -257,7 +265,7 @@ func (s *settings) checkSignIn() error {
 	}
 	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) {
 		if _, problem := web.ParseURL(s.AfterSignOut); problem != "" {
-			return &ConfigError{"AfterSignOut", fmt.Sprintf(`is %q, which %s; give a path that begins with "/" or an absolute https URL`, s.AfterSignOut, problem)}
+			return &ConfigError{"AfterSignOut", problem + `; give a path that begins with "/", without a fragment and without empty or dot segments, or an absolute https URL`}
 		}
 	}
 	return nil
@@ -326,7 +334,7 @@ func (s *settings) checkPaths() error {
 			*field.path = field.given
 		}
 		if !web.IsSafePath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
-			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain path that begins with "/", or "-" to leave the route out`, field.given)}
+			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain ASCII path that begins with "/", without parameters and escapes, or "-" to leave the route out`, field.given)}
 		}
 		if other, ok := taken[*field.path]; ok {
 			return &ConfigError{field.name, fmt.Sprintf("is %q, as is %s; give each route a path of its own", *field.path, other)}
@@ -378,13 +386,13 @@ func (s *settings) checkCookies() error {
 	cookies := &s.Cookies
 	path := web.EscapePath(cookies.Path) // net/http drops what is not ASCII
 	if path != "" && (!web.IsSafePath(path) || strings.ContainsAny(cookies.Path, ";,?#")) {
-		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a plain path that begins with "/", without any of ";,?#"`, cookies.Path)}
+		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a plain path that begins with "/", without empty or dot segments and without any of ";,?#"`, cookies.Path)}
 	}
 	cookies.Path = path
 	if domain := strings.TrimPrefix(cookies.Domain, "."); domain != "" {
 		u, problem := web.ParseServerURL("https://" + domain)
 		if problem != "" || strings.ContainsAny(domain, ":/") {
-			return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give the name of a host", cookies.Domain)}
+			return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give the name of a host, without a port and without a dot at the end", cookies.Domain)}
 		}
 		cookies.Domain = u.Host
 	}

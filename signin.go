@@ -71,7 +71,8 @@ type SignInOptions struct {
 
 	// OrganizationNarrowsPermissions accepts that OrganizationID narrows the permissions for Config.Resources.
 	// It is for an application in which a session is about one organization. Any other leaves OrganizationID
-	// empty, and names the organization when it asks for a token: AccessToken with Organization.
+	// empty, and names the organization when it asks for a token: AccessToken with Organization. Set in
+	// Config.SignInDefaults it holds for the OrganizationID of every sign-in.
 	OrganizationNarrowsPermissions bool
 
 	// MaxAge makes the user authenticate again if that was longer ago, in full
@@ -196,7 +197,7 @@ func (o *SignInOptions) check(resources []string) error {
 	case o.OrganizationID != "" && !plainWord.MatchString(o.OrganizationID):
 		return invalid("OrganizationID", o.OrganizationID)
 	case o.OrganizationID != "" && !o.OrganizationNarrowsPermissions && slices.ContainsFunc(resources, isAPI):
-		return fmt.Errorf("%w: OrganizationID would narrow the permissions for Config.Resources to that organization in the whole session; leave it empty, or set OrganizationNarrowsPermissions if that is meant", ErrInvalidOptions)
+		return fmt.Errorf("%w: OrganizationID would narrow the permissions for Config.Resources to that organization in the whole session; to act within an organization, leave it empty and ask for a token with Organization; if the session is to be narrowed, set OrganizationNarrowsPermissions", ErrInvalidOptions)
 	case o.OneTimeToken != "" && o.LoginHint == "":
 		return fmt.Errorf("%w: OneTimeToken needs LoginHint", ErrInvalidOptions)
 	case o.MaxAge < 0 || o.MaxAge%time.Second != 0:

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -37,12 +38,16 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	switch {
 	case raw == "":
 		return nil, "is empty"
-	case strings.TrimFunc(raw, isInvisible) != raw:
+	case strings.TrimFunc(raw, IsInvisible) != raw:
 		return nil, "begins or ends with a space or an invisible character; remove it"
 	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || !utf8.ValidString(raw):
+		var reason *url.Error
+		if errors.As(err, &reason) {
+			return nil, fmt.Sprintf("is not a URL (%v)", reason.Err)
+		}
 		return nil, "is not a URL"
 	case u.Scheme == "" || u.Hostname() == "":
 		return nil, fmt.Sprintf("is %q, which is not an absolute URL", raw)
@@ -74,8 +79,8 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	return u, ""
 }
 
-// isInvisible reports whether a character is a space, or one that nobody sees.
-func isInvisible(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
+// IsInvisible reports whether a character is a space, or one that nobody sees.
+func IsInvisible(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
 
 // isDotSegment reports whether browsers remove this segment of a path (WHATWG URL, section 4.1).
 func isDotSegment(segment string) bool {
@@ -207,7 +212,7 @@ func canonicalHostname(u *url.URL) (host, problem string) {
 		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
 			return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
 		}) {
-			return "", fmt.Sprintf("has the host %q; write names of letters, digits and hyphens with a dot between them, and none at the end", u.Hostname())
+			return "", fmt.Sprintf("has the host %q; write names of at most 63 letters, digits and hyphens in ASCII with a dot between them, and none at the end", u.Hostname())
 		}
 	}
 	if address, err := netip.ParseAddr(name); isNumber(labels[len(labels)-1]) && (err != nil || !address.Is4()) {
