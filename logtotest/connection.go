@@ -1,6 +1,7 @@
 package logtotest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -41,7 +42,7 @@ func (c *connection) Write(p []byte) (int, error) {
 
 // explained makes an error what it is at a socket, because applications and Gin's Recovery look.
 func (c *connection) explained(op string, err error) error {
-	if err == net.ErrClosed || err == os.ErrDeadlineExceeded || err == errBrokenPipe {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenPipe) {
 		return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
 	}
 	return err
