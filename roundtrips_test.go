@@ -261,9 +261,9 @@ func emptyFields(path string, value reflect.Value) (empty []string) {
 func differ(a, b any) string { return differAt("", reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 func differAt(path string, a, b reflect.Value) string {
-	different := fmt.Sprintf("%s: %v is not %v", path, a, b)
+	different := func() string { return fmt.Sprintf("%s: %v is not %v", path, a, b) } // only if they differ: it is slow
 	if a.IsValid() != b.IsValid() || (a.IsValid() && a.Type() != b.Type()) {
-		return different
+		return different()
 	}
 	if !a.IsValid() {
 		return ""
@@ -271,12 +271,12 @@ func differAt(path string, a, b reflect.Value) string {
 	switch {
 	case a.Type() == timeType:
 		if !a.Interface().(time.Time).Equal(b.Interface().(time.Time)) {
-			return different
+			return different()
 		}
 		return ""
 	case a.Type() == rawType:
 		if !reflect.DeepEqual(anyNumbers(a.Bytes()), anyNumbers(b.Bytes())) {
-			return different
+			return different()
 		}
 		return ""
 	}
@@ -295,7 +295,7 @@ func differAt(path string, a, b reflect.Value) string {
 		return ""
 	case reflect.Slice:
 		if a.Len() != b.Len() || a.IsNil() != b.IsNil() {
-			return different
+			return different()
 		}
 		for i := range a.Len() {
 			if difference := differAt(fmt.Sprintf("%s[%d]", path, i), a.Index(i), b.Index(i)); difference != "" {
@@ -305,7 +305,7 @@ func differAt(path string, a, b reflect.Value) string {
 		return ""
 	case reflect.Map:
 		if a.Len() != b.Len() || a.IsNil() != b.IsNil() {
-			return different
+			return different()
 		}
 		for _, key := range a.MapKeys() {
 			if difference := differAt(fmt.Sprintf("%s[%v]", path, key), a.MapIndex(key), b.MapIndex(key)); difference != "" {
@@ -315,7 +315,7 @@ func differAt(path string, a, b reflect.Value) string {
 		return ""
 	}
 	if !reflect.DeepEqual(a.Interface(), b.Interface()) {
-		return different
+		return different()
 	}
 	return ""
 }

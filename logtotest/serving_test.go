@@ -145,7 +145,7 @@ func TestAStreamIsReadWhileItIsWritten(t *testing.T) {
 					}
 				}
 				_ = response.Body.Close()
-				if end := <-ended; !strings.HasSuffix(end, "context canceled") {
+				if end := await(s.t, ended); !strings.HasSuffix(end, "context canceled") {
 					s.t.Error(end)
 				}
 			})
@@ -189,7 +189,7 @@ func TestARequestIsCancelledWhenTheClientGoesAway(t *testing.T) {
 				ctx, cancel := context.WithCancel(s.t.Context())
 				defer cancel()
 				leave(cancel, s, ctx, begun)
-				if err := <-ended; !errors.Is(err, context.Canceled) {
+				if err := await(s.t, ended); !errors.Is(err, context.Canceled) {
 					s.t.Error(err)
 				}
 			})
@@ -666,7 +666,7 @@ func TestAClientThatStopsReadingLeavesNothingInGinsLog(t *testing.T) {
 					t.Fatal(leaving, err)
 				}
 				leave(response, cancel)
-				<-gone
+				await(t, gone)
 				cancel()
 				log.check(t, logto)
 			}
@@ -706,7 +706,7 @@ func TestAHandlerThatGoesByErrorsEndsWhenTheClientHasLeft(t *testing.T) {
 		}
 	}, func(s *served) {
 		_ = s.ask(s.t.Context(), http.MethodGet, nil, nil).Body.Close()
-		err := <-ended
+		err := await(s.t, ended)
 		var operation *net.OpError
 		if !errors.As(err, &operation) || (!errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET)) {
 			s.t.Errorf("%#v", err)
@@ -720,7 +720,9 @@ func TestAHandlerWaitsForAClientThatDoesNotRead(t *testing.T) {
 	ended := make(chan int, 1)
 	logto := logtotest.NewServer(t)
 	logto.Serve("https://app.example.com", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		control := http.NewResponseController(w)
+		_ = control.Flush() // the client has the header
+		_ = control.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 		written := 0
 		for {
 			n, err := w.Write(make([]byte, 1<<10))
@@ -738,7 +740,7 @@ func TestAHandlerWaitsForAClientThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if written := <-ended; written > 1<<20 {
+	if written := await(t, ended); written > 1<<20 {
 		t.Errorf("%d bytes are kept", written)
 	}
 }
@@ -822,7 +824,7 @@ func TestRequestsAreAnsweredSideBySide(t *testing.T) {
 		})
 	}
 	for range clients {
-		<-arrived
+		await(t, arrived)
 	}
 	close(all)
 	asking.Wait()
@@ -921,4 +923,15 @@ func TestOfTwoApplicationsTheOneWithTheLongerPathAnswers(t *testing.T) {
 			t.Errorf("%s: %s, want %s", address, body, want)
 		}
 	}
+}
+
+// await is for what must come, and would otherwise keep the tests waiting for as long as they may take.
+func await[T any](t testing.TB, channel <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-channel:
+	case <-time.After(time.Minute):
+		t.Fatal("nothing has come within a minute")
+	}
+	return value
 }
