@@ -283,6 +283,19 @@ func (s *settings) callbackPath() string {
 	return ""
 }
 
+// isCallbackPath reports whether a redirect URI may be given as this path of the
+// application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
+// for the sake of the callback's parameters.
+func isCallbackPath(path string) bool {
+	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
+}
+
+// isPostLogoutPath reports whether this path of the application can be
+// registered at Logto.
+func isPostLogoutPath(given string) bool {
+	return web.IsSafePath(given) && !strings.Contains(given, "#")
+}
+
 func (s *settings) checkSecrets() error {
 	for i, secret := range s.Secrets {
 		if len(secret) < minSecret {

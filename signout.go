@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -173,12 +172,6 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 		return address.String(), nil
 	}
 	return "", fmt.Errorf("%w: PostLogoutRedirect must be a path of this application or an absolute https URL", ErrInvalidOptions)
-}
-
-// isPostLogoutPath reports whether this path of the application can be
-// registered at Logto.
-func isPostLogoutPath(given string) bool {
-	return web.IsSafePath(given) && !strings.Contains(given, "#")
 }
 
 func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session) {
