@@ -53,6 +53,7 @@ func newProxied(t *testing.T, logto *logtotest.Server, asBrowsersHaveIt, group s
 		c.String(http.StatusOK, "%q", claims.Username)
 	})
 	routes.POST("/page", app.auth.Guard(), page)
+	routes.GET("/files/*path", app.auth.Guard(), page)
 	app.router.GET("/bye", page)
 	return app, nil
 }
@@ -193,6 +194,7 @@ func TestAPageOutsideTheCookiePathIsNoCircle(t *testing.T) {
 		{"/app", "/app", "/app/page", "/app/page"},
 		{"/app", "/app/", "/app/page", "/app/page"},
 		{"/app", "/app", "/%61pp/page?q=%61%2F", "/app/page?q=%61%2F"},
+		{"/app", "/app", "/%61pp/fi%6Ces/a%2Fb?q", "/app/files/a%2Fb?q"},
 		{"/app", "/app", "/other", ""},
 		{"/app", "/app", "/apple", ""},
 		{"/app", "/app/", "/app", ""},
@@ -247,5 +249,51 @@ func TestAPageWithAnEscapedSlashComesBackAsItWas(t *testing.T) {
 		if err != nil || to.Query().Get("return_to") != want {
 			t.Errorf("%s: to %s", sent, to)
 		}
+	}
+}
+
+func TestConfiguredDestinationsAreEscaped(t *testing.T) {
+	t.Parallel()
+	const site = "https://bücher.example/größe"
+	logto := logtotest.NewServer(t)
+	app, err := newProxied(t, logto, "https://xn--bcher-kva.example/gr%C3%B6%C3%9Fe", "", func(cfg *logtogin.Config) {
+		cfg.BaseURL, cfg.Cookies = site, logtogin.CookieOptions{Domain: ".BÜCHER.example"}
+		cfg.AfterSignIn, cfg.AfterSignOut = "/größe?q=a b|c", "https://WWW.bücher.example:443/ende?x=ü"
+		cfg.SignInDefaults.RedirectURI, cfg.Paths.Callback = "https://BÜCHER.example:443/größe/zurück", "-"
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const base = "https://xn--bcher-kva.example/gr%C3%B6%C3%9Fe"
+	logto.RegisterRedirectURIs(base + "/zur%C3%BCck")
+	logto.RegisterPostLogoutRedirectURIs("https://www.xn--bcher-kva.example/ende?x=%C3%BC")
+	app.router.GET("/zurück", func(c *gin.Context) {
+		result, err := app.auth.HandleCallback(c)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.Redirect(http.StatusFound, result.ReturnTo)
+	})
+	app.router.GET("/größe", func(c *gin.Context) { c.String(http.StatusOK, "%s", c.Query("q")) })
+	b := app.browser()
+	page := b.signIn(base+"/sign-in", logtotest.DefaultUser())
+	if page.body != "a b|c" || page.url.String() != base+"/gr%C3%B6%C3%9Fe?q=a%20b%7Cc" {
+		t.Errorf("after the sign-in: %q at %s", page.body, page.url)
+	}
+	for _, cookie := range setCookies(b.get(base + "/sign-up")) {
+		if cookie.Domain != "xn--bcher-kva.example" {
+			t.Errorf("the Domain of %s is %q", cookie.Name, cookie.Domain)
+		}
+	}
+	b.stopAt(logto.Endpoint())
+	leaving, err := url.Parse(b.get(base + "/sign-out").header.Get("Location"))
+	if err != nil || leaving.Query().Get("post_logout_redirect_uri") != "https://www.xn--bcher-kva.example/ende?x=%C3%BC" {
+		t.Errorf("the sign-out leads to %s (%v)", leaving, err)
+	}
+	b.header = http.Header{"Hx-Request": {"true"}}
+	part, err := url.Parse(b.get(base + "/sign-in?return_to=/a").header.Get("Hx-Redirect"))
+	if err != nil || part.String() != "/gr%C3%B6%C3%9Fe/sign-in?return_to=/a" {
+		t.Errorf("htmx is sent to %s (%v)", part, err)
 	}
 }

@@ -661,26 +661,36 @@ func TestAWarningOfAnotherAddressIsAboutTheHost(t *testing.T) {
 	for _, test := range []struct {
 		baseURL, host, domain string
 		isWarned              bool
+		header                http.Header
 	}{
-		{"http://localhost:8080", "localhost:8080", "", false},
-		{"http://localhost:8080", "localhost:8081", "", false},
-		{"http://localhost:5173", "localhost:8080", "", false},
-		{"http://localhost:8080", "localhost", "", false},
-		{"http://localhost:8080", "LOCALHOST:8080", "", false},
-		{"http://[::1]:8080", "[0:0::1]:8081", "", false},
-		{"http://localhost:8080", "127.0.0.1:8080", "", true},
-		{"http://127.0.0.1:8080", "localhost:8080", "", true},
-		{"http://127.0.0.1:8080", "127.0.0.2:8080", "", true},
-		{"http://localhost:8080", "[::1]:8080", "", true},
-		{"http://localhost:8080", "app.localhost:8080", "", true},
-		{"http://a.app.localhost:8080", "b.app.localhost:8080", "", true},
-		{"http://a.app.localhost:8080", "b.app.localhost:8080", "app.localhost", false},
-		{"http://a.app.localhost:8080", "app.localhost:8080", ".app.localhost", false},
-		{"http://localhost:8080", "app:8080", "", false}, // a name within a cluster
-		{"https://app.example.com", "localhost:8080", "", false},
-		{"https://app.example.com", "10.0.0.7:8080", "", false},
-		{"http://localhost:8080", "", "", false},
-		{"http://localhost:8080", "%zz", "", false},
+		{"http://localhost:8080", "localhost:8080", "", false, nil},
+		{"http://localhost:8080", "localhost:8081", "", false, nil},
+		{"http://localhost:5173", "localhost:8080", "", false, nil},
+		{"http://localhost:8080", "localhost", "", false, nil},
+		{"http://localhost:8080", "LOCALHOST:8080", "", false, nil},
+		{"http://[::1]:8080", "[0:0::1]:8081", "", false, nil},
+		{"http://localhost:8080", "127.0.0.1:8080", "", true, nil},
+		{"http://127.0.0.1:8080", "localhost:8080", "", true, nil},
+		{"http://127.0.0.1:8080", "127.0.0.2:8080", "", true, nil},
+		{"http://localhost:8080", "[::1]:8080", "", true, nil},
+		{"http://localhost:8080", "app.localhost:8080", "", true, nil},
+		{"http://a.app.localhost:8080", "b.app.localhost:8080", "", true, nil},
+		{"http://a.app.localhost:8080", "b.app.localhost:8080", "app.localhost", false, nil},
+		{"http://a.app.localhost:8080", "app.localhost:8080", ".app.localhost", false, nil},
+		{"http://localhost:8080", "0.0.0.0:8080", "", true, nil},
+		{"http://localhost:8080", "[::]:8080", "", true, nil},
+		{"http://localhost:8080", "localhost.:8080", "", true, nil},
+		{"http://localhost:5173", "127.0.0.1:8080", "", true, nil},
+		// A development server in front that has changed the host.
+		{"http://localhost:5173", "127.0.0.1:8080", "", false, http.Header{"X-Forwarded-Host": {"localhost:5173"}}},
+		{"http://localhost:5173", "127.0.0.1:8080", "", false, http.Header{"Forwarded": {"host=localhost:5173"}}},
+		{"http://localhost:5173", "127.0.0.1:8080", "", false, http.Header{"Referer": {"http://localhost:5173/home"}}},
+		{"http://localhost:5173", "127.0.0.1:8080", "", true, http.Header{"Referer": {"http://127.0.0.1:8080/home"}}},
+		{"http://localhost:8080", "app:8080", "", false, nil}, // a name within a cluster
+		{"https://app.example.com", "localhost:8080", "", false, nil},
+		{"https://app.example.com", "10.0.0.7:8080", "", false, nil},
+		{"http://localhost:8080", "", "", false, nil},
+		{"http://localhost:8080", "%zz", "", false, nil},
 	} {
 		log := &logBuffer{}
 		router := gin.New()
@@ -693,7 +703,10 @@ func TestAWarningOfAnotherAddressIsAboutTheHost(t *testing.T) {
 		}
 		closed(t, auth)
 		r := httptest.NewRequest(http.MethodGet, "/sign-in", nil)
-		r.Host = test.host
+		if test.header == nil {
+			test.header = http.Header{}
+		}
+		r.Host, r.Header = test.host, test.header
 		router.ServeHTTP(httptest.NewRecorder(), r)
 		if got := strings.Contains(log.String(), "at another address"); got != test.isWarned {
 			t.Errorf("%s at %q: a warning: %t", test.baseURL, test.host, got)

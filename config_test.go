@@ -275,7 +275,7 @@ func TestEveryMistakeInAConfigIsNamedWithWhatToDo(t *testing.T) {
 		"AfterSignOut is one of our routes":             {func(c *config) { c.AfterSignOut = "/sign-out?x" }, "AfterSignOut", "give a page of the application"},
 		"a default return path is one of our routes":    {func(c *config) { c.SignInDefaults = options{ReturnTo: "/callback"} }, "SignInDefaults.ReturnTo", "give a page of the application"},
 		"AfterSignOut is a path with a fragment":        {func(c *config) { c.AfterSignOut = "/bye#x" }, "AfterSignOut", "an absolute https URL"},
-		"a default redirect URI is a path with a query": {func(c *config) { c.SignInDefaults = options{RedirectURI: "/back?x"} }, "SignInDefaults.RedirectURI", "its path"},
+		"a default redirect URI is a path with a query": {func(c *config) { c.SignInDefaults = options{RedirectURI: "/back?x"} }, "SignInDefaults.RedirectURI", "without query"},
 		"a default extra parameter is another field's":  {func(c *config) { c.SignInDefaults = options{ExtraParams: map[string]string{"login_hint": "x"}} }, "SignInDefaults", `ExtraParams cannot set "login_hint"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -120,21 +120,27 @@ func (d *diagnosis) add(check string, severity Severity, advice, detail string, 
 	d.found.Findings = append(d.found.Findings, Finding{check, severity, fmt.Sprintf(detail, args...), advice})
 }
 
+// unknown is for checks that cannot be made.
+func (d *diagnosis) unknown(why string, checks ...string) {
+	for _, check := range checks {
+		if check != "resources" || len(d.a.settings.Resources) > 0 {
+			d.add(check, SeverityUnknown, "", "%s", why)
+		}
+	}
+}
+
 func (d *diagnosis) run(ctx context.Context) {
 	m := d.discovery(ctx)
 	switch {
 	case d.a.settings.base == nil: // an API has no client
 	case m == nil:
-		for _, check := range []string{"client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token"} {
-			d.add(check, SeverityUnknown, "", "Logto cannot be asked")
-		}
+		d.unknown("Logto cannot be asked", "client", "redirect_uri", "scopes", "resources", "post_logout_redirect_uri", "refresh_token")
 	default:
 		isKnown := d.client(ctx)
 		uri, isRegistered := d.redirectURI(ctx, m)
 		isGranted := isRegistered && d.request(ctx, m, uri)
 		if !isRegistered {
-			d.add("scopes", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
-			d.add("resources", SeverityUnknown, "", "Logto cannot be asked without a redirect URI that is registered")
+			d.unknown("Logto cannot be asked without a redirect URI that is registered", "scopes", "resources")
 		}
 		d.postLogoutRedirectURI(ctx, m)
 		d.refreshToken(isKnown && isGranted)
@@ -199,10 +205,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 // addresses are where browsers are sent. Logto takes them from the header Host of the request for the discovery document,
 // and the issuer from its own configuration.
 func (d *diagnosis) addresses(m *logto.Metadata) {
-	issuer, err := url.Parse(d.a.settings.issuer)
-	if err != nil {
-		return
-	}
+	issuer, _ := url.Parse(d.a.settings.issuer) // which was checked
 	for _, endpoint := range []string{m.AuthorizationEndpoint, m.EndSessionEndpoint} {
 		if found, err := url.Parse(endpoint); err == nil && endpoint != "" && web.Origin(found) != web.Origin(issuer) {
 			d.add("discovery", SeverityWarning, "If browsers cannot reach it, let the proxy before Logto keep the header Host, or set TRUST_PROXY_HEADER=1 at Logto and send X-Forwarded-Host and X-Forwarded-Proto.",
@@ -212,7 +215,7 @@ func (d *diagnosis) addresses(m *logto.Metadata) {
 	}
 }
 
-// client tries the credentials with a refresh token that nobody has: it must be the token that Logto does not like.
+// client tries the credentials with a refresh token that nobody has. Nothing but the token may be refused.
 func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	s := d.a.settings
 	_, err := d.a.provider.Refresh(ctx, "diagnosis-"+rand.Text(), "", "")
@@ -417,7 +420,7 @@ func (d *diagnosis) refreshToken(isGranted bool) {
 	case s.Prompt != PromptConsent && s.Prompt != PromptLoginConsent:
 		d.add("refresh_token", SeverityWarning, "Leave Config.Prompt empty, or use PromptLoginConsent.", "With the prompt %q Logto issues no refresh token, so sessions end with their ID token", s.Prompt)
 	case !isGranted:
-		d.add("refresh_token", SeverityUnknown, "", "Sign-ins ask for a refresh token, but none can succeed or Logto does not answer")
+		d.add("refresh_token", SeverityUnknown, "", "Sign-ins ask for a refresh token; whether one can succeed is not known, or see the other findings")
 	default:
 		d.add("refresh_token", SeverityOK, "", "Sign-ins ask for a refresh token, and Logto refuses nothing that they ask for")
 	}
@@ -431,7 +434,7 @@ func (d *diagnosis) local() {
 		d.add("cookies", SeverityWarning, "Use https in production, and open the application under the host name in Config.BaseURL and no other: localhost and 127.0.0.1 are two.",
 			"%s is http, so cookies are not Secure", s.BaseURL)
 	case s.Cookies.Domain != "":
-		d.add("cookies", SeverityWarning, "Leave Config.Cookies.Domain empty unless subdomains must share the session.", "All subdomains of %s can read and plant the cookies", strings.TrimPrefix(s.Cookies.Domain, "."))
+		d.add("cookies", SeverityWarning, "Leave Config.Cookies.Domain empty unless subdomains must share the session.", "All subdomains of %s can read and plant the cookies", s.Cookies.Domain)
 	default:
 		d.add("cookies", SeverityOK, "", "Secure, HttpOnly, SameSite=Lax, and %s fits %s", d.a.store.sessionName, s.BaseURL)
 	}

@@ -149,3 +149,63 @@ func TestADiagnosisChangesNothing(t *testing.T) {
 		t.Errorf("one that was given up is remembered: %+v", d)
 	}
 }
+
+// What is said is what was seen.
+func TestADiagnosisClaimsNothingThatItHasNotSeen(t *testing.T) {
+	t.Parallel()
+	const base = "https://app.example.com"
+	diagnose := func(change func(logto *logtotest.Server, cfg *logtogin.Config)) (map[string]logtogin.Severity, string) {
+		logto := logtotest.NewServer(t)
+		logto.RegisterRedirectURIs(base + "/callback")
+		cfg := logto.Config(base)
+		change(logto, &cfg)
+		auth, err := logtogin.Register(gin.New(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed(t, auth)
+		return found(auth.Diagnose(t.Context()))
+	}
+	_, text := diagnose(func(logto *logtotest.Server, cfg *logtogin.Config) {
+		public := logto.AddApplication(logtotest.Application{Type: logtotest.SinglePage, RedirectURIs: []string{base + "/callback"}})
+		cfg.AppID, cfg.AppSecret = public.ID, ""
+	})
+	if strings.Contains(text, "accepts its secret") || !strings.Contains(text, "without a secret") {
+		t.Errorf("a public client: %s", text)
+	}
+	worst, text := diagnose(func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.AppSecret = " not-the-secret-of-the-application" })
+	if worst["client"] != logtogin.SeverityError || worst["refresh_token"] != logtogin.SeverityUnknown || !strings.Contains(text, "Config.AppSecret begins or ends with a space") {
+		t.Errorf("a wrong secret: %s", text)
+	}
+	worst, text = diagnose(func(logto *logtotest.Server, cfg *logtogin.Config) {
+		third := logto.AddApplication(logtotest.Application{ThirdParty: true, ConsentScopes: []string{"email"}, RedirectURIs: []string{base + "/callback"}})
+		cfg.AppID, cfg.AppSecret, cfg.Scopes = third.ID, third.Secret, []string{"email", "phone"}
+	})
+	if worst["scopes"] != logtogin.SeverityError || worst["refresh_token"] != logtogin.SeverityUnknown ||
+		!strings.Contains(text, `"phone". On the page`) || !strings.Contains(text, `ask for "profile"`) || strings.Contains(text, `ask for "email"`) {
+		t.Errorf("a third-party application: %s", text)
+	}
+	worst, text = diagnose(func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.Endpoint = "http://localhost:1" })
+	for check, severity := range worst {
+		if severity == logtogin.SeverityOK && check != "cookies" && check != "secrets" {
+			t.Errorf("nothing answers, and %s is ok: %s", check, text)
+		}
+	}
+	worst, text = diagnose(func(logto *logtotest.Server, cfg *logtogin.Config) {
+		cfg.Resources = []string{"https://orders.example.com/"}
+		logto.Intercept(logtotest.Authorization, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+	})
+	for _, check := range []string{"redirect_uri", "scopes", "resources", "refresh_token"} {
+		if worst[check] != logtogin.SeverityUnknown {
+			t.Errorf("too many requests, and %s is %s: %s", check, worst[check], text)
+		}
+	}
+	worst, text = diagnose(func(_ *logtotest.Server, cfg *logtogin.Config) {
+		cfg.Paths = logtogin.Paths{SignIn: "-", SignUp: "-", Callback: "-"}
+	})
+	if worst["redirect_uri"] != logtogin.SeverityUnknown || worst["resources"] != "" || strings.Contains(text, "none can succeed") {
+		t.Errorf("each sign-in has its own redirect URI: %s", text)
+	}
+}

@@ -133,12 +133,12 @@ func (e *ProviderError) Error() string {
 	return text
 }
 
-// cure is what the operator has to change in the Logto Console or in Config, or "" if it is nothing of theirs.
+// cure is what the operator has to change in the Logto Console or in Config, or "" if the operator cannot correct it.
 func (e *ProviderError) cure() string {
 	switch e.Code {
 	case "invalid_client":
 		if e.Status == http.StatusUnauthorized {
-			return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; with a secret the application must be Traditional web, without one a Single page app or a Native app"
+			return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; an application with a secret must be Traditional web"
 		}
 		return "copy the App ID from the application's page in the Logto Console into Config.AppID"
 	case "invalid_target":
@@ -156,6 +156,9 @@ func (e *ProviderError) cure() string {
 	case "invalid_request":
 		if isSecretExpired(e) {
 			return "create another App secret in the Logto Console and set Config.AppSecret"
+		}
+		if e.Status != 0 {
+			return "look at the type of the application in the Logto Console, which must be Traditional web"
 		}
 		return "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web"
 	}

@@ -3,8 +3,10 @@ package logtogin_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
@@ -183,5 +185,93 @@ func TestLeftoversTakeLittleRoom(t *testing.T) {
 	lines := page.header.Values("Set-Cookie")
 	if page.status != http.StatusFound || len(lines) > 30 || len(lines) < 2 {
 		t.Errorf("%d with %d lines of %d bytes", page.status, len(lines), len(strings.Join(lines, "")))
+	}
+}
+
+// The session ends on the server, too: a copy of the cookie is worth nothing even where it belongs.
+func TestALeftoverEndsAndItsRefreshTokenIsRevoked(t *testing.T) {
+	t.Parallel()
+	const site = "https://app.example.com"
+	for _, inStore := range []bool{false, true} {
+		for how, leave := range map[string]func(b *browser, bob logtotest.User){
+			"another user signs in": func(b *browser, bob logtotest.User) { b.signIn(site+"/app/sign-in", bob) },
+			"a sign-out":            func(b *browser, _ logtotest.User) { b.post(site+"/app/sign-out", nil) },
+		} {
+			t.Run(fmt.Sprintf("%s, in a store: %t", how, inStore), func(t *testing.T) {
+				t.Parallel()
+				logto := logtotest.NewServer(t)
+				logto.RegisterRedirectURIs(site + "/app/callback")
+				logto.RegisterPostLogoutRedirectURIs(site + "/bye")
+				bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob's password"})
+				state, sessions, now := newCommonState(), newServerStore(), newClock()
+				logto.SetNow(now.Now)
+				deploy := func(cookies logtogin.CookieOptions) *proxied {
+					app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) {
+						cfg.Cookies, cfg.Prompt, cfg.SharedState, cfg.Now = cookies, logtogin.PromptLoginConsent, state, now.Now
+						if inStore {
+							cfg.Store = sessions
+						}
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return app
+				}
+				before := deploy(logtogin.CookieOptions{Path: "/app"})
+				b := before.browser()
+				b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+				copied := b.cookies(site + "/app/")
+				b.client.Transport = deploy(logtogin.CookieOptions{})
+				logto.ResetCalls()
+				leave(b, bob)
+				if revoked := logto.Calls().Revocation; revoked != 1 {
+					t.Errorf("%d refresh tokens are revoked", revoked)
+				}
+				now.advance(2 * time.Second) // the other instance learns of it
+				thief := before.browser()
+				at, err := url.Parse(site + "/app/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				thief.client.Jar.SetCookies(at, copied)
+				if page := thief.get(site + "/app/who"); page.body != `""` {
+					t.Errorf("with a copy of the cookie: %s", page.body)
+				}
+			})
+		}
+	}
+}
+
+// Another application of the same AppID may use it.
+func TestTheSameUserSignsInBesideALeftover(t *testing.T) {
+	t.Parallel()
+	const site = "https://app.example.com"
+	for _, inStore := range []bool{false, true} {
+		logto, sessions := logtotest.NewServer(t), newServerStore()
+		logto.RegisterRedirectURIs(site+"/app/callback", site+"/app/two/callback")
+		deploy := func(group, path string) *proxied {
+			app, err := newProxied(t, logto, site, group, func(cfg *logtogin.Config) {
+				cfg.Cookies = logtogin.CookieOptions{Name: "shared", Path: path}
+				if inStore {
+					cfg.Store = sessions
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return app
+		}
+		one, two := deploy("/app", "/app"), deploy("/app/two", "/app/two")
+		b := one.browser()
+		b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+		b.client.Transport = two
+		b.get(site + "/app/two/sign-in")
+		if page := b.get(site + "/app/two/who"); page.body != `"alice"` {
+			t.Errorf("in the second one: %s", page.body)
+		}
+		b.client.Transport = one
+		if page := b.get(site + "/app/who"); page.body != `"alice"` {
+			t.Errorf("in the first one, in a store %t: %s", inStore, page.body)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	if err != nil {
 		return nil, nil, st.unwritable(err)
 	}
-	// What the same user has left may be in use by a neighbour, and does no harm.
+	// Another application on this host may use a session of the same user, so that stays.
 	others := slices.DeleteFunc(slices.Clone(left), func(old leftover) bool { return old.subject == record.subject })
 	st.noteOverwriting(entries)
 	for _, entry := range entries {
@@ -71,10 +71,9 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	return cookies, append(replaced, ended...), nil
 }
 
-// endSession ends the sessions that the browser has, and the one that this very
-// response has given it, if any. It removes them from the store, and returns them, those whose time
-// was over already, and the cookies that make the browser forget them; isVain says whether it may have
-// another session by now.
+// endSession ends the sessions that the browser has, and the one that this very response has given it, if any. It returns
+// the ended sessions, the ones whose time was over already, and the cookies that delete them in the browser. isVain says
+// whether the browser may have another session by now.
 func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended, outOfTime []*session, cookies http.Header, isVain func() bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	entries, err := st.entriesOf(ctx, x.request, st.sessionName)
@@ -150,17 +149,17 @@ const (
 	maxDeletions = 20
 )
 
-// leftovers are the sessions that the browser still has from another Cookies.Domain or Path. They are worth nothing here,
-// but would be again if that configuration came back, after another user has signed in or out. entries are those of the
-// request. A browser does not say where a cookie belongs, so all places are tried from which it is sent here (RFC 6265,
-// section 5.4).
+// leftovers returns the sessions that were sealed for another Cookies.Domain or Path. This configuration rejects them. If
+// the old configuration returns they are valid again, even after another user has signed in or out. entries are the ones
+// of the request. A browser does not say where a cookie belongs, so all places are tried from which it is sent here
+// (RFC 6265, section 5.4).
 func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anystore.Entry) (found []leftover, err error) {
 	names := []string{st.sessionName}
 	// The default name depends on Domain and Path.
-	if short, isPrefixed := strings.CutPrefix(st.sessionName, "__Host-logtogin_"); isPrefixed {
-		names = append(names, "logtogin_"+short)
-	} else if short, isShort := strings.CutPrefix(st.sessionName, "logtogin_"); isShort {
-		names = append(names, "__Host-logtogin_"+short)
+	if rest, ok := strings.CutPrefix(st.sessionName, boundCookieName+"_"); ok {
+		names = append(names, defaultCookieName+"_"+rest)
+	} else if rest, ok := strings.CutPrefix(st.sessionName, defaultCookieName+"_"); ok {
+		names = append(names, boundCookieName+"_"+rest)
 	}
 	for i, name := range names {
 		if i > 0 {

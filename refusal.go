@@ -99,9 +99,11 @@ func (a *Auth) getsCookies(target string) bool {
 
 // ownSpelling is the path and the query of a request as our own links would have them.
 func ownSpelling(u *url.URL) string {
-	own := *u
-	own.RawPath = web.EscapePath(strings.ReplaceAll(u.Path, "%", "%25"))
-	return web.PathAndQuery(&own)
+	path, query, hasQuery := strings.Cut(web.PathAndQuery(u), "?")
+	if path = web.NormalPath(path); hasQuery {
+		path += "?" + query
+	}
+	return path
 }
 
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.

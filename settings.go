@@ -32,6 +32,9 @@ const (
 	minSecret              = 32
 	minDerivableSecret     = 16
 
+	defaultCookieName = "logtogin"
+	boundCookieName   = "__Host-" + defaultCookieName // without Domain and Path, on https (RFC 6265bis, section 4.1.3.2)
+
 	scopeOrganizations     = "urn:logto:scope:organizations"
 	scopeOrganizationRoles = "urn:logto:scope:organization_roles"
 	resourceOrganizations  = "urn:logto:resource:organizations"
@@ -94,7 +97,7 @@ func sessionContext(name string, place CookieOptions) string {
 	if place.Domain == "" && place.Path == "/" {
 		return name
 	}
-	return fmt.Sprintf("%s %q %q", name, strings.TrimPrefix(place.Domain, "."), place.Path)
+	return fmt.Sprintf("%s %q %q", name, place.Domain, place.Path)
 }
 
 // check completes cfg by its defaults and finds the mistakes that can be seen
@@ -106,8 +109,8 @@ func (cfg Config) check() (*settings, error) {
 	s.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
 	s.SignInDefaults = cfg.SignInDefaults.clone()
 	for _, step := range []func() error{
-		s.checkEndpoint, s.checkBaseURL, s.checkOrigins, s.checkScopes, s.checkResources, s.checkSignIn,
-		s.checkSecrets, s.checkPaths, s.checkTimes, s.checkCookies,
+		s.checkEndpoint, s.checkBaseURL, s.checkOrigins, s.checkCookies, s.checkScopes, s.checkResources, s.checkSignIn,
+		s.checkSecrets, s.checkPaths, s.checkTimes,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -249,12 +252,14 @@ func (s *settings) checkSignIn() error {
 	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, to)}
 	}
-	if uri := s.SignInDefaults.RedirectURI; uri != "" && !isCallbackPath(uri) {
+	if uri := s.SignInDefaults.RedirectURI; strings.HasPrefix(uri, "/") && !isCallbackPath(uri) {
+		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q; give the path of the callback without query and fragment, and without empty or dot segments", uri)}
+	} else if uri != "" && !isCallbackPath(uri) {
 		if _, problem := web.ParseServerURL(uri); problem != "" {
 			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
 		}
 	}
-	if path := s.callbackPath(); s.base != nil && path != "" && !web.IsSentTo(path, cmp.Or(web.EscapePath(s.Cookies.Path), "/")) {
+	if path := s.callbackPath(); path != "" && !web.IsSentTo(path, s.Cookies.Path) {
 		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q, to which browsers would not send cookies with the path of Cookies.Path, %q; choose a path below it, with the same escapes", s.SignInDefaults.RedirectURI, s.Cookies.Path)}
 	}
 	if s.AfterSignIn == "" {
@@ -271,13 +276,16 @@ func (s *settings) checkSignIn() error {
 	return nil
 }
 
-// callbackPath is the path of SignInDefaults.RedirectURI as browsers send it, or "" if that is not set.
+// callbackPath is the path of SignInDefaults.RedirectURI as browsers send it, or "" if that is not set or lies elsewhere.
 func (s *settings) callbackPath() string {
 	uri := s.SignInDefaults.RedirectURI
-	if isCallbackPath(uri) {
+	switch {
+	case s.base == nil:
+		return ""
+	case isCallbackPath(uri):
 		return s.basePath + web.EscapePath(uri)
 	}
-	if u, problem := web.ParseURL(uri); problem == "" {
+	if u, problem := web.ParseURL(uri); problem == "" && web.Origin(u) == web.Origin(s.base) {
 		return u.EscapedPath()
 	}
 	return ""
@@ -409,8 +417,8 @@ func (s *settings) checkCookies() error {
 		}
 		cookies.Domain = u.Host
 	}
-	if domain := strings.TrimPrefix(cookies.Domain, "."); cookies.Domain != "" && s.base != nil &&
-		s.base.Hostname() != domain && !web.IsParentDomain(domain, s.base.Hostname()) {
+	if cookies.Domain != "" && s.base != nil &&
+		s.base.Hostname() != cookies.Domain && !web.IsParentDomain(cookies.Domain, s.base.Hostname()) {
 		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
 	}
 	// Browsers do not mind the case of the prefixes.
@@ -426,14 +434,12 @@ func (s *settings) checkCookies() error {
 	}):
 		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, attempts.MaxCookieName)}
 	}
+	cookies.Path = cmp.Or(cookies.Path, "/")
 	if cookies.Name == "" {
-		cookies.Name = "logtogin"
-		if secure && cookies.Domain == "" && cookies.Path == "" {
-			cookies.Name = "__Host-logtogin"
+		cookies.Name = defaultCookieName
+		if secure && cookies.Domain == "" && cookies.Path == "/" {
+			cookies.Name = boundCookieName
 		}
-	}
-	if cookies.Path == "" {
-		cookies.Path = "/"
 	}
 	return nil
 }

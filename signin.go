@@ -93,7 +93,7 @@ func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
 	if err != nil || isProxied || !isOfDeveloper(opened.Hostname()) || !web.IsLoopback(a.settings.base.Hostname()) {
 		return
 	}
-	host, domain := opened.Hostname(), strings.TrimPrefix(a.settings.Cookies.Domain, ".")
+	host, domain := opened.Hostname(), a.settings.Cookies.Domain
 	if host != a.settings.base.Hostname() && host != domain && !web.IsParentDomain(domain, host) {
 		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; unless a proxy has changed the host, it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
 	}

@@ -40,7 +40,7 @@ func (c *connection) Write(p []byte) (int, error) {
 	return n, c.explained("write", err)
 }
 
-// explained makes an error what it is at a socket, because applications and Gin's Recovery look.
+// explained wraps an error in the *net.OpError that a socket returns, which applications and Gin's Recovery look for.
 func (c *connection) explained(op string, err error) error {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenPipe) {
 		return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
@@ -141,7 +141,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 	defer s.mu.Unlock()
 	for {
 		switch {
-		case s.isLeft && s.lost < maxLost:
+		case s.isLeft && s.lost < maxLost: // also if the server has closed it, so that nothing is in Gin's log then
 			s.lost++
 			return n + len(p), nil
 		case s.hasEnded:
@@ -164,7 +164,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 	}
 }
 
-// deadline is that of the reads or of the writes of a stream.
+// deadline is the read or the write deadline of a stream.
 type deadline struct {
 	timer     *time.Timer
 	hasPassed bool

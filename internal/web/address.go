@@ -33,7 +33,7 @@ func ParseServerURL(raw string) (u *url.URL, problem string) {
 
 // ParseURL parses an absolute URL of https, or of http on a loopback host, or says what is wrong with it. The result
 // is as browsers write and send it (WHATWG URL, sections 3.5 and 4.4): the host in lower case and in ASCII, no port
-// that goes without saying, and a path in which escapes stay as they were given.
+// that the scheme implies, and a path in which escapes stay as they were given.
 func ParseURL(raw string) (u *url.URL, problem string) {
 	switch {
 	case raw == "":
@@ -103,6 +103,28 @@ func EscapeAddress(address string) string { return escape(address, neverInAddres
 
 const neverInAddress = "\"<>^`{}|"
 
+// NormalPath is an escaped path with no more escapes than EscapePath makes, and an escaped slash. Routers take all spellings
+// of a path for the same.
+func NormalPath(escaped string) string {
+	var normal strings.Builder
+	for i := 0; i < len(escaped); i++ {
+		if escaped[i] == '%' && i+2 < len(escaped) {
+			if b, err := strconv.ParseUint(escaped[i+1:i+3], 16, 8); err == nil {
+				char := string([]byte{byte(b)})
+				if strings.ContainsAny(char, "/%\\") || EscapePath(char) != char {
+					normal.WriteString(strings.ToUpper(escaped[i : i+3]))
+				} else {
+					normal.WriteString(char)
+				}
+				i += 2
+				continue
+			}
+		}
+		normal.WriteByte(escaped[i])
+	}
+	return normal.String()
+}
+
 // PathAndQuery is the path and the query of an address as they were sent. url.URL.RequestURI decodes and escapes the whole
 // path anew if one character in it should have been escaped, and loses an escaped slash.
 func PathAndQuery(u *url.URL) string {
@@ -142,7 +164,7 @@ func escape(text, these string) string {
 // Origin is the origin of an address as browsers write it (RFC 6454, section 6.2).
 func Origin(u *url.URL) string {
 	origin, problem := originOf(u)
-	if problem != "" { // browsers would not go there, and another program means it as it is
+	if problem != "" { // browsers do not go there, and other clients use the host unchanged
 		return strings.ToLower(u.Scheme) + "://" + u.Host
 	}
 	return origin
@@ -244,7 +266,8 @@ func IsOrigin(origin string) bool {
 	case "ws", "wss", "ftp", "file", "about", "blob", "data", "javascript": // no page has such an origin
 		return false
 	}
-	return u.Scheme+"://"+u.Host == origin && !strings.HasSuffix(origin, ":")
+	isASCII := !strings.ContainsFunc(origin, func(r rune) bool { return r >= utf8.RuneSelf })
+	return isASCII && u.Scheme+"://"+u.Host == origin && !strings.HasSuffix(origin, ":")
 }
 
 // IsLoopback reports whether a host is this machine: localhost, a name below it (RFC 6761,

@@ -134,7 +134,7 @@ func TestAnOriginIsWhatABrowserSends(t *testing.T) {
 	for origin, want := range map[string]bool{
 		"https://a.example": true, "https://a.example:8443": true, "http://a.example": true, "http://[::1]:3000": true, "https://xn--bcher-kva.example": true, "http://192.0.2.1": true,
 		"capacitor://localhost": true, "ionic://localhost": true, "tauri://localhost": true, "app://localhost:8080": true, "chrome-extension://abcdefghijklmnopabcdefghijklmnop": true, "moz-extension://6ea8b6c2-9d7a-4b0e-8f43-1f6a6d1c7a50": true, "vscode-webview://0Abc": true,
-		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false, "data://x": false, "blob://x": false, "javascript://x": false, "about://blank": false, "capacitor://localhost:": false,
+		"capacitor://localhost/": false, "capacitor://": false, "CAPACITOR://localhost": false, "capacitor://user@localhost": false, "capacitor://localhost?": false, "capacitor://localhost#": false, "capacitor:localhost": false, "chrome-extension://*": false, "file:///": false, "wss://a.example": false, "data:text/html,x": false, "data://x": false, "blob://x": false, "javascript://x": false, "about://blank": false, "capacitor://localhost:": false, "capacitor://ü": false,
 		"https://bücher.example": false, "https://a.example:0443": false, "https://a.example:": false, "https://[0:0:0:0:0:0:0:1]": false, "https://127.1": false, "https://a.example..": false, "https://.": false,
 		"https://a.example.": true, "https://a.example.:8443": true, "https://my_app.xn--bcher-kva.example": true, "https://ab--cd.xn--bcher-kva.example": true, "https://xn--a-.example": false,
 		"": false, "null": false, "https://a.example/": false, "https://A.example": false, "https://a.example:443": false, "http://a.example:80": false, "https://*.example": false,
@@ -252,6 +252,27 @@ func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 		}
 		if got := PathWithin(base, test.address); got != test.want {
 			t.Errorf("%q within %q: got %q, want %q", test.address, test.base, got, test.want)
+		}
+	}
+}
+
+func TestBrowsersChangeSomePathsWhichAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{`https://www.example.com/a\b`, "https://www.example.com/a/../b", "https://www.example.com/./a", "https://www.example.com/a/%2E%2e"} {
+		if u, problem := ParseURL(raw); !strings.Contains(problem, "which browsers change") {
+			t.Errorf("%s: %v, %q", raw, u, problem)
+		}
+	}
+}
+
+func TestSpellingsOfAPathBecomeOne(t *testing.T) {
+	t.Parallel()
+	for escaped, want := range map[string]string{
+		"": "", "/": "/", "/app": "/app", "/%61pp/%2f%5c%25": "/app/%2F%5C%25", "/%7Euser": "/~user", "/o%27neil": "/o'neil", "/gr%c3%b6": "/gr%C3%B6", "/a%20b": "/a%20b",
+		"/a%3fb%23": "/a%3Fb%23", "/%7C": "/%7C", "/%zz%6": "/%zz%6", "/100%": "/100%", "/%00": "/%00", "/%2e%2e/x": "/../x",
+	} {
+		if got := NormalPath(escaped); got != want {
+			t.Errorf("%q: got %q, want %q", escaped, got, want)
 		}
 	}
 }
