@@ -65,8 +65,8 @@ func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.Han
 	})
 }
 
-// audienceError is about a token for another API. Logto compares API identifiers to the letter, so one that differs by a
-// slash is the operator's mistake.
+// audienceError is about a token for another API. Logto compares API identifiers to the letter. A missing slash is the
+// operator's mistake.
 func audienceError(claims *AccessTokenClaims, audience string) error {
 	for _, found := range claims.Audience {
 		if strings.TrimSuffix(found, "/") == strings.TrimSuffix(audience, "/") {

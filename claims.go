@@ -22,8 +22,8 @@ import (
 // Console; user info has them all.
 //
 // Claims can be kept as JSON: MarshalJSON and UnmarshalJSON are the inverse of each other.
-// Claims that come from UnmarshalJSON have not been verified, and neither have those that an
-// application fills in itself. They are for caches, logs and tests of the application. They
+// Claims that come from UnmarshalJSON have not been verified. Claims that an application
+// fills in itself have not, either. They are for caches, logs and tests of the application. They
 // say nothing about who sends a request, unless nobody else can have changed the JSON.
 //
 // A type that embeds Claims inherits both methods (and the ones for encoding/gob), so that its other fields are neither

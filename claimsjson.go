@@ -51,13 +51,13 @@ func (claims *Claims) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// MarshalJSON is that of Claims.
+// MarshalJSON works as Claims.MarshalJSON does.
 func (info UserInfo) MarshalJSON() ([]byte, error) { return info.UserClaims.MarshalJSON() }
 
-// UnmarshalJSON is that of Claims, for the answer of the userinfo endpoint.
+// UnmarshalJSON works as Claims.UnmarshalJSON does, for the answer of the userinfo endpoint.
 func (info *UserInfo) UnmarshalJSON(raw []byte) error { return info.UserClaims.UnmarshalJSON(raw) }
 
-// MarshalJSON is that of Claims. The UserClaims of Claims from Logto have the claims of the
+// MarshalJSON works as Claims.MarshalJSON does. The UserClaims of Claims from Logto have the claims of the
 // protocol in it, too.
 func (u UserClaims) MarshalJSON() ([]byte, error) {
 	if source := u.object.Source(); source != nil {
@@ -68,7 +68,7 @@ func (u UserClaims) MarshalJSON() ([]byte, error) {
 	return written.json()
 }
 
-// UnmarshalJSON is that of Claims.
+// UnmarshalJSON works as Claims.UnmarshalJSON does.
 func (u *UserClaims) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(bytes.Clone(raw), "claims")
 	if ok {
@@ -78,7 +78,7 @@ func (u *UserClaims) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// MarshalJSON is that of Claims.
+// MarshalJSON works as Claims.MarshalJSON does.
 func (claims AccessTokenClaims) MarshalJSON() ([]byte, error) {
 	if source := claims.object.Source(); source != nil {
 		return slices.Clone(source), nil
@@ -96,7 +96,7 @@ func (claims AccessTokenClaims) MarshalJSON() ([]byte, error) {
 	return written.json()
 }
 
-// UnmarshalJSON is that of Claims, for an access token. It verifies nothing.
+// UnmarshalJSON works as Claims.UnmarshalJSON does, for an access token. It verifies nothing.
 func (claims *AccessTokenClaims) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(bytes.Clone(raw), "claims")
 	if ok {
@@ -134,8 +134,8 @@ func (claims *AccessTokenClaims) GobDecode(raw []byte) error { return claims.Unm
 // The members inside these claims are decoded by name, too: encoding/json would take any
 // capitalization for them. The tags of the fields are for marshalling.
 
-// UnmarshalJSON replaces all fields. It takes members by their exact names; one that is absent
-// or of another type leaves its field at the zero value. The error is about JSON that is no
+// UnmarshalJSON replaces all fields. It takes members by their exact names. A member that is
+// absent or of another type leaves its field at the zero value. The error is about JSON that is no
 // object, or has a member twice; null changes nothing.
 func (a *Address) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(raw, "address")
@@ -151,7 +151,7 @@ func (a *Address) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// UnmarshalJSON is as that of Address.
+// UnmarshalJSON works as Address.UnmarshalJSON does.
 func (i *Identity) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(raw, "identity")
 	if ok {
@@ -162,7 +162,7 @@ func (i *Identity) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// UnmarshalJSON is as that of Address.
+// UnmarshalJSON works as Address.UnmarshalJSON does.
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(raw, "enterprise identity")
 	if ok {
@@ -174,7 +174,7 @@ func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// UnmarshalJSON is as that of Address.
+// UnmarshalJSON works as Address.UnmarshalJSON does.
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(raw, "organization")
 	if ok {

@@ -435,7 +435,7 @@ func TestConfigsThatAreAccepted(t *testing.T) {
 		"a cookie domain begins with a dot":      func(c *config) { c.Cookies.Domain = ".example.com" },
 		"a cookie path is above BaseURL's":       func(c *config) { c.BaseURL, c.Cookies.Path = "https://app.example.com/a/b", "/a" },
 		"trusted origins have ports":             func(c *config) { c.TrustedOrigins = []string{"https://www.example.com", "http://localhost:5173"} },
-		"trusted origins are those of apps": func(c *config) {
+		"trusted origins are apps": func(c *config) {
 			c.TrustedOrigins = []string{"capacitor://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
 		},
 		"an AppSecret has a space at an end":       func(c *config) { c.AppSecret += " " },

@@ -17,7 +17,7 @@ import (
 // How a session begins in a browser and how it ends: a sign-in replaces it, a sign-out ends it, and both end what
 // earlier configurations have left.
 
-// createSession writes a new session and ends those that the browser had; it returns these, and
+// createSession writes a new session and ends the ones that the browser had; it returns these, and
 // the cookies that the browser is to get, which setCookies gives it. If the store has too little
 // room, access tokens are given up.
 func (st *store) createSession(ctx context.Context, x *exchange, record *session) (cookies http.Header, replaced []*session, err error) {

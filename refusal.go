@@ -291,7 +291,7 @@ func isOfOperator(err error) bool {
 		return false
 	case errors.Is(err, fault.Misconfigured), errors.Is(err, ErrIssuerMismatch):
 		return true
-	case !errors.As(err, &refused), isOperators(refused): // the latter is an error: Logto has said it to us
+	case !errors.As(err, &refused), isOperators(refused): // a refusal that Logto has sent to this server is an error
 		return false
 	}
 	return isOfRegistration(refused) || (refused.Code == "server_error" && refused.Status == 0)

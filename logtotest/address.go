@@ -10,8 +10,8 @@ import (
 
 // Addresses as browsers write and send them, which is what applications and their cookies go by.
 
-// canonicalBase is a base URL without its trailing slash. One that no application can have stays as it is: logtogin.New
-// says what is wrong with it.
+// canonicalBase is a base URL without its trailing slash. A wrong one stays as it is: logtogin.New says what is wrong
+// with it.
 func canonicalBase(given string) string {
 	if u, problem := web.ParseServerURL(given); problem == "" {
 		return u.String()

@@ -231,7 +231,7 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 // refresh is how the page after a sign-out by a form leads on to Logto.
 var refresh = regexp.MustCompile(`<meta http-equiv="refresh" content="0; url=([^"]*)">`)
 
-// maxLeavingPage bounds what is read of such a page, or of one that only looks like it.
+// maxLeavingPage bounds what is read of such a page.
 const maxLeavingPage = 64 << 10
 
 // leadOn makes a redirect of the page with which the application answers a sign-out by a form. It reads

@@ -47,7 +47,7 @@ type OrganizationRole struct {
 	Name string
 	// Permissions are those of the organization itself.
 	Permissions []string
-	// ResourcePermissions are those on API resources, by the indicator of the resource. As at Logto,
+	// ResourcePermissions are the permissions for API resources, by the indicator of the resource. As at Logto,
 	// an access token of a user that names no organization has them for all organizations of the user.
 	ResourcePermissions map[string][]string
 }

@@ -57,7 +57,7 @@ func WebhookSignature(signingKey, body string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// managementCall is a call of the Management API that an event tells of.
+// managementCall is the call of the Management API that has caused an event.
 type managementCall struct {
 	method, route string // the route has parameters as in "/users/:userId"
 	status        int
@@ -76,7 +76,7 @@ func (c managementCall) members() map[string]any {
 
 func ofUser(id string) map[string]string { return map[string]string{"userId": id} }
 
-// sendUserWebhook tells of a call of the Management API about a user.
+// sendUserWebhook sends the event of a call of the Management API about a user.
 func (s *Server) sendUserWebhook(event string, user User, call managementCall) {
 	payload := call.members()
 	entity := s.userEntity(user)

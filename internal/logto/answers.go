@@ -215,7 +215,7 @@ func isRefusal(status int, code string) bool {
 }
 
 // retryAfterHeader reads the header Retry-After (RFC 9110, section 10.2.3), seconds or a date, up to what is believed.
-// A date is compared with that of the answer, so that the clocks may differ, or else with now.
+// A date is compared with the Date of the answer, so that the clocks may differ, or else with now.
 func retryAfterHeader(response *http.Response, now time.Time) time.Duration {
 	value := strings.TrimSpace(response.Header.Get("Retry-After"))
 	if value != "" && strings.Trim(value, "0123456789") == "" {

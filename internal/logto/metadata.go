@@ -29,7 +29,7 @@ type Metadata struct {
 	EndSessionEndpoint string // OpenID Connect RP-Initiated Logout 1.0, section 2.1
 	RevocationEndpoint string // RFC 8414, section 2
 
-	// Scopes are scopes_supported, which are those of the provider itself: no API's. nil if it does not say.
+	// Scopes is scopes_supported: the provider's own scopes, without the permissions of APIs. nil if it is absent.
 	Scopes []string
 
 	// IssuerInCallback is authorization_response_iss_parameter_supported of RFC 9207.
@@ -100,7 +100,7 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 func (p *Provider) issuerMismatch(found string) error {
 	u, err := url.Parse(found)
 	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || len(found) > 200 {
-		return fmt.Errorf("it names no issuer, or one that is no URL, and not %q; is that a Logto?", p.settings.Issuer)
+		return fmt.Errorf("it names no issuer, or something else than a URL, and not %q; is that a Logto?", p.settings.Issuer)
 	}
 	return fmt.Errorf("the issuer it names is %q and not %q; Config.Endpoint must be the address by which Logto calls itself (its ENDPOINT), without /oidc", found, p.settings.Issuer)
 }

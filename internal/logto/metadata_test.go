@@ -65,7 +65,7 @@ func TestMetadataAreRead(t *testing.T) {
 
 func TestMetadataThatCannotBeTrustedAreErrors(t *testing.T) {
 	t.Parallel()
-	const noIssuer = `it names no issuer, or one that is no URL, and not "` + testIssuer + `"; is that a Logto?`
+	const noIssuer = `it names no issuer, or something else than a URL, and not "` + testIssuer + `"; is that a Logto?`
 	otherIssuer := func(found string) string {
 		return fmt.Sprintf("the issuer it names is %q and not %q; Config.Endpoint must be the address by which Logto calls itself (its ENDPOINT), without /oidc", found, testIssuer)
 	}

@@ -79,7 +79,7 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	return u, ""
 }
 
-// IsInvisible reports whether a character is a space, or one that nobody sees.
+// IsInvisible reports whether a character is a space or cannot be seen.
 func IsInvisible(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
 
 // isDotSegment reports whether browsers remove this segment of a path (WHATWG URL, section 4.1).
