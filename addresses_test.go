@@ -297,3 +297,30 @@ func TestConfiguredDestinationsAreEscaped(t *testing.T) {
 		t.Errorf("htmx is sent to %s (%v)", part, err)
 	}
 }
+
+// What is not there is no mistake of the operator, and a part of a page leads to the spelling that has the session.
+func TestOtherSpellingsOfAPageAreNoErrors(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	log := &logBuffer{}
+	app, err := newProxied(t, logto, "https://app.example", "/app", func(cfg *logtogin.Config) { cfg.Cookies.Path, cfg.Logger = "/app", log.logger() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.router.NoRoute(app.auth.Guard())
+	b := app.browser()
+	b.stopAt(logto.Endpoint())
+	for _, path := range []string{"/wp-login.php", "//app/page", "/APP/page", "/%61pp//page", "/%2561pp/page"} {
+		if page := b.get("https://app.example" + path); page.status >= http.StatusInternalServerError {
+			t.Errorf("%s: %d", path, page.status)
+		}
+	}
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("%s", log)
+	}
+	b.header = http.Header{"Hx-Request": {"true"}, "Hx-Current-Url": {"https://app.example/%61pp/list?x=%2F"}, "Sec-Fetch-Mode": {"cors"}}
+	part, err := url.Parse(b.get("https://app.example/%61pp/page").header.Get("Hx-Redirect"))
+	if err != nil || part.Query().Get("return_to") != "/app/list?x=%2F" {
+		t.Errorf("a part is led to %s (%v)", part, err)
+	}
+}

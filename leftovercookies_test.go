@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
 )
@@ -242,16 +244,17 @@ func TestALeftoverEndsAndItsRefreshTokenIsRevoked(t *testing.T) {
 	}
 }
 
-// Another application of the same AppID may use it.
-func TestTheSameUserSignsInBesideALeftover(t *testing.T) {
+// Else the cookies of a browser would take twice the room. Logto shares the grant between the sign-ins of one browser, so
+// the refresh token stays.
+func TestALeftoverOfTheSameUserIsReplaced(t *testing.T) {
 	t.Parallel()
 	const site = "https://app.example.com"
 	for _, inStore := range []bool{false, true} {
 		logto, sessions := logtotest.NewServer(t), newServerStore()
-		logto.RegisterRedirectURIs(site+"/app/callback", site+"/app/two/callback")
-		deploy := func(group, path string) *proxied {
-			app, err := newProxied(t, logto, site, group, func(cfg *logtogin.Config) {
-				cfg.Cookies = logtogin.CookieOptions{Name: "shared", Path: path}
+		logto.RegisterRedirectURIs(site + "/app/callback")
+		deploy := func(cookies logtogin.CookieOptions) *proxied {
+			app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) {
+				cfg.Cookies = cookies
 				if inStore {
 					cfg.Store = sessions
 				}
@@ -261,17 +264,57 @@ func TestTheSameUserSignsInBesideALeftover(t *testing.T) {
 			}
 			return app
 		}
-		one, two := deploy("/app", "/app"), deploy("/app/two", "/app/two")
-		b := one.browser()
+		b := deploy(logtogin.CookieOptions{}).browser()
 		b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
-		b.client.Transport = two
-		b.get(site + "/app/two/sign-in")
-		if page := b.get(site + "/app/two/who"); page.body != `"alice"` {
-			t.Errorf("in the second one: %s", page.body)
+		sizes := []int{0, 0}
+		size := func() (bytes int) {
+			for _, cookie := range b.cookies(site + "/app/") {
+				bytes += len(cookie.Name) + len(cookie.Value)
+			}
+			return bytes
 		}
-		b.client.Transport = one
-		if page := b.get(site + "/app/who"); page.body != `"alice"` {
-			t.Errorf("in the first one, in a store %t: %s", inStore, page.body)
+		sizes[0] = size()
+		for _, cookies := range []logtogin.CookieOptions{{Domain: "example.com"}, {Path: "/app"}, {Domain: "app.example.com", Path: "/app/"}} {
+			b.client.Transport = deploy(cookies)
+			logto.ResetCalls()
+			b.get(site + "/app/sign-in")
+			if page := b.get(site + "/app/who"); page.body != `"alice"` || logto.Calls().Revocation != 0 {
+				t.Errorf("%+v: %s, %d refresh tokens are revoked", cookies, page.body, logto.Calls().Revocation)
+			}
 		}
+		if sizes[1] = size(); sizes[1] > sizes[0]+200 {
+			t.Errorf("in a store %t: the cookies have grown from %d to %d bytes", inStore, sizes[0], sizes[1])
+		}
+	}
+}
+
+// The path of a cookie can be the callback itself.
+func TestALeftoverAtTheCallbackItselfIsForgotten(t *testing.T) {
+	t.Parallel()
+	const site = "https://app.example.com"
+	logto := logtotest.NewServer(t)
+	logto.RegisterRedirectURIs(site + "/app")
+	bob := logto.AddUser(logtotest.User{Username: "bob", Password: "bob's password"})
+	deploy := func(path string) *proxied {
+		app, err := newProxied(t, logto, site, "/app", func(cfg *logtogin.Config) {
+			cfg.Cookies.Path, cfg.Paths.Callback, cfg.SignInDefaults.RedirectURI, cfg.Prompt = path, "-", "/app", logtogin.PromptLoginConsent
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app.router.GET("/app", func(c *gin.Context) {
+			if result, err := app.auth.HandleCallback(c); err == nil {
+				c.Redirect(http.StatusFound, result.ReturnTo)
+			}
+		})
+		return app
+	}
+	b := deploy("/app").browser()
+	b.signIn(site+"/app/sign-in", logtotest.DefaultUser())
+	b.client.Transport = deploy("/")
+	b.signIn(site+"/app/sign-in", bob)
+	b.client.Transport = deploy("/app")
+	if page := b.get(site + "/app/who"); page.body != `""` {
+		t.Errorf("%s", page.body)
 	}
 }

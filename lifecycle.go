@@ -48,13 +48,8 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 	if err != nil {
 		return nil, nil, st.unwritable(err)
 	}
-	// Another application on this host may use a session of the same user, so that stays.
-	others := slices.DeleteFunc(slices.Clone(left), func(old leftover) bool { return old.subject == record.subject })
 	st.noteOverwriting(entries)
 	for _, entry := range entries {
-		if slices.ContainsFunc(left, func(old leftover) bool { return old.entry == entry }) {
-			continue
-		}
 		if old, _ := st.openSession(entry); old != nil && !st.isExpired(old) { // also one without activity
 			if newest, isFirst := st.end(ctx, old); isFirst {
 				replaced = append(replaced, newest)
@@ -64,7 +59,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
-	ended, err := st.endLeftovers(ctx, x.request, others, cookies)
+	ended, err := st.endLeftovers(ctx, x.request, left, cookies)
 	if err != nil {
 		st.s.Logger.ErrorContext(ctx, "logtogin: a session of an earlier configuration could not be deleted", "error", err)
 	}
@@ -242,10 +237,10 @@ func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []lefto
 
 // domainsAbove are the values of Domain with which cookies are sent to a host, "" first.
 func domainsAbove(host string) []string {
-	domains := []string{""}
-	for net.ParseIP(host) == nil && strings.Contains(host, ".") {
-		domains = append(domains, host)
+	domains := []string{"", host}
+	for net.ParseIP(host) == nil && strings.Count(host, ".") > 1 {
 		_, host, _ = strings.Cut(host, ".")
+		domains = append(domains, host)
 	}
 	return domains
 }
@@ -257,6 +252,9 @@ func pathsAbove(path string) []string {
 		if path[i] == '/' {
 			paths = append(paths, path[:i], path[:i+1])
 		}
+	}
+	if path != "" && !strings.HasSuffix(path, "/") {
+		paths = append(paths, path)
 	}
 	return paths
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -50,8 +49,10 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 			err = errGuardedSignIn
 		case !isPart && !a.isWanted(c):
 			return
-		case !a.getsCookies(ownSpelling(c.Request.URL)):
-			err = errGuardedElsewhere
+		case !a.getsCookies(ownSpelling(web.PathAndQuery(c.Request.URL))):
+			if c.FullPath() != "" { // else it is no page of the application's
+				err = errGuardedElsewhere
+			}
 		case start.MaxAge == 0 && a.isFutile(c, err):
 			err = fmt.Errorf("%w: %w", errFutile, err)
 		default:
@@ -97,9 +98,9 @@ func (a *Auth) getsCookies(target string) bool {
 	return a.settings.Cookies.Path == "/" || web.IsSentTo(path, a.settings.Cookies.Path)
 }
 
-// ownSpelling is the path and the query of a request as our own links would have them.
-func ownSpelling(u *url.URL) string {
-	path, query, hasQuery := strings.Cut(web.PathAndQuery(u), "?")
+// ownSpelling is a path and its query as our own links would have them.
+func ownSpelling(target string) string {
+	path, query, hasQuery := strings.Cut(target, "?")
 	if path = web.NormalPath(path); hasQuery {
 		path += "?" + query
 	}
@@ -385,12 +386,7 @@ func (a *Auth) wantedPage(c *gin.Context) string {
 	case web.IsHTMX(r.Header):
 		return a.htmxPage(r)
 	case web.IsNavigation(r):
-		asked := web.PathAndQuery(r.URL)
-		// A router decodes "/%61pp", and a browser sends no cookie of "/app" there.
-		if own := ownSpelling(r.URL); !a.getsCookies(asked) && a.getsCookies(own) {
-			return own
-		}
-		return asked
+		return a.withCookies(web.PathAndQuery(r.URL))
 	case web.ShowsPage(r): // of a form
 		return a.ownPath(r.Header.Get("Referer"))
 	}
@@ -405,5 +401,14 @@ func (a *Auth) ownPath(address string) string {
 	if a.settings.base == nil {
 		return ""
 	}
-	return web.PathWithin(a.settings.base, address)
+	return a.withCookies(web.PathWithin(a.settings.base, address))
+}
+
+// withCookies is a path in the spelling to which browsers send our cookies, if there is one. A router decodes "/%61pp",
+// and a browser sends no cookie of "/app" there.
+func (a *Auth) withCookies(target string) string {
+	if own := ownSpelling(target); target != "" && !a.getsCookies(target) && a.getsCookies(own) {
+		return own
+	}
+	return target
 }

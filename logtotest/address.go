@@ -54,9 +54,12 @@ func below(removed string, handler http.Handler) http.Handler {
 			return
 		}
 		address := *r.URL
-		address.Path, address.RawPath = path, rest
-		if rest == "" {
-			address.Path = "/"
+		if path == "" {
+			path = "/"
+		}
+		address.Path, address.RawPath = path, ""
+		if address.EscapedPath() != rest { // as net/http parses an address
+			address.RawPath = rest
 		}
 		proxied := *r
 		proxied.URL = &address

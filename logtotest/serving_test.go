@@ -16,6 +16,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -898,6 +899,37 @@ func TestApplicationsAreServedAtEveryAddress(t *testing.T) {
 		_ = response.Body.Close()
 		if err != nil || response.StatusCode != http.StatusOK || string(body) != "/ü a/b /files/%C3%BC%20a%2Fb" {
 			t.Errorf("%s: %d %s (%v)", baseURL, response.StatusCode, body, err)
+		}
+	}
+}
+
+// A path is parsed as net/http parses it, and a client of WebSockets finds the application, too.
+func TestPathsBelowABaseURLAreAsOnAServer(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"https://app.example.com", "https://app.example.com/my%20app", "https://app.example.com/a%2Fb"} {
+		logto := logtotest.NewServer(t)
+		router := gin.New()
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "x.txt"), []byte("hello"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		router.Static("/my files", folder)
+		router.GET("/page", func(c *gin.Context) { c.String(http.StatusOK, "%q", c.Request.URL.RawPath) })
+		logto.Serve(base, router)
+		for path, want := range map[string]string{"/my%20files/x.txt": "hello", "/page": `""`} {
+			client := &http.Client{Transport: &http.Transport{DialTLSContext: logto.DialContext}}
+			for how, client := range map[string]*http.Client{"by the client": logto.Client(), "by DialContext": client} {
+				response, err := client.Get(base + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(response.Body)
+				_ = response.Body.Close()
+				if string(body) != want {
+					t.Errorf("%s%s %s: %d %s", base, path, how, response.StatusCode, body)
+				}
+			}
+			client.CloseIdleConnections()
 		}
 	}
 }

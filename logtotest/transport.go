@@ -168,7 +168,7 @@ func (s *Server) DialContext(ctx context.Context, _, address string) (net.Conn, 
 		return nil, fmt.Errorf("logtotest: nothing is served at %s", address)
 	}
 	byPath := func(w http.ResponseWriter, r *http.Request) {
-		if handler := s.outgoing.handlerFor(&url.URL{Scheme: origin.Scheme, Host: origin.Host, Path: r.URL.Path}); handler != nil {
+		if handler := s.outgoing.handlerFor(&url.URL{Scheme: origin.Scheme, Host: origin.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}); handler != nil {
 			handler.ServeHTTP(w, r)
 			return
 		}

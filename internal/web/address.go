@@ -45,7 +45,7 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	switch {
 	case err != nil || !utf8.ValidString(raw):
 		var reason *url.Error
-		if errors.As(err, &reason) {
+		if errors.As(err, &reason) && !strings.Contains(raw, "@") { // else it could be a password
 			return nil, fmt.Sprintf("is not a URL (%v)", reason.Err)
 		}
 		return nil, "is not a URL"
@@ -178,6 +178,9 @@ func originOf(u *url.URL) (origin, problem string) {
 		own.Host = strings.Replace(u.Host, name+".", name, 1)
 	}
 	host, problem := canonicalHost(own)
+	if _, err := netip.ParseAddr(name); isRooted && err == nil {
+		problem = "has an IP address that ends in a dot"
+	}
 	if isRooted {
 		name, port, hasPort := strings.Cut(host, ":")
 		if host = name + "."; hasPort {
