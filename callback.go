@@ -309,6 +309,8 @@ func ofSignIn(err error) error {
 func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now time.Time) *session {
 	record := &session{
 		id:             rand.Text(),
+		format:         sessionFormat,
+		origin:         hashOfOrigin(web.Origin(a.settings.base)),
 		startedAt:      now.Truncate(time.Millisecond),
 		activeAt:       now,
 		expires:        now.Add(a.settings.SessionLifetime),

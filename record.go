@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -35,9 +36,11 @@ type session struct {
 	version uint64
 	// replacements counts how often Logto has replaced the refresh token.
 	replacements uint64
-	startedAt    time.Time
-	activeAt     time.Time // when the user was last known to be active
-	expires      time.Time // absolute
+	// origin stands for the origin at which the session was made: 8 bytes of its hash, because cookies have little room.
+	origin    string
+	startedAt time.Time
+	activeAt  time.Time // when the user was last known to be active
+	expires   time.Time // absolute
 	// begunAt is the iat of the first ID token: when the session began by
 	// Logto's clock.
 	begunAt time.Time
@@ -47,13 +50,18 @@ type session struct {
 	authTime       time.Time // when the user authenticated; before 1970 if it is not known
 	subject        string
 	logtoSessionID string // sid, "" if Logto gives none
-	idToken        string
-	refreshToken   string
-	accessTokens   []accessToken
+	// data is the application's own, and dataCounter counts its changes. Nothing writes them yet: the record has room
+	// for them, so that the feature will need no other format.
+	data         string
+	dataCounter  uint64
+	idToken      string
+	refreshToken string
+	accessTokens []accessToken
 
-	// Not part of the record: where it was found, whether it is sealed by a
-	// secret other than the first.
+	// Not part of the record: where it was found, its format, and whether it has to be written again because of that
+	// or because it is sealed by a secret other than the first.
 	entry      *anystore.Entry
+	format     byte
 	isOutdated bool
 	// livesBy is the generation of revocations by which the session had not ended, or nil;
 	// its copies share it.
@@ -91,14 +99,26 @@ type accessToken struct {
 	renewAt      time.Time // a little earlier, so that nobody gets one that is about to expire
 }
 
-// sessionFormat is the format in which sessions are written. A record in another format is no session.
-const sessionFormat byte = 4
+// hashOfOrigin is what a record keeps of an origin, to be compared.
+func hashOfOrigin(origin string) string {
+	sum := sha256.Sum256([]byte(origin))
+	return string(sum[:8])
+}
+
+const (
+	// sessionFormat is the format in which sessions are written.
+	sessionFormat byte = 5
+	// firstSessionFormat was written before: without origin and data. It is read, so that an upgrade signs nobody out.
+	// A record in any other format is no session.
+	firstSessionFormat byte = 4
+)
 
 func (s *session) encode() []byte {
 	w := record.NewWriter(sessionFormat)
 	w.Text(s.id)
 	w.Number(s.version)
 	w.Number(s.replacements)
+	w.Text(s.origin)
 	w.Milliseconds(s.startedAt)
 	w.Time(s.activeAt)
 	w.Time(s.expires)
@@ -108,6 +128,8 @@ func (s *session) encode() []byte {
 	w.Time(s.authTime)
 	w.Text(s.subject)
 	w.Text(s.logtoSessionID)
+	w.Text(s.data)
+	w.Number(s.dataCounter)
 	w.Token(s.idToken)
 	w.Text(s.refreshToken)
 	w.Number(uint64(len(s.accessTokens)))
@@ -122,24 +144,26 @@ func (s *session) encode() []byte {
 	return w.Bytes()
 }
 
+// decodeSession reads a session of either format.
 func decodeSession(encoded []byte) (*session, error) {
-	r := record.NewReader(encoded, sessionFormat)
-	s := &session{
-		id:             r.Text(),
-		version:        r.Number(),
-		replacements:   r.Number(),
-		startedAt:      r.Milliseconds(),
-		activeAt:       r.Time(),
-		expires:        r.Time(),
-		begunAt:        r.Time(),
-		confirmedAt:    r.Milliseconds(),
-		idTokenExpires: r.Time(),
-		authTime:       r.Time(),
-		subject:        r.Text(),
-		logtoSessionID: r.Text(),
-		idToken:        r.Token(),
-		refreshToken:   r.Text(),
+	isFirst := len(encoded) > 0 && encoded[0] == firstSessionFormat
+	format := sessionFormat
+	if isFirst {
+		format = firstSessionFormat
 	}
+	r := record.NewReader(encoded, format)
+	s := &session{format: format}
+	s.id, s.version, s.replacements = r.Text(), r.Number(), r.Number()
+	if !isFirst {
+		s.origin = r.Text()
+	}
+	s.startedAt, s.activeAt, s.expires, s.begunAt = r.Milliseconds(), r.Time(), r.Time(), r.Time()
+	s.confirmedAt, s.idTokenExpires, s.authTime = r.Milliseconds(), r.Time(), r.Time()
+	s.subject, s.logtoSessionID = r.Text(), r.Text()
+	if !isFirst {
+		s.data, s.dataCounter = r.Text(), r.Number()
+	}
+	s.idToken, s.refreshToken = r.Token(), r.Text()
 	for count := r.Number(); count > 0 && !r.HasFailed(); count-- {
 		s.accessTokens = append(s.accessTokens, accessToken{
 			resource:     r.Text(),

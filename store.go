@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,9 @@ type store struct {
 	sessionSealer  *seal.Sealer
 	sessionName    string // of the first cookie
 	sessionContext string // in which its value is sealed
-	options        sessions.Options
+	// sessionContexts are the ones in which values are opened. The first format is sealed for no place.
+	sessionContexts []string
+	options         sessions.Options
 
 	revocations *revocations // a cookie kept from before one is worth nothing
 	memory      *memory      // of what refreshes have yielded
@@ -81,6 +84,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 		s:           s,
 	}
 	st.sessionContext = sessionContext(st.sessionName, s.Cookies)
+	st.sessionContexts = slices.Compact([]string{st.sessionContext, st.sessionName})
 	var err error
 	kept := "session in cookies"
 	if s.Store != nil {
@@ -143,7 +147,9 @@ func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
 	opened, ok := st.opened.Get(digest)
 	if !ok {
 		var err error
-		if opened, _, err = st.decrypt(entry.Value, st.sessionContext); err != nil {
+		var context int
+		opened, context, err = st.decrypt(entry.Value, st.sessionContexts...)
+		if err != nil || (context > 0 && opened.format != firstSessionFormat) {
 			return nil, false
 		}
 		st.opened.Put(digest, opened)
@@ -167,7 +173,10 @@ func (st *store) decrypt(sealed string, contexts ...string) (found *session, con
 	if found, err = decodeSession(record); err != nil {
 		return nil, 0, err
 	}
-	found.isOutdated, found.livesBy = !isCurrent, new(atomic.Uint64)
+	if found.format == firstSessionFormat {
+		found.origin = hashOfOrigin(web.Origin(st.s.base))
+	}
+	found.isOutdated, found.livesBy = !isCurrent || found.format != sessionFormat, new(atomic.Uint64)
 	found.parsed, err = found.claims()
 	return found, context, err
 }
@@ -294,7 +303,7 @@ func (st *store) writeRecord(ctx context.Context, r *http.Request, record *sessi
 
 func (st *store) update(ctx context.Context, r *http.Request, header http.Header, record *session) (*session, error) {
 	written := *record
-	written.isOutdated = false
+	written.isOutdated, written.format = false, sessionFormat
 	for {
 		sealed := st.sessionSealer.Seal(written.encode(), st.sessionContext)
 		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
