@@ -208,3 +208,14 @@ func (a *Auth) backOff(whose string, err error) {
 	}
 	a.refresher.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
 }
+
+// isRefused reports whether Logto has said that the session is over: the refresh token
+// is no good any more, or the user may no longer use this application at all. With a
+// resource or an organization, access_denied is about that.
+func isRefused(err error, target tokenTarget) bool {
+	var refused *ProviderError
+	if errors.As(err, &refused) {
+		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == tokenTarget{})
+	}
+	return errors.Is(err, fault.AnotherUser)
+}

@@ -91,7 +91,7 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 		if id == "" || !slices.Contains(claims.Audience, organizationAudience+id) {
 			return fault.InvalidTokenf("aud is not the organization %s", source.name)
 		}
-		if !leaveOrganization(c, id) {
+		if !setOrganization(c, id) {
 			return fault.InvalidTokenf("it is for another organization than the rest of the request")
 		}
 		return nil

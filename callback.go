@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -149,49 +147,6 @@ func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
 	return parseCallback(x.request.URL.RawQuery)
 }
 
-// callbackAnswer are the parameters of the authorization response (RFC 6749,
-// sections 4.1.2 and 4.1.2.1, and RFC 9207).
-type callbackAnswer struct {
-	state, code, issuer, errorCode, errorDescription string
-}
-
-// digest stands for the whole answer: many of them are remembered for a while,
-// and strangers decide how long they are.
-func (a *callbackAnswer) digest() [sha256.Size]byte {
-	return sha256.Sum256(fmt.Appendf(nil, "%q", []string{a.state, a.code, a.issuer, a.errorCode, a.errorDescription}))
-}
-
-// excerpt is the beginning of a text from outside, and does not keep the rest of
-// it in memory.
-func excerpt(text string) string { return strings.Clone(text[:min(len(text), 500)]) }
-
-// maxCallbackQuery bounds what is looked at; what Logto sends is far shorter.
-const maxCallbackQuery = 8 << 10
-
-func parseCallback(query string) (*callbackAnswer, error) {
-	if len(query) > maxCallbackQuery {
-		return nil, fmt.Errorf("%w: the query is too long", ErrInvalidCallback)
-	}
-	params, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the query cannot be read", ErrInvalidCallback)
-	}
-	answer := &callbackAnswer{}
-	for name, field := range map[string]*string{
-		"state": &answer.state, "code": &answer.code, "iss": &answer.issuer,
-		"error": &answer.errorCode, "error_description": &answer.errorDescription,
-	} {
-		if len(params[name]) > 1 {
-			return nil, fmt.Errorf("%w: the parameter %s occurs more than once", ErrInvalidCallback, name)
-		}
-		*field = params.Get(name)
-	}
-	if strings.ContainsFunc(answer.code, func(r rune) bool { return r < 0x20 || r > 0x7e }) { // RFC 6749, appendix A.11
-		return nil, fmt.Errorf("%w: the code has characters that no code has", ErrInvalidCallback)
-	}
-	return answer, nil
-}
-
 // openAttempt returns the attempt that a state belongs to, whether or not the browser has its cookie, or
 // nil. Where the user wanted to go is checked again: the routes may have changed.
 func (a *Auth) openAttempt(state string) *attempts.Attempt {
@@ -203,50 +158,6 @@ func (a *Auth) openAttempt(state string) *attempts.Attempt {
 		opened.ReturnTo = ""
 	}
 	return opened
-}
-
-// withoutAttempt answers a callback whose attempt the browser does not have, or has used. If it has
-// signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
-// attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
-// browser.
-func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
-	record, err := a.current(ctx, x)
-	isEmpty := *answer == callbackAnswer{}
-	switch {
-	case err != nil && !errors.Is(err, ErrNotSignedIn):
-		return nil, err
-	case err == nil && isEmpty:
-		return a.resume(record, "")
-	case isEmpty:
-		return nil, ErrCancelled
-	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(a.sessionNow(x, record), a.settings.Now(), a.settings.ClockSkew):
-		return a.resume(record, opened.ReturnTo)
-	}
-	return nil, a.whyNoAttempt(x.request, opened)
-}
-
-// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
-// of the state, or nil if that cannot be opened.
-func (a *Auth) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
-	pending := len(a.store.attempts.Pending(r))
-	switch {
-	case opened != nil && opened.IsExpired(a.settings.Now()):
-		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
-	case pending > 0:
-		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
-	case len(r.Header["Cookie"]) == 0:
-		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
-	}
-	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
-}
-
-// resume is the result of a callback by a session that was there before.
-func (a *Auth) resume(record *session, returnTo string) (*SignInResult, error) {
-	claims, err := record.claims()
-	if err != nil {
-		return nil, err
-	}
-	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo), Resumed: true}, nil
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.

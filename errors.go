@@ -319,3 +319,11 @@ func StatusCode(err error) int {
 		return http.StatusInternalServerError
 	}
 }
+
+// unavailable makes an ErrProviderUnavailable of what keeps a session from being confirmed.
+func unavailable(err error) error {
+	if errors.Is(err, ErrProviderUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
+}

@@ -163,7 +163,9 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
 	isPage := web.IsNavigation(c.Request) && !web.IsHTMX(c.Request.Header)
 	if isPage && a.routes.SignIn == "" {
-		if a.isWanted(c) {
+		if !isWanted(c.Request.Header) {
+			a.answerUnwanted(c)
+		} else {
 			// "login" alone would yield no refresh token.
 			a.SignIn(c, SignInOptions{MaxAge: age, Prompt: PromptLoginConsent, ReturnTo: web.PathAndQuery(c.Request.URL)})
 		}

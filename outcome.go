@@ -184,3 +184,47 @@ func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
 	}
 	return &SignInResult{Claims: claims, ReturnTo: a.external(shared.returnTo), Resumed: shared.isResumed}, nil
 }
+
+// withoutAttempt answers a callback whose attempt the browser does not have, or has used. If it has
+// signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
+// attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
+// browser.
+func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
+	record, err := a.current(ctx, x)
+	isEmpty := *answer == callbackAnswer{}
+	switch {
+	case err != nil && !errors.Is(err, ErrNotSignedIn):
+		return nil, err
+	case err == nil && isEmpty:
+		return a.resume(record, "")
+	case isEmpty:
+		return nil, ErrCancelled
+	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(a.sessionNow(x, record), a.settings.Now(), a.settings.ClockSkew):
+		return a.resume(record, opened.ReturnTo)
+	}
+	return nil, a.whyNoAttempt(x.request, opened)
+}
+
+// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
+// of the state, or nil if that cannot be opened.
+func (a *Auth) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
+	pending := len(a.store.attempts.Pending(r))
+	switch {
+	case opened != nil && opened.IsExpired(a.settings.Now()):
+		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
+	case pending > 0:
+		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
+	case len(r.Header["Cookie"]) == 0:
+		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+	}
+	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+}
+
+// resume is the result of a callback by a session that was there before.
+func (a *Auth) resume(record *session, returnTo string) (*SignInResult, error) {
+	claims, err := record.claims()
+	if err != nil {
+		return nil, err
+	}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo), Resumed: true}, nil
+}

@@ -391,17 +391,6 @@ func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session)
 	return next, nil
 }
 
-// isRefused reports whether Logto has said that the session is over: the refresh token
-// is no good any more, or the user may no longer use this application at all. With a
-// resource or an organization, access_denied is about that.
-func isRefused(err error, target tokenTarget) bool {
-	var refused *ProviderError
-	if errors.As(err, &refused) {
-		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == tokenTarget{})
-	}
-	return errors.Is(err, fault.AnotherUser)
-}
-
 // endRefused ends a session that Logto does not renew.
 func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session) error {
 	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", record.subject)

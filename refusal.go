@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	attempts "github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
@@ -47,7 +45,8 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 		switch {
 		case c.FullPath() == a.routes.SignIn, c.Request.URL.Path == a.routes.SignIn, c.Request.URL.Path == a.settings.base.Path+a.routes.SignIn:
 			err = errGuardedSignIn
-		case !isPart && !a.isWanted(c):
+		case !isPart && !isWanted(c.Request.Header):
+			a.answerUnwanted(c)
 			return
 		case !a.getsCookies(ownSpelling(web.PathAndQuery(c.Request.URL))):
 			if c.FullPath() != "" { // else it is no page of the application's
@@ -90,22 +89,6 @@ var errGuardedSignIn = fmt.Errorf("%w: the sign-in route lies behind a guard tha
 
 // errGuardedElsewhere is an ErrInvalidOptions: the session is never sent to this page, so the sign-in would lead back here.
 var errGuardedElsewhere = fmt.Errorf("%w: the guarded page lies outside Config.Cookies.Path, so browsers do not send the session to it; choose a path above all guarded pages", ErrInvalidOptions)
-
-// getsCookies reports whether browsers send our cookies with a request for this path of the application, with or without
-// a query.
-func (a *Auth) getsCookies(target string) bool {
-	path, _, _ := strings.Cut(a.settings.basePath+target, "?")
-	return a.settings.Cookies.Path == "/" || web.IsSentTo(path, a.settings.Cookies.Path)
-}
-
-// ownSpelling is a path and its query as our own links would have them.
-func ownSpelling(target string) string {
-	path, query, hasQuery := strings.Cut(target, "?")
-	if path = web.NormalPath(path); hasQuery {
-		path += "?" + query
-	}
-	return path
-}
 
 // errFutile is the ErrInsufficientRights of a refusal that another sign-in does not cure.
 var errFutile = fmt.Errorf("%w: the user has just signed in, and another sign-in would not help; if a token is missing, ask for PromptConsent and offline_access", ErrInsufficientRights)
@@ -261,63 +244,6 @@ func (w *errorWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// logError tells the operator of what the operator has to correct. Refused
-// visitors, and clients that have left, are of the level Info.
-func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
-	switch {
-	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
-	case errors.Is(err, errFutile), isOfOperator(err):
-		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
-	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err, "sub", subjectOf(err))
-	default:
-		subject := subjectOf(err)
-		var bearer *bearerError
-		if errors.As(err, &bearer) {
-			subject = bearer.subject
-		} else if known, ok := x.known.get(a); ok && known.err == nil && subject == "" {
-			subject = known.session.subject
-		}
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
-	}
-}
-
-// isOfOperator reports whether the operator has to change what the application is or asks for, which the error names.
-// Until then nobody can sign in, or no token is issued or accepted. But visitors can make up the callback of a sign-in
-// of their own, and a webhook, so the log has a warning and no error.
-func isOfOperator(err error) bool {
-	var refused *ProviderError
-	switch {
-	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrProviderUnavailable):
-		return false
-	case errors.Is(err, fault.Misconfigured), errors.Is(err, ErrIssuerMismatch):
-		return true
-	case !errors.As(err, &refused), isOperators(refused): // a refusal that Logto has sent to this server is an error
-		return false
-	}
-	return isOfRegistration(refused) || (refused.Code == "server_error" && refused.Status == 0)
-}
-
-// isOfLogto reports whether Logto has sent a token that must not be accepted. Bearer tokens, logout tokens and webhooks
-// can come from anybody.
-func isOfLogto(err error) bool {
-	var bearer *bearerError
-	var sent *sentError
-	return errors.Is(err, ErrInvalidToken) && !errors.As(err, &bearer) && !errors.As(err, &sent) && !errors.Is(err, ErrInsufficientRights)
-}
-
-// sentError is about a logout token or a webhook.
-type sentError struct{ error }
-
-func (e *sentError) Unwrap() error { return e.error }
-
-// logErrorOf is logError for a handler.
-func (a *Auth) logErrorOf(c *gin.Context, status int, err error) {
-	if ctx, x, missing := a.exchangeOf(c); missing == nil {
-		a.logError(ctx, x, status, err)
-	}
-}
-
 // WantsPage reports whether people are going to read the answer: a browser is
 // about to show it, so that a page or a redirect makes sense. A program wants JSON
 // or a bare status. In Config.OnError it is what the answer of this package would
@@ -340,15 +266,6 @@ func (a *Auth) SignInPath(c *gin.Context) string {
 	return a.signInPath(a.wantedPage(c))
 }
 
-// SignOutPath is the path of the sign-out route, as browsers see it, for a link or a form, or "" if there is no
-// such route. In Config.OnError it is the way on from ErrAccountRefused, if Config.AfterSignOut leads back from Logto.
-func (a *Auth) SignOutPath() string {
-	if a.routes.SignOut == "" {
-		return ""
-	}
-	return a.pathOf(a.routes.SignOut)
-}
-
 // RetryPath is the path, as browsers see it, to try again after an outage (StatusCode 502, 503 or 504): the same page, the page
 // of a form, or the sign-in if a callback has failed, whose code is spent. It is for Config.OnError, and "" if that page is
 // not known.
@@ -359,56 +276,18 @@ func (a *Auth) RetryPath(c *gin.Context) string {
 	return a.retryPath(c, a.wantedPage(c))
 }
 
-// signInPathFor is the path of the sign-in that cures an error.
-func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
-	if how.start != (attempts.Start{}) && a.routes.SignIn != "" {
-		if ctx, x, err := a.exchangeOf(c); err == nil {
-			how.start.Before = a.sessionBefore(ctx, x)
-			return a.startPath(how.start, how.returnTo)
-		}
-	}
-	return a.signInPath(how.returnTo)
-}
-
 func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
 	how, ok = c.Request.Context().Value(answeringKey{a}).(answering)
 	return how, ok
 }
 
-// wantedPage is the path of the page that the request is for, or that it belongs
-// to, or "" if that is not known. A callback is for the page that its sign-in was for.
-func (a *Auth) wantedPage(c *gin.Context) string {
-	r := c.Request
-	if returnTo, ok := c.Get(wayBackKey{a}); ok {
-		return returnTo.(string)
-	}
+// lead sends the browser on, or shows the error, unless a time limit has answered.
+func (a *Auth) lead(c *gin.Context, x *exchange, address string, err error, returnTo string) {
 	switch {
-	case web.IsHTMX(r.Header):
-		return a.htmxPage(r)
-	case web.IsNavigation(r):
-		return a.withCookies(web.PathAndQuery(r.URL))
-	case web.ShowsPage(r): // of a form
-		return a.ownPath(r.Header.Get("Referer"))
+	case x.isLate(c):
+	case err != nil:
+		a.showError(c, err, returnTo)
+	default:
+		redirect(c, address)
 	}
-	return ""
-}
-
-// htmxPage is the path of the page that an htmx request belongs to.
-func (a *Auth) htmxPage(r *http.Request) string { return a.ownPath(r.Header.Get("HX-Current-URL")) }
-
-// ownPath is the path of an address of this application, or "".
-func (a *Auth) ownPath(address string) string {
-	if a.settings.base == nil {
-		return ""
-	}
-	return a.withCookies(web.PathWithin(a.settings.base, address))
-}
-
-// withCookies is a path in the spelling to which browsers send our cookies, if there is one. A router decodes "/%61pp",
-// and a browser sends no cookie of "/app" there.
-func (a *Auth) withCookies(target string) string {
-	if own := ownSpelling(target); target != "" && !a.getsCookies(target) && a.getsCookies(own) {
-		return own
-	}
-	return target
 }

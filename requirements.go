@@ -117,7 +117,10 @@ func (r organizationRequirement) describe() string { return "organization " + r.
 
 func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
 	id, err := r.source.of(c)
-	return id != "" && claims.OrganizationID == id && leaveOrganization(c, id), err
+	if err != nil || id == "" || claims.OrganizationID != id {
+		return false, err
+	}
+	return setOrganization(c, id), nil
 }
 
 func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
@@ -126,14 +129,17 @@ func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
 		return false, err
 	}
 	organizations, err := s.claim("organizations")
-	return slices.Contains(organizations, id) && leaveOrganization(s.c, id), err
+	if err != nil || !slices.Contains(organizations, id) {
+		return false, err
+	}
+	return setOrganization(s.c, id), nil
 }
 
 func (organizationRequirement) scope() string { return scopeOrganizations }
 
-// leaveOrganization reports whether this is the organization of the request: what one
-// requirement says about one organization and another about another is no right over either.
-func leaveOrganization(c *gin.Context, id string) bool {
+// setOrganization leaves the organization of a request under OrganizationKey, unless the request has another one already:
+// what one requirement says about one organization and another about another is no right over either.
+func setOrganization(c *gin.Context, id string) bool {
 	if other := c.GetString(OrganizationKey); other != "" && other != id {
 		return false
 	}
@@ -257,7 +263,10 @@ func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
 		return false, err
 	}
 	roles, err := s.claim("organization_roles")
-	return slices.Contains(roles, id+":"+r.name) && leaveOrganization(s.c, id), err
+	if err != nil || !slices.Contains(roles, id+":"+r.name) {
+		return false, err
+	}
+	return setOrganization(s.c, id), nil
 }
 
 // OrganizationAccess requires that Logto gives the user a token for the organization of the
@@ -292,8 +301,10 @@ func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
 		return false, err
 	}
 	// Logto ignores an organization where it does not expect one.
-	isFor := token.Claims != nil && slices.Contains(token.Claims.Audience, organizationAudience+id)
-	return isFor && leaveOrganization(s.c, id), nil
+	if token.Claims == nil || !slices.Contains(token.Claims.Audience, organizationAudience+id) {
+		return false, nil
+	}
+	return setOrganization(s.c, id), nil
 }
 
 // MatchClaims requires what a function of the application says about the claims of the ID

@@ -2,6 +2,7 @@ package logtogin
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,7 +42,8 @@ type revocationLog struct {
 	name     string // of the log in the shared state
 	kind     string // "revocations" or "changes"
 	lifetime time.Duration
-	known    *revocations
+	apply    func(revocation)                          // what others have made known
+	all      func(*revocationLog) iter.Seq[revocation] // what this instance knows that belongs in the log
 	now      func() time.Time
 	logger   *slog.Logger
 
@@ -85,8 +87,8 @@ type reading struct {
 	works bool
 }
 
-func newRevocationLog(s *settings, shared *boundedState, name string, lifetime time.Duration, known *revocations) (l *revocationLog, err error) {
-	l = &revocationLog{shared: shared, name: s.stateKey(name), kind: name, lifetime: lifetime, known: known, now: s.Now, logger: s.Logger}
+func newRevocationLog(s *settings, shared *boundedState, name string, lifetime time.Duration) (l *revocationLog, err error) {
+	l = &revocationLog{shared: shared, name: s.stateKey(name), kind: name, lifetime: lifetime, now: s.Now, logger: s.Logger}
 	l.owner, l.close = context.WithCancel(context.Background())
 	if shared.state != nil {
 		l.sealer, err = seal.New(s.secrets, s.purpose(name))
@@ -304,7 +306,7 @@ func (l *revocationLog) applyAll(ctx context.Context, entries []string) {
 			unreadable++
 		}
 		for _, made := range all {
-			l.known.applyRead(made)
+			l.apply(made)
 		}
 	}
 	if unreadable == 0 {
@@ -323,7 +325,7 @@ func (l *revocationLog) applyAll(ctx context.Context, entries []string) {
 // expired with all that was in it.
 func (l *revocationLog) noteReplaced(ctx context.Context) {
 	isLost := false // and not yet noted
-	for range l.known.all(l) {
+	for range l.all(l) {
 		isLost = !l.isFresh
 		break
 	}
@@ -342,7 +344,7 @@ func (l *revocationLog) noteReplaced(ctx context.Context) {
 // publish appends what this instance knows. An entry that is there twice does no harm.
 func (l *revocationLog) publish(ctx context.Context) bool {
 	var entry []revocation
-	for made := range l.known.all(l) {
+	for made := range l.all(l) {
 		if entry = append(entry, made); len(entry) < revocationsPerEntry {
 			continue
 		}

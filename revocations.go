@@ -141,11 +141,16 @@ func newRevocations(s *settings, shared *boundedState) (r *revocations, err erro
 	for kind := range r.byKind {
 		r.byKind[kind] = cache.New[string, int64](maxRevocations, s.Now)
 	}
-	if r.endings, err = newRevocationLog(s, shared, "revocations", max(s.SessionLifetime, tokenRevocationLifetime), r); err != nil {
+	if r.endings, err = newRevocationLog(s, shared, "revocations", max(s.SessionLifetime, tokenRevocationLifetime)); err != nil {
 		return nil, err
 	}
-	r.changed, err = newRevocationLog(s, shared, "changes", changeLifetime(s), r)
-	return r, err
+	if r.changed, err = newRevocationLog(s, shared, "changes", changeLifetime(s)); err != nil {
+		return nil, err
+	}
+	for _, log := range []*revocationLog{r.endings, r.changed} {
+		log.apply, log.all = r.applyRead, r.all
+	}
+	return r, nil
 }
 
 // changeLifetime is when every session has asked Logto anyway. How long ID tokens last is not

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"reflect"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -130,7 +128,8 @@ func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) 
 
 func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !a.isWanted(c) {
+		if !isWanted(c.Request.Header) {
+			a.answerUnwanted(c)
 			return
 		}
 		opts := opts
@@ -144,7 +143,8 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 }
 
 func (a *Auth) serveCallback(c *gin.Context) {
-	if !a.isWanted(c) {
+	if !isWanted(c.Request.Header) {
+		a.answerUnwanted(c)
 		return
 	}
 	ctx, x, err := a.exchangeOf(c)
@@ -159,17 +159,6 @@ func (a *Auth) serveCallback(c *gin.Context) {
 	a.lead(c, x, result.ReturnTo, nil, "")
 }
 
-// lead sends the browser on, or shows the error, unless a time limit has answered.
-func (a *Auth) lead(c *gin.Context, x *exchange, address string, err error, returnTo string) {
-	switch {
-	case x.isLate(c):
-	case err != nil:
-		a.showError(c, err, returnTo)
-	default:
-		redirect(c, address)
-	}
-}
-
 // serveSignOut never answers with success while the session goes on: a script would take that for a
 // sign-out.
 func (a *Auth) serveSignOut(c *gin.Context) {
@@ -181,7 +170,8 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 		a.SignOut(c, SignOutOptions{})
 	case web.IsSubresource(header) && !web.IsHTMX(header) && !web.IsPrefetch(header):
 		a.answerError(c, errSignOutNotAsked, answering{})
-	case !a.isWanted(c):
+	case !isWanted(header):
+		a.answerUnwanted(c)
 	case web.ComesFromAnotherOrigin(header):
 		a.showSignOutPage(c)
 	default:
@@ -191,115 +181,3 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 
 // errSignOutNotAsked is for images, and for scripts that have to send POST.
 var errSignOutNotAsked = errors.New("logtogin: a script or an image has asked for the sign-out with GET; send POST, or navigate there")
-
-// isWanted reports whether the user wants what the request asks for. If it is an
-// image, a script or a prefetch that asks, it answers such that nothing happens.
-func (a *Auth) isWanted(c *gin.Context) bool {
-	header := c.Request.Header
-	switch {
-	case web.IsPrefetch(header):
-		// Not 204: Chromium would use that for the click that follows.
-		c.Header("Cache-Control", "no-store")
-		c.AbortWithStatus(http.StatusServiceUnavailable)
-	case web.IsHTMX(header):
-		// htmx cannot follow a redirect to another origin, but it can navigate.
-		c.Header("Cache-Control", "no-store")
-		c.Header("HX-Redirect", a.sameRoute(c))
-		c.AbortWithStatus(http.StatusNoContent)
-	case web.IsSubresource(header):
-		c.Header("Cache-Control", "no-store")
-		c.AbortWithStatus(http.StatusNoContent)
-	default:
-		return true
-	}
-	return false
-}
-
-// sameRoute is the address of the request, which is for a route of ours. The path comes from the route and not from the
-// request: a router may match "//another.example/../sign-in", which a browser takes for an address of another host.
-func (a *Auth) sameRoute(c *gin.Context) string {
-	path := a.pathOf(c.FullPath())
-	if c.Request.URL.RawQuery != "" {
-		path += "?" + c.Request.URL.RawQuery
-	}
-	return path
-}
-
-// mayReturnTo reports whether target is a path of this application other than
-// our own routes and the callback, on which a user who comes back would go in circles.
-func (a *Auth) mayReturnTo(target string) bool {
-	if !web.IsSafePath(target) {
-		return false
-	}
-	path := strings.TrimRight(web.PathOf(target), "/")
-	uri := a.settings.SignInDefaults.RedirectURI
-	if !isCallbackPath(uri) && a.settings.base != nil {
-		uri = web.PathWithin(a.settings.base, uri)
-	}
-	if uri != "" && strings.EqualFold(strings.TrimRight(web.PathOf(uri), "/"), path) {
-		return false // a callback route of the application's own
-	}
-	for _, route := range []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {
-		if route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path) {
-			return false
-		}
-	}
-	return true
-}
-
-// ownHandler is a handler that guards let requests pass to: it checks by itself what it is sent.
-type ownHandler gin.HandlerFunc
-
-func (h ownHandler) serve(c *gin.Context) { h(c) }
-
-// isOwnRoute reports whether the handler that is going to run is one of this package. Method and
-// path do not tell: another engine may have anything there. Go cannot compare functions, so the
-// code is compared, which all routes of any Auth share.
-func isOwnRoute(c *gin.Context) bool {
-	handler := c.Handler()
-	return handler != nil && codeOf(handler) == ownCode
-}
-
-var ownCode = codeOf(ownHandler(nil).serve)
-
-func codeOf(handler gin.HandlerFunc) uintptr { return reflect.ValueOf(handler).Pointer() }
-
-// pathOf is the path of a route as browsers send it. Gin has it decoded.
-func (a *Auth) pathOf(route string) string { return a.settings.basePath + web.EscapePath(route) }
-
-// external is the path as browsers see it, or that of the default page.
-func (a *Auth) external(returnTo string) string {
-	if returnTo == "" {
-		returnTo = a.settings.AfterSignIn
-	}
-	return a.settings.basePath + web.EscapeAddress(returnTo)
-}
-
-// signInPath is the sign-in route with the path to come back to, or "" if the
-// route is left out.
-func (a *Auth) signInPath(returnTo string) string {
-	if a.routes.SignIn == "" {
-		return ""
-	}
-	path := a.pathOf(a.routes.SignIn)
-	if a.mayReturnTo(returnTo) {
-		path += "?return_to=" + url.QueryEscape(returnTo)
-	}
-	return path
-}
-
-// redirect sends the browser on. After a POST and its like it is 303, so that no
-// form is sent to where it does not belong (RFC 9700, section 4.12).
-func redirect(c *gin.Context, address string) {
-	if web.IsHTMX(c.Request.Header) {
-		c.Header("HX-Redirect", address)
-		c.AbortWithStatus(http.StatusNoContent)
-		return
-	}
-	status := http.StatusFound
-	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
-		status = http.StatusSeeOther
-	}
-	c.Header("Location", address)
-	c.AbortWithStatus(status)
-}

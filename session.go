@@ -177,14 +177,6 @@ func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 	return newest, nil
 }
 
-// unavailable makes an ErrProviderUnavailable of what keeps a session from being confirmed.
-func unavailable(err error) error {
-	if errors.Is(err, ErrProviderUnavailable) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
-}
-
 // mustBeConfirmed reports whether a request has to ask Logto about the session before it goes on.
 func (a *Auth) mustBeConfirmed(record *session) bool {
 	return a.isStale(record) || a.isUnacceptable(record)
@@ -196,38 +188,6 @@ func (a *Auth) mustBeConfirmed(record *session) bool {
 const revalidationPatience = 2 * time.Second
 
 var errNoAnswerYet = fmt.Errorf("%w: no answer yet", ErrProviderUnavailable)
-
-// staleAt is when the session has to be confirmed by Logto.
-func (a *Auth) staleAt(record *session) time.Time {
-	at := record.idTokenExpires
-	if after := a.settings.RevalidateAfter; after > 0 {
-		at = record.confirmedAt.Add(after)
-	}
-	if earliest := record.confirmedAt.Add(minRevalidation); at.Before(earliest) {
-		at = earliest
-	}
-	if a.settings.RevalidateAfter < 0 {
-		at = record.expires // never
-	}
-	if changed := a.revocations.changedAt(record.subject); changed.After(record.confirmedAt) && changed.Before(at) {
-		at = changed
-	}
-	return at
-}
-
-func (a *Auth) isStale(record *session) bool {
-	return record.refreshToken != "" && !a.settings.Now().Before(a.staleAt(record))
-}
-
-// hasChanged reports whether Logto has said that something about the user has changed since
-// the session was confirmed.
-func (a *Auth) hasChanged(record *session) bool {
-	return a.revocations.changedAt(record.subject).After(record.confirmedAt)
-}
-
-func (a *Auth) isTooStale(record *session) bool {
-	return !a.settings.Now().Before(a.staleAt(record).Add(a.settings.MaxStale))
-}
 
 // refreshFor refreshes the session of a request, which goes on with the newest
 // version. With an error, that is the newest one that is known, or nil if there is none any

@@ -11,7 +11,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -184,25 +183,6 @@ func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*ses
 	for _, record := range ended {
 		if claims, err := record.claims(); err == nil {
 			a.settings.OnSignedOut(c, claims)
-		}
-	}
-}
-
-// politely bounds calls to Logto that are made for its sake: two seconds for all
-// of them together. That the browser has gone does not end them.
-func politely(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), logto.RevocationTimeout)
-}
-
-// revoke makes the refresh tokens of sessions worthless at Logto, which would
-// otherwise outlive them. Its failure stops nothing.
-func (a *Auth) revoke(ctx context.Context, ended []*session) {
-	for _, record := range ended {
-		if record.refreshToken == "" {
-			continue
-		}
-		if err := a.provider.Revoke(ctx, record.refreshToken); err != nil {
-			a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
 		}
 	}
 }

@@ -1,0 +1,73 @@
+package logtogin
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/gin-gonic/gin"
+
+	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/web"
+)
+
+// How a guard's redirect announces a sign-in, and what the sign-in route is told.
+
+// newAttemptID is the ID of an attempt that the request begins.
+func (a *Auth) newAttemptID(r *http.Request, isByGuard, isCrossSite bool) attempts.ID {
+	return attempts.NewID(a.settings.Now(), isByGuard, isCrossSite || isOfAnotherSite(r))
+}
+
+// isOfAnotherSite reports whether a page of another site has led here, or the request comes from a frame,
+// in which Logto's pages do not open.
+func isOfAnotherSite(r *http.Request) bool {
+	return web.IsCrossSite(r.Header) || web.IsFramed(r.Header)
+}
+
+// announceSignIn returns the sign-in route with a start whose attempt it has announced. The error is
+// ErrResponseStarted.
+func (a *Auth) announceSignIn(x *exchange, start attempts.Start, returnTo string) (string, error) {
+	start.Step, start.Attempt = attempts.Announced, a.newAttemptID(x.request, true, start.IsCrossSite)
+	start.IsCrossSite = start.Attempt.IsCrossSite()
+	if err := a.store.announce(x, start.Attempt); err != nil {
+		return "", err
+	}
+	return a.startPath(start, returnTo), nil
+}
+
+// startPath is the sign-in route with a start.
+func (a *Auth) startPath(start attempts.Start, returnTo string) string {
+	path := a.signInPath(returnTo)
+	separator := "?"
+	if path != a.signInPath("") {
+		separator = "&"
+	}
+	return path + separator + "attempt=" + url.QueryEscape(a.store.attempts.SealStart(start))
+}
+
+// sessionBefore is the session that the browser has, whether it is good or not.
+func (a *Auth) sessionBefore(ctx context.Context, x *exchange) attempts.Before {
+	_, _ = a.current(ctx, x) // if it cannot be read, its cookie has to do
+	known, _ := x.known.get(a)
+	before := attempts.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
+	if known.session != nil {
+		before.Start = known.session.startedAt
+	}
+	return before
+}
+
+// sessionNow is a session of the request, to be compared with the one before.
+func (a *Auth) sessionNow(x *exchange, record *session) attempts.Before {
+	return attempts.Before{Start: record.startedAt, Cookie: a.store.attempts.CookieOf(x.request)}
+}
+
+// signInPathFor is the path of the sign-in that cures an error.
+func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
+	if how.start != (attempts.Start{}) && a.routes.SignIn != "" {
+		if ctx, x, err := a.exchangeOf(c); err == nil {
+			how.start.Before = a.sessionBefore(ctx, x)
+			return a.startPath(how.start, how.returnTo)
+		}
+	}
+	return a.signInPath(how.returnTo)
+}

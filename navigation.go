@@ -1,0 +1,51 @@
+package logtogin
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/web"
+)
+
+// Where a browser goes next, and what is no navigation.
+
+// isWanted reports whether the user wants what a request asks for: it is no image, no script and no prefetch.
+func isWanted(header http.Header) bool {
+	return !web.IsPrefetch(header) && !web.IsHTMX(header) && !web.IsSubresource(header)
+}
+
+// answerUnwanted answers a request that is not wanted, such that nothing happens.
+func (a *Auth) answerUnwanted(c *gin.Context) {
+	header := c.Request.Header
+	switch {
+	case web.IsPrefetch(header):
+		// Not 204: Chromium would use that for the click that follows.
+		c.Header("Cache-Control", "no-store")
+		c.AbortWithStatus(http.StatusServiceUnavailable)
+	case web.IsHTMX(header):
+		// htmx cannot follow a redirect to another origin, but it can navigate.
+		c.Header("Cache-Control", "no-store")
+		c.Header("HX-Redirect", a.sameRoute(c))
+		c.AbortWithStatus(http.StatusNoContent)
+	default:
+		c.Header("Cache-Control", "no-store")
+		c.AbortWithStatus(http.StatusNoContent)
+	}
+}
+
+// redirect sends the browser on. After a POST and its like it is 303, so that no
+// form is sent to where it does not belong (RFC 9700, section 4.12).
+func redirect(c *gin.Context, address string) {
+	if web.IsHTMX(c.Request.Header) {
+		c.Header("HX-Redirect", address)
+		c.AbortWithStatus(http.StatusNoContent)
+		return
+	}
+	status := http.StatusFound
+	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
+		status = http.StatusSeeOther
+	}
+	c.Header("Location", address)
+	c.AbortWithStatus(status)
+}
