@@ -7,15 +7,15 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
 // How a guard's redirect announces a sign-in, and what the sign-in route is told.
 
 // newAttemptID is the ID of an attempt that the request begins.
-func (a *Auth) newAttemptID(r *http.Request, isByGuard, isCrossSite bool) attempts.ID {
-	return attempts.NewID(a.settings.Now(), isByGuard, isCrossSite || isOfAnotherSite(r))
+func (a *Auth) newAttemptID(r *http.Request, isByGuard, isCrossSite bool) session.ID {
+	return session.NewID(a.settings.Now(), isByGuard, isCrossSite || isOfAnotherSite(r))
 }
 
 // isOfAnotherSite reports whether a page of another site has led here, or the request comes from a frame,
@@ -26,8 +26,8 @@ func isOfAnotherSite(r *http.Request) bool {
 
 // announceSignIn returns the sign-in route with a start whose attempt it has announced. The error is
 // ErrResponseStarted.
-func (a *Auth) announceSignIn(x *exchange, start attempts.Start, returnTo string) (string, error) {
-	start.Step, start.Attempt = attempts.Announced, a.newAttemptID(x.request, true, start.IsCrossSite)
+func (a *Auth) announceSignIn(x *exchange, start session.Start, returnTo string) (string, error) {
+	start.Step, start.Attempt = session.Announced, a.newAttemptID(x.request, true, start.IsCrossSite)
 	start.IsCrossSite = start.Attempt.IsCrossSite()
 	if err := a.store.announce(x, start.Attempt); err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func (a *Auth) announceSignIn(x *exchange, start attempts.Start, returnTo string
 }
 
 // startPath is the sign-in route with a start.
-func (a *Auth) startPath(start attempts.Start, returnTo string) string {
+func (a *Auth) startPath(start session.Start, returnTo string) string {
 	path := a.signInPath(returnTo)
 	separator := "?"
 	if path != a.signInPath("") {
@@ -46,24 +46,24 @@ func (a *Auth) startPath(start attempts.Start, returnTo string) string {
 }
 
 // sessionBefore is the session that the browser has, whether it is good or not.
-func (a *Auth) sessionBefore(ctx context.Context, x *exchange) attempts.Before {
+func (a *Auth) sessionBefore(ctx context.Context, x *exchange) session.Before {
 	_, _ = a.current(ctx, x) // if it cannot be read, its cookie has to do
 	known, _ := x.known.get(a)
-	before := attempts.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
+	before := session.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
 	if known.session != nil {
-		before.Start = known.session.startedAt
+		before.Start = known.session.StartedAt
 	}
 	return before
 }
 
 // sessionNow is a session of the request, to be compared with the one before.
-func (a *Auth) sessionNow(x *exchange, record *session) attempts.Before {
-	return attempts.Before{Start: record.startedAt, Cookie: a.store.attempts.CookieOf(x.request)}
+func (a *Auth) sessionNow(x *exchange, record *session.Session) session.Before {
+	return session.Before{Start: record.StartedAt, Cookie: a.store.attempts.CookieOf(x.request)}
 }
 
 // signInPathFor is the path of the sign-in that cures an error.
 func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
-	if how.start != (attempts.Start{}) && a.routes.SignIn != "" {
+	if how.start != (session.Start{}) && a.routes.SignIn != "" {
 		if ctx, x, err := a.exchangeOf(c); err == nil {
 			how.start.Before = a.sessionBefore(ctx, x)
 			return a.startPath(how.start, how.returnTo)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // When Logto is left alone: after an outage, and after a refusal that asking again would not
@@ -47,7 +48,7 @@ const everyone = ""
 type denialKey struct {
 	id      string
 	version uint64
-	target  tokenTarget
+	target  session.Target
 }
 
 // denial is why, and how many there are for the key.
@@ -57,25 +58,25 @@ type denial struct {
 }
 
 // anyTarget stands for all that a session was denied; it is no URI.
-var anyTarget = tokenTarget{resource: "any"}
+var anyTarget = session.Target{Resource: "any"}
 
-func (a *Auth) deny(record *session, target tokenTarget, reason error) {
+func (a *Auth) deny(record *session.Session, target session.Target, reason error) {
 	until := a.settings.Now().Add(denialMemory)
-	all := denialKey{id: record.id, target: anyTarget}
+	all := denialKey{id: record.ID, target: anyTarget}
 	before, _ := a.refresher.denials.Get(all)
 	a.refresher.denials.Put(all, denial{reason, before.count + 1}, until)
-	a.refresher.denials.Put(denialKey{record.id, record.version, target}, denial{reason, 1}, until)
+	a.refresher.denials.Put(denialKey{record.ID, record.Version, target}, denial{reason, 1}, until)
 }
 
 // denied returns why a session does not get a token, as far as Logto need not be asked.
-func (a *Auth) denied(record *session, target tokenTarget) error {
-	if all, _ := a.refresher.denials.Get(denialKey{id: record.id, target: anyTarget}); all.count >= maxDenials && target != (tokenTarget{}) {
+func (a *Auth) denied(record *session.Session, target session.Target) error {
+	if all, _ := a.refresher.denials.Get(denialKey{id: record.ID, target: anyTarget}); all.count >= maxDenials && target != (session.Target{}) {
 		return all.reason
 	}
 	if a.hasChanged(record) {
 		return nil
 	}
-	its, _ := a.refresher.denials.Get(denialKey{record.id, record.version, target})
+	its, _ := a.refresher.denials.Get(denialKey{record.ID, record.Version, target})
 	return its.reason
 }
 
@@ -92,10 +93,10 @@ type unacceptable struct {
 	until time.Time // Logto is not asked again
 }
 
-func (a *Auth) noteUnacceptable(ctx context.Context, record *session, err error) {
+func (a *Auth) noteUnacceptable(ctx context.Context, record *session.Session, err error) {
 	now := a.settings.Now()
-	a.refresher.unacceptable.Put(record.id, unacceptable{err, now, now.Add(unacceptablePause)}, record.expires)
-	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed; its requests are answered 503 until Logto's answer is acceptable", "error", err, "sub", record.subject)
+	a.refresher.unacceptable.Put(record.ID, unacceptable{err, now, now.Add(unacceptablePause)}, record.Expires)
+	a.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed; its requests are answered 503 until Logto's answer is acceptable", "error", err, "sub", record.Subject)
 	if a.refresher.isOneOfMany(now) {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the ID tokens of many sessions are not acceptable; compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; Diagnose helps", "error", err)
 	}
@@ -103,15 +104,15 @@ func (a *Auth) noteUnacceptable(ctx context.Context, record *session, err error)
 
 // doubtAbout returns why the last word of Logto on the session must not be accepted, as far as this
 // instance knows, or nil. Another instance may have got a better answer since.
-func (a *Auth) doubtAbout(record *session) error {
-	last, ok := a.refresher.unacceptable.Get(record.id)
-	if !ok || record.confirmedAt.After(last.since) {
+func (a *Auth) doubtAbout(record *session.Session) error {
+	last, ok := a.refresher.unacceptable.Get(record.ID)
+	if !ok || record.ConfirmedAt.After(last.since) {
 		return nil
 	}
 	return last.err
 }
 
-func (a *Auth) isUnacceptable(record *session) bool { return a.doubtAbout(record) != nil }
+func (a *Auth) isUnacceptable(record *session.Session) bool { return a.doubtAbout(record) != nil }
 
 // unacceptableWarning counts unacceptable answers, so that the operator hears of many once.
 type unacceptableWarning struct {
@@ -133,11 +134,11 @@ func (f *refresher) isOneOfMany(now time.Time) bool {
 }
 
 // backingOff returns the last failure as long as Logto is left alone because of it.
-func (a *Auth) backingOff(record *session) error {
-	if last, ok := a.refresher.unacceptable.Get(record.id); ok && a.isUnacceptable(record) && a.settings.Now().Before(last.until) {
+func (a *Auth) backingOff(record *session.Session) error {
+	if last, ok := a.refresher.unacceptable.Get(record.ID); ok && a.isUnacceptable(record) && a.settings.Now().Before(last.until) {
 		return last.err
 	}
-	for _, whose := range []string{record.id, everyone} {
+	for _, whose := range []string{record.ID, everyone} {
 		if last, ok := a.refresher.failures.Get(whose); ok && a.settings.Now().Before(last.until) {
 			return last.err
 		}
@@ -156,20 +157,20 @@ func (a *Auth) hasFailed(id string) bool {
 // has refused the session or only this token, has sent something unacceptable, or there is an
 // outage. Mistakes of the operator count as one, and so does a refusal that says nothing about the
 // session. The operator is told of what only the operator can correct.
-func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTarget, err error) error {
+func (a *Auth) noteOutcome(ctx context.Context, record *session.Session, target session.Target, err error) error {
 	var refused *ProviderError
 	isRefusal := errors.As(err, &refused)
-	isAboutToken := target != (tokenTarget{}) && ((isRefusal && !isOperators(refused)) || errors.Is(err, fault.OtherTokenType))
+	isAboutToken := target != (session.Target{}) && ((isRefusal && !isOperators(refused)) || errors.Is(err, fault.OtherTokenType))
 	switch {
 	case err == nil:
-		a.refresher.unacceptable.Delete(record.id)
-		a.endBackingOff(record.id)
+		a.refresher.unacceptable.Delete(record.ID)
+		a.endBackingOff(record.ID)
 		return nil
 	case isRefused(err, target):
-		a.endBackingOff(record.id)
+		a.endBackingOff(record.ID)
 		return err
 	case isAboutToken:
-		a.endBackingOff(record.id)
+		a.endBackingOff(record.ID)
 		a.deny(record, target, err)
 		return err
 	case a.refresher.owner.Err() != nil:
@@ -182,11 +183,11 @@ func (a *Auth) noteOutcome(ctx context.Context, record *session, target tokenTar
 	isOthersToo := (isRefusal && isOfClient(refused)) || !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
 	err = unavailable(err) // also a mistake of the operator
 	level := slog.LevelError
-	if a.hasFailed(record.id) { // the operator knows
+	if a.hasFailed(record.ID) { // the operator knows
 		level = slog.LevelDebug
 	}
-	a.settings.Logger.Log(ctx, level, "logtogin: a session could not be refreshed; it goes on for Config.MaxStale at most", "error", err, "sub", record.subject)
-	a.backOff(record.id, err)
+	a.settings.Logger.Log(ctx, level, "logtogin: a session could not be refreshed; it goes on for Config.MaxStale at most", "error", err, "sub", record.Subject)
+	a.backOff(record.ID, err)
 	if isOthersToo {
 		a.backOff(everyone, err)
 	}
@@ -212,10 +213,10 @@ func (a *Auth) backOff(whose string, err error) {
 // isRefused reports whether Logto has said that the session is over: the refresh token
 // is no good any more, or the user may no longer use this application at all. With a
 // resource or an organization, access_denied is about that.
-func isRefused(err error, target tokenTarget) bool {
+func isRefused(err error, target session.Target) bool {
 	var refused *ProviderError
 	if errors.As(err, &refused) {
-		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == tokenTarget{})
+		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == session.Target{})
 	}
 	return errors.Is(err, fault.AnotherUser)
 }

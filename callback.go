@@ -15,7 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -149,7 +149,7 @@ func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
 
 // openAttempt returns the attempt that a state belongs to, whether or not the browser has its cookie, or
 // nil. Where the user wanted to go is checked again: the routes may have changed.
-func (a *Auth) openAttempt(state string) *attempts.Attempt {
+func (a *Auth) openAttempt(state string) *session.Attempt {
 	opened, err := a.store.attempts.Open(state)
 	if err != nil {
 		return nil
@@ -161,7 +161,7 @@ func (a *Auth) openAttempt(state string) *attempts.Attempt {
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Attempt, answer *callbackAnswer) (*session, error) {
+func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *callbackAnswer) (*session.Session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
@@ -193,15 +193,15 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *attempts.Atte
 		Nonce:       started.Nonce(),
 		AccessToken: got.AccessToken,
 		MaxAge:      started.MaxAge,
-		Freshness:   attempts.AttemptLifetime, // it answers an attempt that is no older
+		Freshness:   session.AttemptLifetime, // it answers an attempt that is no older
 	})
 	if err != nil {
 		return nil, err
 	}
 	record := a.newSession(token, got, asked, now)
 	a.revocations.endings.catchUp(ctx)
-	record.startedAt = a.revocations.startOf(record)
-	if !now.Before(record.expires) {
+	record.StartedAt = a.revocations.startOf(record)
+	if !now.Before(record.Expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
 	return record, nil
@@ -217,35 +217,35 @@ func ofSignIn(err error) error {
 }
 
 // newSession is the session of tokens that were asked for at that time.
-func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now time.Time) *session {
-	record := &session{
-		id:             rand.Text(),
-		format:         sessionFormat,
-		origin:         hashOfOrigin(web.Origin(a.settings.base)),
-		startedAt:      now.Truncate(time.Millisecond),
-		activeAt:       now,
-		expires:        now.Add(a.settings.SessionLifetime),
-		begunAt:        token.IssuedAt,
-		confirmedAt:    asked.Truncate(time.Millisecond),
-		idTokenExpires: token.Expiry,
-		authTime:       token.AuthTime,
-		subject:        token.Subject,
-		logtoSessionID: token.SessionID,
-		idToken:        got.IDToken,
-		refreshToken:   got.RefreshToken,
-		accessTokens:   []accessToken{a.newAccessToken(token.Subject, got, tokenTarget{})},
+func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now time.Time) *session.Session {
+	record := &session.Session{
+		ID:             rand.Text(),
+		Format:         session.Format,
+		Origin:         session.HashOfOrigin(web.Origin(a.settings.base)),
+		StartedAt:      now.Truncate(time.Millisecond),
+		ActiveAt:       now,
+		Expires:        now.Add(a.settings.SessionLifetime),
+		BegunAt:        token.IssuedAt,
+		ConfirmedAt:    asked.Truncate(time.Millisecond),
+		IDTokenExpires: token.Expiry,
+		AuthTime:       token.AuthTime,
+		Subject:        token.Subject,
+		LogtoSessionID: token.SessionID,
+		IDToken:        got.IDToken,
+		RefreshToken:   got.RefreshToken,
+		AccessTokens:   []session.AccessToken{a.newAccessToken(token.Subject, got, session.Target{})},
 	}
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.
-	if record.refreshToken == "" && token.Expiry.Before(record.expires) {
-		record.expires = token.Expiry
+	if record.RefreshToken == "" && token.Expiry.Before(record.Expires) {
+		record.Expires = token.Expiry
 	}
 	return record
 }
 
 // beginSession gives the browser the new session if the application agrees, or goes on with one that
 // another tab has just begun.
-func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attempt, record *session, its *outcome) error {
+func (a *Auth) beginSession(c *gin.Context, x *exchange, started *session.Attempt, record *session.Session, its *outcome) error {
 	ctx := context.WithoutCancel(x.request.Context()) // the code has been redeemed
 	parallel := a.parallelSession(ctx, x, started, record)
 	previous, had := x.known.get(a)
@@ -272,7 +272,7 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attem
 		record = created
 	}
 	own := *record
-	own.activeAt = a.settings.Now() // the application may have taken its time
+	own.ActiveAt = a.settings.Now() // the application may have taken its time
 	if err := a.replaceSessions(ctx, x, &own, its); err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (a *Auth) beginSession(c *gin.Context, x *exchange, started *attempts.Attem
 
 // replaceSessions writes a new session and ends those that the browser had. The refresh token of the same
 // user is not revoked: Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) replaceSessions(ctx context.Context, x *exchange, record *session, its *outcome) error {
+func (a *Auth) replaceSessions(ctx context.Context, x *exchange, record *session.Session, its *outcome) error {
 	created, replaced, err := a.store.createSession(ctx, x, record)
 	if err != nil {
 		return err
@@ -291,8 +291,8 @@ func (a *Auth) replaceSessions(ctx context.Context, x *exchange, record *session
 	its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
 	polite, cancel := politely(ctx)
 	defer cancel()
-	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session) bool {
-		return old.subject == record.subject && !a.revocations.wasLoggedOut(old)
+	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session.Session) bool {
+		return old.Subject == record.Subject && !a.revocations.wasLoggedOut(old)
 	}))
 	return nil
 }
@@ -305,26 +305,26 @@ const pagesUnderWay = time.Minute
 // new as its own, and are not needed then; they are not revoked, because sign-ins in one session at Logto
 // have one grant. After an attempt that had to authenticate the user again there is a new session in any
 // case, or a copy of the other one would be worth more than before.
-func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *attempts.Attempt, record *session) *session {
+func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *session.Attempt, record *session.Session) *session.Session {
 	if started.NeedsOwnSession {
 		return nil
 	}
 	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
 	// new session shares its grant.
 	found, _, err := a.store.loadSession(ctx, x.request)
-	if err != nil || found.subject != record.subject || found.logtoSessionID != record.logtoSessionID ||
-		a.settings.Now().Sub(found.startedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
+	if err != nil || found.Subject != record.Subject || found.LogtoSessionID != record.LogtoSessionID ||
+		a.settings.Now().Sub(found.StartedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
 		return nil
 	}
 	return found
 }
 
 // askApplication lets Config.OnSignedIn refuse the user, or choose where to go.
-func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its *outcome) error {
+func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session.Session, its *outcome) error {
 	if a.settings.OnSignedIn == nil {
 		return nil
 	}
-	claims, err := record.claims()
+	claims, err := claimsOf(record)
 	if err != nil {
 		return err
 	}
@@ -335,7 +335,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session, its 
 		if errors.As(err, &refusal) {
 			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
 		}
-		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.subject}
+		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.Subject}
 	}
 	if answer.isGiven || !(x.response.isOf(c) || x.isLate(c)) { // or by Engine.HandleContext
 		return ErrResponseStarted

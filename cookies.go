@@ -6,14 +6,14 @@ import (
 	"slices"
 
 	"github.com/logtogin/logtogin/internal/anystore"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // How the cookies of attempts and sessions get into a response, and out of a browser that has too many of them.
 
 // announce gives the browser the cookie of an attempt that is not at Logto yet. The error is
 // ErrResponseStarted.
-func (st *store) announce(x *exchange, id attempts.ID) error {
+func (st *store) announce(x *exchange, id session.ID) error {
 	written := http.Header{}
 	st.attempts.Announce(x.request, written, id)
 	return st.setCookies(x, written, never, st.attempts.NameOf(id))
@@ -21,13 +21,13 @@ func (st *store) announce(x *exchange, id attempts.ID) error {
 
 // startAttempt gives the browser the cookie of an attempt and fills in its state. The error is
 // ErrResponseStarted, or an ErrInvalidOptions if the response starts too many.
-func (st *store) startAttempt(x *exchange, started *attempts.Attempt) error {
+func (st *store) startAttempt(x *exchange, started *session.Attempt) error {
 	count := 0
 	if !x.response.change(func(header http.Header) { count = st.attempts.Started(header) }) {
 		return ErrResponseStarted
 	}
-	if count >= attempts.MaxStarted {
-		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", ErrInvalidOptions, attempts.MaxStarted)
+	if count >= session.MaxStarted {
+		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", ErrInvalidOptions, session.MaxStarted)
 	}
 	written := http.Header{}
 	st.attempts.Start(x.request, written, started)
@@ -35,12 +35,12 @@ func (st *store) startAttempt(x *exchange, started *attempts.Attempt) error {
 }
 
 // removeAttempt makes the browser forget an attempt. The error is ErrResponseStarted.
-func (st *store) removeAttempt(x *exchange, id attempts.ID) error {
+func (st *store) removeAttempt(x *exchange, id session.ID) error {
 	return st.setCookies(x, st.removal(x.request, id), never, st.attempts.NameOf(id))
 }
 
 // removal are the cookies with which a browser forgets an attempt.
-func (st *store) removal(r *http.Request, id attempts.ID) http.Header {
+func (st *store) removal(r *http.Request, id session.ID) http.Header {
 	written := http.Header{}
 	st.attempts.Remove(r, written, id)
 	return written

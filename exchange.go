@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // exchange is one request and the response to it, as everything below the handlers sees them.
@@ -90,7 +91,7 @@ type knownSessions struct {
 // knownSession is what a request knows of its session.
 type knownSession struct {
 	auth    *Auth
-	session *session
+	session *session.Session
 	err     error
 	// endedStart is when a session began that the browser still has, but that has ended; zero without one.
 	endedStart time.Time
@@ -175,7 +176,7 @@ func (k *knownSessions) replace(id string, known knownSession) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	entry := k.entryOf(known.auth)
-	if entry.session != nil && entry.session.id != id {
+	if entry.session != nil && entry.session.ID != id {
 		return false
 	}
 	known.isNew = entry.isNew

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // firstSeen is a router with a guarded page, and so many requests with sessions that it has
@@ -37,17 +39,17 @@ func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
 	}
 	now := time.Now()
 	encoded := base64.RawURLEncoding.EncodeToString
-	record := &session{
-		startedAt: now, activeAt: now, confirmedAt: now, expires: now.Add(time.Hour), idTokenExpires: now.Add(time.Hour), subject: "0123456789ab",
-		idToken:      encoded([]byte(`{"alg":"ES384","kid":"x","typ":"JWT"}`)) + "." + encoded(claims) + "." + encoded(make([]byte, 96)),
-		refreshToken: strings.Repeat("r", 43),
-		accessTokens: []accessToken{{token: strings.Repeat("a", 43), expires: now.Add(time.Hour), renewAt: now.Add(time.Hour)}},
+	record := &session.Session{
+		StartedAt: now, ActiveAt: now, ConfirmedAt: now, Expires: now.Add(time.Hour), IDTokenExpires: now.Add(time.Hour), Subject: "0123456789ab",
+		IDToken:      encoded([]byte(`{"alg":"ES384","kid":"x","typ":"JWT"}`)) + "." + encoded(claims) + "." + encoded(make([]byte, 96)),
+		RefreshToken: strings.Repeat("r", 43),
+		AccessTokens: []session.AccessToken{{Token: strings.Repeat("a", 43), Expires: now.Add(time.Hour), RenewAt: now.Add(time.Hour)}},
 	}
 	headers := make([]http.Header, 2*maxOpened)
 	for i := range headers {
 		x := &exchange{request: httptest.NewRequest(http.MethodGet, "/", nil)}
 		own := *record
-		own.id = fmt.Sprint(i)
+		own.ID = fmt.Sprint(i)
 		created, _, err := auth.store.createSession(tb.Context(), x, &own)
 		if err != nil {
 			tb.Fatal(err)

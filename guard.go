@@ -12,7 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -72,7 +72,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 			a.refuseVisitor(c, err, requirements)
 			return
 		}
-		claims, err := record.claims()
+		claims, err := claimsOf(record)
 		if err == nil && len(requirements) > 0 {
 			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
 			a.endIfLate(c, p)
@@ -120,7 +120,7 @@ func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsReq
 		return
 	}
 	c.Set(notHandled{}, true)
-	a.refuse(c, err, attempts.Start{MaxAge: smallestAge(requirements)})
+	a.refuse(c, err, session.Start{MaxAge: smallestAge(requirements)})
 }
 
 // isOwnCallback reports whether this is a callback, at the route of the application's own that
@@ -175,7 +175,7 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 	if !isPage {
 		c.Header("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", max_age="%d"`, int(age.Seconds())))
 	}
-	a.refuse(c, err, attempts.Start{MaxAge: age, WantsLogin: true})
+	a.refuse(c, err, session.Start{MaxAge: age, WantsLogin: true})
 }
 
 // mustBeAbleToTell panics if a session cannot tell whether a requirement is met.
@@ -208,12 +208,12 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		if !web.IsCrossOrigin(c.Request, a.origins) {
 			record, err := a.orVisitor(c.Request.Context(), &p.exchange, a.revalidated)
 			if err == nil {
-				who.claims, err = record.claims()
+				who.claims, err = claimsOf(record)
 			}
 			if err != nil { // which Claims is to return
 				known, _ := p.exchange.known.get(a)
 				if known.session != nil {
-					known.endedStart = known.session.startedAt
+					known.endedStart = known.session.StartedAt
 				}
 				p.exchange.known.set(knownSession{auth: a, err: err, endedStart: known.endedStart})
 			}

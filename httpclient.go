@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -56,10 +57,10 @@ func (a *Auth) HTTPClient(ctx context.Context, opts ...TokenOption) *http.Client
 // bearerTransport adds an access token to requests.
 type bearerTransport struct {
 	auth    *Auth
-	target  tokenTarget
-	request *http.Request // with the cookies of the session, for a store that asks for them
-	session *session      // as the browser has it, from which there is a way to the newest version
-	err     error         // with which every request fails
+	target  session.Target
+	request *http.Request    // with the cookies of the session, for a store that asks for them
+	session *session.Session // as the browser has it, from which there is a way to the newest version
+	err     error            // with which every request fails
 
 	mu     sync.Mutex
 	origin string
@@ -112,25 +113,25 @@ func (t *bearerTransport) isOwn(request *http.Request) bool {
 }
 
 // token returns the token that meets the need.
-func (t *bearerTransport) token(ctx context.Context, need need) (accessToken, error) {
+func (t *bearerTransport) token(ctx context.Context, need need) (session.AccessToken, error) {
 	if t.err != nil {
-		return accessToken{}, t.err
+		return session.AccessToken{}, t.err
 	}
 	t.auth.revocations.keepUp(ctx)
 	newest, err := t.auth.refresh(ctx, t.request, t.session, need)
 	if err != nil {
 		newest = t.auth.store.memory.newestHere(t.session)
 	}
-	found, ok := newest.accessToken(t.target)
+	found, ok := newest.AccessToken(t.target)
 	if err != nil && (!ok || !t.auth.canGoOnWith(newest, found, err)) {
-		return accessToken{}, err
+		return session.AccessToken{}, err
 	}
 	return found, nil
 }
 
-func withToken(request *http.Request, token accessToken) *http.Request {
+func withToken(request *http.Request, token session.AccessToken) *http.Request {
 	own := request.Clone(request.Context())
-	own.Header.Set("Authorization", "Bearer "+token.token)
+	own.Header.Set("Authorization", "Bearer "+token.Token)
 	return own
 }
 

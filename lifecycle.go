@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -20,7 +21,7 @@ import (
 // createSession writes a new session and ends the ones that the browser had; it returns these, and
 // the cookies that the browser is to get, which setCookies gives it. If the store has too little
 // room, access tokens are given up.
-func (st *store) createSession(ctx context.Context, x *exchange, record *session) (cookies http.Header, replaced []*session, err error) {
+func (st *store) createSession(ctx context.Context, x *exchange, record *session.Session) (cookies http.Header, replaced []*session.Session, err error) {
 	// The code has been redeemed: what it yielded is kept even if the browser
 	// has gone.
 	ctx = context.WithoutCancel(ctx)
@@ -33,13 +34,13 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 		return nil, nil, err
 	}
 	sealed := func(id string) string {
-		record.id = id
-		return st.sessionSealer.Seal(record.encode(), st.sessionContext)
+		record.ID = id
+		return st.sessionSealer.Seal(record.Encode(), st.sessionContext)
 	}
 	cookies = http.Header{}
 	for {
-		record.entry, err = st.sessions.Create(ctx, x.request, cookies, st.sessionName, record.id, st.attributes(record.expires), sealed)
-		smaller, ok := record.withoutAccessToken()
+		record.Entry, err = st.sessions.Create(ctx, x.request, cookies, st.sessionName, record.ID, st.attributes(record.Expires), sealed)
+		smaller, ok := record.WithoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			break
 		}
@@ -69,7 +70,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 // endSession ends the sessions that the browser has, and the one that this very response has given it, if any. It returns
 // the ended sessions, the ones whose time was over already, and the cookies that delete them in the browser. isVain says
 // whether the browser may have another session by now.
-func (st *store) endSession(ctx context.Context, x *exchange, created *session) (ended, outOfTime []*session, cookies http.Header, isVain func() bool, err error) {
+func (st *store) endSession(ctx context.Context, x *exchange, created *session.Session) (ended, outOfTime []*session.Session, cookies http.Header, isVain func() bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	entries, err := st.entriesOf(ctx, x.request, st.sessionName)
 	if err != nil {
@@ -83,8 +84,8 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session) 
 		if newest, isFirst := st.end(ctx, created); isFirst {
 			ended = append(ended, newest)
 		}
-		if created.entry != nil { // it is not yet saved while the application is asked
-			entries = append(entries, created.entry)
+		if created.Entry != nil { // it is not yet saved while the application is asked
+			entries = append(entries, created.Entry)
 		}
 	}
 	for _, entry := range entries {
@@ -121,7 +122,7 @@ func (st *store) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() 
 	for _, entry := range entries {
 		id := entry.ID()
 		if found, _ := st.openSession(entry); found != nil {
-			id = found.id
+			id = found.ID
 		}
 		if id == "" { // of no session that can be told from others
 			continue
@@ -173,7 +174,7 @@ func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anys
 
 // leftover is a session and where browsers have its cookie.
 type leftover struct {
-	*session
+	*session.Session
 	name  string // of its first cookie
 	place CookieOptions
 }
@@ -193,25 +194,25 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 		}
 	}
 	opened, i, err := st.decrypt(entry.Value, contexts...)
-	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.id) {
+	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.ID) {
 		return leftover{}, false
 	}
-	opened.entry = entry
+	opened.Entry = entry
 	return leftover{opened, name, places[i]}, true
 }
 
 // endLeftovers ends these sessions and makes the browser forget them. It returns the ones whose refresh token is to be
 // revoked.
-func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []leftover, cookies http.Header) (ended []*session, err error) {
+func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []leftover, cookies http.Header) (ended []*session.Session, err error) {
 	var first, others []string
 	for _, old := range left {
-		if newest, isFirst := st.end(ctx, old.session); isFirst {
+		if newest, isFirst := st.end(ctx, old.Session); isFirst {
 			ended = append(ended, newest)
 		}
 		deleted, options := http.Header{}, st.attributes(time.Time{})
 		options.Domain, options.Path = old.place.Domain, old.place.Path
 		options.Secure = options.Secure || strings.HasPrefix(old.name, "__") // else browsers refuse the deletion, too
-		if failure := st.sessions.Delete(ctx, r, deleted, old.entry, options); failure != nil {
+		if failure := st.sessions.Delete(ctx, r, deleted, old.Entry, options); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
 		}
 		for _, line := range deleted["Set-Cookie"] {

@@ -27,7 +27,7 @@ func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error)
 		if errors.As(err, &bearer) {
 			subject = bearer.subject
 		} else if known, ok := x.known.get(a); ok && known.err == nil && subject == "" {
-			subject = known.session.subject
+			subject = known.session.Subject
 		}
 		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/record"
 	"github.com/logtogin/logtogin/internal/seal"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // What refreshes have yielded, remembered for the requests that come with an older
@@ -75,7 +77,7 @@ func (m *memory) nextKey(id string, version uint64) string {
 // long, and not if isNeeded says that what was to be made is there. Who gets no claim goes on without.
 // hasWaited says that newest may not be the newest one any more. release has to be told whether the next version
 // was made: then nobody needs the claim.
-func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*session) bool) (release func(isMade bool), hasWaited bool) {
+func (m *memory) claim(ctx context.Context, newest *session.Session, isNeeded func(*session.Session) bool) (release func(isMade bool), hasWaited bool) {
 	if m.shared.state == nil {
 		return func(bool) {}, false
 	}
@@ -83,7 +85,7 @@ func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*sess
 	var isClaimed bool
 	var until time.Time
 	poll(ctx, claimPatience, func(ctx context.Context) bool {
-		key, until = m.nextKey(newest.id, newest.version)+":claim", time.Now().Add(claimLifetime)
+		key, until = m.nextKey(newest.ID, newest.Version)+":claim", time.Now().Add(claimLifetime)
 		set, works := m.shared.trySet(ctx, key, "1", claimLifetime)
 		if isClaimed = set; set || !works {
 			return true
@@ -102,26 +104,26 @@ func (m *memory) claim(ctx context.Context, newest *session, isNeeded func(*sess
 // newestHere is the newest version of a session that this instance knows of. It can be the
 // version of the record itself, with access tokens that the browser's cookies had no room
 // for.
-func (m *memory) newestHere(record *session) *session {
-	key := m.newestKey(record.id)
+func (m *memory) newestHere(record *session.Session) *session.Session {
+	key := m.newestKey(record.ID)
 	sealed, _ := m.newest.Get(key)
 	return newer(record, m.open(key, sealed))
 }
 
 // newestAnywhere asks the shared state as well.
-func (m *memory) newestAnywhere(ctx context.Context, record *session) *session {
+func (m *memory) newestAnywhere(ctx context.Context, record *session.Session) *session.Session {
 	found := m.newestHere(record)
 	if m.shared.state == nil {
 		return found
 	}
-	key := m.newestKey(record.id)
+	key := m.newestKey(record.ID)
 	sealed, _ := m.shared.get(ctx, key)
 	found = newer(found, m.open(key, sealed))
 	for range maxSteps {
-		key := m.nextKey(record.id, found.version)
+		key := m.nextKey(record.ID, found.Version)
 		sealed, ok := m.shared.get(ctx, key)
 		next := newer(found, m.open(key, sealed))
-		if !ok || next.version == found.version {
+		if !ok || next.Version == found.Version {
 			break
 		}
 		found = next
@@ -130,19 +132,19 @@ func (m *memory) newestAnywhere(ctx context.Context, record *session) *session {
 }
 
 // newer is the version that is the newer one, as that of the record's request.
-func newer(record, other *session) *session {
-	if other == nil || other.id != record.id || other.version < record.version {
+func newer(record, other *session.Session) *session.Session {
+	if other == nil || other.ID != record.ID || other.Version < record.Version {
 		return record
 	}
 	own := *other
-	own.entry, own.isOutdated, own.livesBy = record.entry, record.isOutdated, record.livesBy
-	if record.activeAt.After(own.activeAt) {
-		own.activeAt = record.activeAt
+	own.Entry, own.IsOutdated, own.LivesBy = record.Entry, record.IsOutdated, record.LivesBy
+	if record.ActiveAt.After(own.ActiveAt) {
+		own.ActiveAt = record.ActiveAt
 	}
 	return &own
 }
 
-func (m *memory) open(key, sealed string) *session {
+func (m *memory) open(key, sealed string) *session.Session {
 	if sealed == "" {
 		return nil
 	}
@@ -150,7 +152,7 @@ func (m *memory) open(key, sealed string) *session {
 	if err != nil {
 		return nil
 	}
-	found, err := decodeSession(record)
+	found, err := session.Decode(record)
 	if err != nil {
 		return nil
 	}
@@ -159,10 +161,10 @@ func (m *memory) open(key, sealed string) *session {
 
 // remember leads from all older versions to the next. ok is false if another instance has
 // already made another next version, which is then the one that counts.
-func (m *memory) remember(ctx context.Context, refreshed, next *session) (ok bool) {
+func (m *memory) remember(ctx context.Context, refreshed, next *session.Session) (ok bool) {
 	if m.shared.state != nil {
-		key := m.nextKey(next.id, refreshed.version)
-		if !m.shared.setIfAbsent(ctx, key, m.sealer.Seal(next.encode(), key), resultMemory) {
+		key := m.nextKey(next.ID, refreshed.Version)
+		if !m.shared.setIfAbsent(ctx, key, m.sealer.Seal(next.Encode(), key), resultMemory) {
 			return false
 		}
 	}
@@ -171,21 +173,21 @@ func (m *memory) remember(ctx context.Context, refreshed, next *session) (ok boo
 }
 
 // note makes a version the newest one, whatever others have made.
-func (m *memory) note(ctx context.Context, next *session) {
+func (m *memory) note(ctx context.Context, next *session.Session) {
 	lifetime := resultMemory
-	if next.replacements > 0 {
-		lifetime = max(lifetime, next.expires.Sub(m.now()))
+	if next.Replacements > 0 {
+		lifetime = max(lifetime, next.Expires.Sub(m.now()))
 	}
-	key := m.newestKey(next.id)
-	sealed := m.sealer.Seal(next.encode(), key)
+	key := m.newestKey(next.ID)
+	sealed := m.sealer.Seal(next.Encode(), key)
 	m.newest.Put(key, sealed, m.now().Add(lifetime))
 	m.shared.set(ctx, key, sealed, lifetime)
 }
 
 // end forgets what is remembered of a session that has ended. Results that an instance
 // may be about to read go by themselves.
-func (m *memory) end(ctx context.Context, record *session) {
-	key := m.newestKey(record.id)
+func (m *memory) end(ctx context.Context, record *session.Session) {
+	key := m.newestKey(record.ID)
 	m.newest.Delete(key)
 	m.shared.delete(ctx, key)
 }
@@ -202,22 +204,22 @@ func (m *memory) forgetWebhook(ctx context.Context, digest string) {
 
 // spend tells the other instances that an attempt has been used up. It reports whether
 // this instance is the first one.
-func (m *memory) spend(ctx context.Context, started *attempts.Attempt, lifetime time.Duration) (isFirst bool) {
+func (m *memory) spend(ctx context.Context, started *session.Attempt, lifetime time.Duration) (isFirst bool) {
 	return m.shared.setIfAbsent(ctx, m.keyFor(started.Challenge())+":spent", "1", lifetime)
 }
 
 // unspend lets an attempt be used again, whose code Logto has refused.
-func (m *memory) unspend(ctx context.Context, started *attempts.Attempt) {
+func (m *memory) unspend(ctx context.Context, started *session.Attempt) {
 	m.shared.delete(ctx, m.keyFor(started.Challenge())+":spent")
 }
 
 // outcomeKey is where the outcome of an attempt is, for the very callback that had it.
-func (m *memory) outcomeKey(started *attempts.Attempt, its *outcome) string {
+func (m *memory) outcomeKey(started *session.Attempt, its *outcome) string {
 	return m.keyFor(started.Challenge()+string(its.answer[:])) + ":outcome"
 }
 
 // tellOutcome lets the other instances share the outcome of an attempt.
-func (m *memory) tellOutcome(ctx context.Context, started *attempts.Attempt, its *outcome) {
+func (m *memory) tellOutcome(ctx context.Context, started *session.Attempt, its *outcome) {
 	if m.shared.state == nil {
 		return
 	}
@@ -227,7 +229,7 @@ func (m *memory) tellOutcome(ctx context.Context, started *attempts.Attempt, its
 
 // awaitOutcome fills in the outcome that another instance has had, or is about to have.
 // Without one, it stays as it is.
-func (m *memory) awaitOutcome(ctx context.Context, started *attempts.Attempt, its *outcome) {
+func (m *memory) awaitOutcome(ctx context.Context, started *session.Attempt, its *outcome) {
 	key := m.outcomeKey(started, its)
 	poll(ctx, othersPatience, func(ctx context.Context) bool {
 		sealed, ok := m.shared.get(ctx, key)
@@ -236,4 +238,37 @@ func (m *memory) awaitOutcome(ctx context.Context, started *attempts.Attempt, it
 		}
 		return ok
 	})
+}
+
+const outcomeFormat byte = 1
+
+// encode keeps of an outcome what another instance needs to answer in the same way. Of
+// one that failed that is only that it is over.
+func (o *outcome) encode() []byte {
+	w := record.NewWriter(outcomeFormat)
+	if o.err != nil {
+		return w.Bytes()
+	}
+	w.Text(string(o.session.Encode()))
+	w.Text(o.returnTo)
+	lines := o.cookies["Set-Cookie"]
+	w.Number(uint64(len(lines)))
+	for _, line := range lines {
+		w.Text(line)
+	}
+	return w.Bytes()
+}
+
+// decode fills in an outcome that was a session.
+func (o *outcome) decode(encoded []byte) {
+	r := record.NewReader(encoded, outcomeFormat)
+	found, err := session.Decode([]byte(r.Text()))
+	returnTo := r.Text()
+	var cookies []string
+	for count := r.Number(); count > 0 && !r.HasFailed(); count-- {
+		cookies = append(cookies, r.Text())
+	}
+	if err == nil && r.Err() == nil {
+		o.session, o.returnTo, o.cookies, o.err = found, returnTo, http.Header{"Set-Cookie": cookies}, nil
+	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // What is remembered of a session that has ended, for as long as it might have lasted, and of an attempt of a
@@ -24,11 +24,11 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 	}
 	now := time.Now()
 	token := strings.Repeat("x", 1500)
-	newRecord := func() *session {
-		record, err := decodeSession((&session{
-			id: rand.Text(), subject: rand.Text()[:12], logtoSessionID: rand.Text()[:21], idToken: token, refreshToken: token,
-			startedAt: now, begunAt: now, activeAt: now, confirmedAt: now, expires: now.Add(14 * 24 * time.Hour),
-		}).encode())
+	newRecord := func() *session.Session {
+		record, err := session.Decode((&session.Session{
+			ID: rand.Text(), Subject: rand.Text()[:12], LogtoSessionID: rand.Text()[:21], IDToken: token, RefreshToken: token,
+			StartedAt: now, BegunAt: now, ActiveAt: now, ConfirmedAt: now, Expires: now.Add(14 * 24 * time.Hour),
+		}).Encode())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,24 +38,24 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 		"a session that was signed out": func(auth *Auth) {
 			record := newRecord()
 			auth.revocations.endOnce(record)
-			auth.revocations.record(context.Background(), revocation{kind: revokeSession, name: record.id, expires: record.expires})
+			auth.revocations.record(context.Background(), revocation{kind: revokeSession, name: record.ID, expires: record.Expires})
 		},
 		"a session that was revoked": func(auth *Auth) {
-			_ = auth.RevokeSession(context.Background(), newRecord().logtoSessionID)
+			_ = auth.RevokeSession(context.Background(), newRecord().LogtoSessionID)
 		},
 		"a session that Logto has ended": func(auth *Auth) {
-			auth.revocations.record(context.Background(), revocation{kind: loggedOutLogtoSession, name: newRecord().logtoSessionID, at: now})
+			auth.revocations.record(context.Background(), revocation{kind: loggedOutLogtoSession, name: newRecord().LogtoSessionID, at: now})
 		},
-		"a user who was revoked": func(auth *Auth) { _ = auth.RevokeUser(context.Background(), newRecord().subject) },
+		"a user who was revoked": func(auth *Auth) { _ = auth.RevokeUser(context.Background(), newRecord().Subject) },
 		"a user whose other sessions were ended": func(auth *Auth) {
 			record := newRecord()
-			auth.revocations.record(context.Background(), revocation{kind: revokeOthers, name: record.subject, subject: record.id, started: now, at: now})
+			auth.revocations.record(context.Background(), revocation{kind: revokeOthers, name: record.Subject, subject: record.ID, started: now, at: now})
 		},
 		"a logout token that was used": func(auth *Auth) {
-			auth.revocations.spend(revocation{tokenID: newRecord().logtoSessionID})
+			auth.revocations.spend(revocation{tokenID: newRecord().LogtoSessionID})
 		},
 		"an attempt that was finished": func(auth *Auth) {
-			started := &attempts.Attempt{ID: attempts.NewID(now, false, false), StartedAt: now, ReturnTo: "/" + token, Verifier: rand.Text()}
+			started := &session.Attempt{ID: session.NewID(now, false, false), StartedAt: now, ReturnTo: "/" + token, Verifier: rand.Text()}
 			header := map[string][]string{}
 			auth.store.attempts.Start(httptest.NewRequest(http.MethodGet, "/", nil), header, started)
 			opened, err := auth.store.attempts.Open(started.State)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // What became of an attempt: it is spent once, and callbacks that come again share
@@ -29,10 +29,10 @@ const (
 // outcome is what became of an attempt. All fields but the first two may be read once
 // done is closed.
 type outcome struct {
-	attempt  attempts.ID
+	attempt  session.ID
 	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
 	done     chan struct{}
-	session  *session
+	session  *session.Session
 	returnTo string // a path of this application
 	err      error  // ErrNoAttempt until there is something better to say
 	// isResumed says that the session was there before.
@@ -43,12 +43,12 @@ type outcome struct {
 // spend marks the attempt as used up and returns the outcome to be filled in, or
 // that of the callback that came first, here or at another instance.
 // Before it waits for another instance, it ends the turn.
-func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer, endTurn func()) (its *outcome, isFirst bool) {
+func (a *Auth) spend(ctx context.Context, started *session.Attempt, answer *callbackAnswer, endTurn func()) (its *outcome, isFirst bool) {
 	its = &outcome{attempt: started.ID, answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
 	if first, found := a.outcomes.GetOrPut(started.Challenge(), its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
 	}
-	if _, spent := a.spent.GetOrPut(started.Challenge(), struct{}{}, started.StartedAt.Add(attempts.AttemptLifetime)); spent {
+	if _, spent := a.spent.GetOrPut(started.Challenge(), struct{}{}, started.StartedAt.Add(session.AttemptLifetime)); spent {
 		close(its.done)
 		return its, false
 	}
@@ -65,7 +65,7 @@ func (a *Auth) spend(ctx context.Context, started *attempts.Attempt, answer *cal
 
 // tellOthers lets the other instances share the outcome of a code. They need not know of a code that Logto has
 // refused: to ask again yields the same, and strangers can make up many.
-func (a *Auth) tellOthers(ctx context.Context, started *attempts.Attempt, answer *callbackAnswer, its *outcome) {
+func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer *callbackAnswer, its *outcome) {
 	var refused *ProviderError
 	switch {
 	case answer.code == "":
@@ -138,7 +138,7 @@ var errBusy = fmt.Errorf("%w: too many sign-ins are being finished at once", Err
 // It must be the very same callback: an attacker who has planted an attempt in somebody's browser
 // knows its state, but not the code that came with it, and must not share in what the victim's
 // callback yields.
-func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
+func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, opened *session.Attempt, answer *callbackAnswer) (*SignInResult, error) {
 	isSame := first.answer == answer.digest()
 	if isSame {
 		select {
@@ -178,7 +178,7 @@ func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
 	if shared.err != nil {
 		return nil, shared.err
 	}
-	claims, err := shared.session.claims()
+	claims, err := claimsOf(shared.session)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
 // signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
 // attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
 // browser.
-func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts.Attempt, answer *callbackAnswer) (*SignInResult, error) {
+func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *session.Attempt, answer *callbackAnswer) (*SignInResult, error) {
 	record, err := a.current(ctx, x)
 	isEmpty := *answer == callbackAnswer{}
 	switch {
@@ -207,7 +207,7 @@ func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *attempts
 
 // whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
 // of the state, or nil if that cannot be opened.
-func (a *Auth) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
+func (a *Auth) whyNoAttempt(r *http.Request, opened *session.Attempt) error {
 	pending := len(a.store.attempts.Pending(r))
 	switch {
 	case opened != nil && opened.IsExpired(a.settings.Now()):
@@ -221,8 +221,8 @@ func (a *Auth) whyNoAttempt(r *http.Request, opened *attempts.Attempt) error {
 }
 
 // resume is the result of a callback by a session that was there before.
-func (a *Auth) resume(record *session, returnTo string) (*SignInResult, error) {
-	claims, err := record.claims()
+func (a *Auth) resume(record *session.Session, returnTo string) (*SignInResult, error) {
+	claims, err := claimsOf(record)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -251,10 +251,10 @@ func (a *Auth) showLeavingPage(c *gin.Context, address string) {
 
 // showWaitingPage asks the sign-in route again after a while. Without a script, so that every
 // Content-Security-Policy allows it; a user who does not want to wait can go on.
-func (a *Auth) showWaitingPage(c *gin.Context, start attempts.Start, turn attempts.Turn, returnTo string) {
-	step := attempts.Waits
-	if turn.Move == attempts.WaitOnce {
-		step = attempts.GaveWay
+func (a *Auth) showWaitingPage(c *gin.Context, start session.Start, turn session.Turn, returnTo string) {
+	step := session.Waits
+	if turn.Move == session.WaitOnce {
+		step = session.GaveWay
 	}
 	next := fmt.Sprintf(`<meta name="robots" content="noindex">
 <meta http-equiv="refresh" content="%d; url=%s">
@@ -264,7 +264,7 @@ func (a *Auth) showWaitingPage(c *gin.Context, start attempts.Start, turn attemp
 		pageHead
 		SignIn string
 	}{
-		pageHead{Title: "One moment", Refresh: template.HTML(next)}, a.startPath(start.With(attempts.Insists, attempts.ID{}), returnTo),
+		pageHead{Title: "One moment", Refresh: template.HTML(next)}, a.startPath(start.With(session.Insists, session.ID{}), returnTo),
 	})
 }
 

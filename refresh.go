@@ -12,7 +12,7 @@ import (
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Refreshing a session: once, however many requests, instances and browsers need it.
@@ -25,10 +25,6 @@ const (
 	// instance is waited for.
 	maxResultPause = 400 * time.Millisecond
 )
-
-// tokenTarget is what an access token is for: an API resource, an organization, a
-// resource within an organization, or, if both are empty, Logto itself.
-type tokenTarget struct{ resource, organization string }
 
 // refresher runs at most one refresh of a session at a time. No refresh depends on the
 // request that happened to need it first.
@@ -50,9 +46,9 @@ type refresher struct {
 // flight is a refresh that is under way. session and err may be read once done is
 // closed.
 type flight struct {
-	target  tokenTarget
+	target  session.Target
 	done    chan struct{}
-	session *session
+	session *session.Session
 	err     error
 }
 
@@ -78,10 +74,10 @@ func (f *refresher) close() {
 
 // need is what a request wants of a session.
 type need struct {
-	target tokenTarget
+	target session.Target
 	// isMet reports whether a version of the session, that of the request or a newer
 	// one, is good enough.
-	isMet func(*session) bool
+	isMet func(*session.Session) bool
 }
 
 // refresh returns the newest version of a session, in which the need is met. It asks
@@ -92,7 +88,7 @@ type need struct {
 // The errors are ErrNotSignedIn if the session has ended, ErrTokenExpired without a
 // refresh token, *ProviderError, ErrInvalidToken, ErrProviderUnavailable,
 // ErrStoreUnavailable, and that of ctx.
-func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
+func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session.Session, need need) (*session.Session, error) {
 	for {
 		newest := a.store.memory.newestHere(record)
 		switch isOver, err := a.store.isOverNow(ctx, r, newest); {
@@ -104,10 +100,10 @@ func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, ne
 		if need.isMet(newest) {
 			return newest, nil
 		}
-		if newest.refreshToken == "" {
+		if newest.RefreshToken == "" {
 			return nil, ErrTokenExpired
 		}
-		under, isMine := a.refresher.start(r, record, need.target, func(ctx context.Context, r *http.Request) (*session, error) {
+		under, isMine := a.refresher.start(r, record, need.target, func(ctx context.Context, r *http.Request) (*session.Session, error) {
 			return a.runRefresh(ctx, r, record, need)
 		})
 		if err := under.wait(ctx); err != nil {
@@ -123,10 +119,10 @@ func (a *Auth) refresh(ctx context.Context, r *http.Request, record *session, ne
 // start begins to make the next version of a session in a goroutine of its own, which
 // is given a context and a request that outlive those of the caller. If one is being made
 // already, it returns that.
-func (f *refresher) start(r *http.Request, record *session, target tokenTarget, run func(context.Context, *http.Request) (*session, error)) (under *flight, isMine bool) {
+func (f *refresher) start(r *http.Request, record *session.Session, target session.Target, run func(context.Context, *http.Request) (*session.Session, error)) (under *flight, isMine bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if under := f.flights[record.id]; under != nil {
+	if under := f.flights[record.ID]; under != nil {
 		return under, false
 	}
 	under = &flight{target: target, done: make(chan struct{})}
@@ -135,7 +131,7 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 		close(under.done)
 		return under, true
 	}
-	f.flights[record.id] = under
+	f.flights[record.ID] = under
 	r = r.Clone(f.owner)
 	f.running.Go(func() {
 		defer func() {
@@ -145,7 +141,7 @@ func (f *refresher) start(r *http.Request, record *session, target tokenTarget, 
 				under.session, under.err = nil, fmt.Errorf("%w: panic: %v", ErrProviderUnavailable, reason)
 			}
 			f.mu.Lock()
-			delete(f.flights, record.id)
+			delete(f.flights, record.ID)
 			f.mu.Unlock()
 			close(under.done)
 		}()
@@ -165,12 +161,12 @@ func (under *flight) wait(ctx context.Context) error {
 }
 
 // clearing is the target of a flight that asks for no token; it is no URI.
-var clearing = tokenTarget{resource: "clear access tokens"}
+var clearing = session.Target{Resource: "clear access tokens"}
 
 // clear makes a version of the session without access tokens.
-func (a *Auth) clear(ctx context.Context, r *http.Request, record *session) (*session, error) {
+func (a *Auth) clear(ctx context.Context, r *http.Request, record *session.Session) (*session.Session, error) {
 	for {
-		under, isMine := a.refresher.start(r, record, clearing, func(ctx context.Context, r *http.Request) (*session, error) {
+		under, isMine := a.refresher.start(r, record, clearing, func(ctx context.Context, r *http.Request) (*session.Session, error) {
 			return a.runClear(ctx, r, record)
 		})
 		if err := under.wait(ctx); err != nil {
@@ -182,9 +178,9 @@ func (a *Auth) clear(ctx context.Context, r *http.Request, record *session) (*se
 	}
 }
 
-func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (*session, error) {
+func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session.Session) (*session.Session, error) {
 	memory := a.store.memory
-	release, _ := memory.claim(ctx, memory.newestHere(record), func(*session) bool { return true })
+	release, _ := memory.claim(ctx, memory.newestHere(record), func(*session.Session) bool { return true })
 	defer release(false)
 	for {
 		newest, err := a.newest(ctx, r, record)
@@ -192,13 +188,13 @@ func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (
 			return nil, err
 		}
 		cleared := *newest
-		cleared.version++
-		cleared.accessTokens = nil
+		cleared.Version++
+		cleared.AccessTokens = nil
 		if memory.remember(ctx, newest, &cleared) {
 			return a.keep(ctx, r, newest, &cleared)
 		}
 		// Another instance has refreshed it at the same moment.
-		if theirs, err := a.newestOfOthers(ctx, r, newest); err != nil || theirs.version == newest.version {
+		if theirs, err := a.newestOfOthers(ctx, r, newest); err != nil || theirs.Version == newest.Version {
 			memory.note(ctx, &cleared)
 			return a.keep(ctx, r, newest, &cleared)
 		}
@@ -206,14 +202,14 @@ func (a *Auth) runClear(ctx context.Context, r *http.Request, record *session) (
 }
 
 // runRefresh asks Logto, unless somebody else has.
-func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session, need need) (*session, error) {
+func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session.Session, need need) (*session.Session, error) {
 	memory := a.store.memory
 	newest, err := a.newest(ctx, r, record)
 	if err != nil || need.isMet(newest) {
 		return newest, err
 	}
 	isMade := false
-	release, hasWaited := memory.claim(ctx, newest, func(other *session) bool { return !need.isMet(other) })
+	release, hasWaited := memory.claim(ctx, newest, func(other *session.Session) bool { return !need.isMet(other) })
 	defer func() { release(isMade) }()
 	if hasWaited {
 		if newest, err = a.newest(ctx, r, newest); err != nil {
@@ -242,7 +238,7 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 		switch {
 		case unknown != nil:
 			return nil, unknown
-		case theirs.version > newest.version:
+		case theirs.Version > newest.Version:
 			newest = theirs
 		case err == nil: // it is not to be had
 			memory.note(ctx, next)
@@ -255,10 +251,10 @@ func (a *Auth) runRefresh(ctx context.Context, r *http.Request, record *session,
 
 // newestOfOthers is newest for a refresh that somebody else may have made at the same
 // moment, whose result then is about to be there.
-func (a *Auth) newestOfOthers(ctx context.Context, r *http.Request, record *session) (*session, error) {
+func (a *Auth) newestOfOthers(ctx context.Context, r *http.Request, record *session.Session) (*session.Session, error) {
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
 		newest, err := a.newest(ctx, r, record)
-		if err != nil || newest.version > record.version || pause > maxResultPause || !a.hasOthers() {
+		if err != nil || newest.Version > record.Version || pause > maxResultPause || !a.hasOthers() {
 			return newest, err
 		}
 		timer := time.NewTimer(pause)
@@ -278,7 +274,7 @@ func (a *Auth) hasOthers() bool {
 
 // newest is the newest version of the session that this instance, the others or the
 // store know of.
-func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*session, error) {
+func (a *Auth) newest(ctx context.Context, r *http.Request, record *session.Session) (*session.Session, error) {
 	newest := a.store.memory.newestAnywhere(ctx, record)
 	if a.hasEndedAnywhere(ctx, record) {
 		return nil, ErrNotSignedIn
@@ -287,7 +283,7 @@ func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*s
 	if err != nil {
 		return nil, err
 	}
-	if stored.version > newest.version {
+	if stored.Version > newest.Version {
 		return stored, nil
 	}
 	return newest, nil
@@ -295,7 +291,7 @@ func (a *Auth) newest(ctx context.Context, r *http.Request, record *session) (*s
 
 // hasEndedAnywhere reports whether the session has been ended, here or, as far as that can
 // be known, at another instance until now.
-func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
+func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session.Session) bool {
 	a.revocations.endings.catchUp(ctx)
 	return a.store.hasEnded(record)
 }
@@ -303,7 +299,7 @@ func (a *Auth) hasEndedAnywhere(ctx context.Context, record *session) bool {
 // askForTokens makes the next version of a session from an answer of Logto's. With an error,
 // a version has the refresh token of an answer of which nothing else can be used: Logto has
 // replaced the one before it.
-func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTarget) (*session, error) {
+func (a *Auth) askForTokens(ctx context.Context, record *session.Session, target session.Target) (*session.Session, error) {
 	if err := a.backingOff(record); err != nil {
 		return nil, err
 	}
@@ -312,79 +308,66 @@ func (a *Auth) askForTokens(ctx context.Context, record *session, target tokenTa
 	}
 	ctx, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
 	defer cancel()
-	asked, ended := a.settings.Now(), a.settings.timed(ctx, Event{Kind: EventRefresh, Subject: record.subject})
-	got, err := a.provider.Refresh(ctx, record.refreshToken, target.resource, target.organization)
-	var next *session
+	asked, ended := a.settings.Now(), a.settings.timed(ctx, Event{Kind: EventRefresh, Subject: record.Subject})
+	got, err := a.provider.Refresh(ctx, record.RefreshToken, target.Resource, target.Organization)
+	var next *session.Session
 	if err == nil {
 		next, err = a.nextVersion(ctx, record, got, target, asked)
 	}
 	if err != nil && got != nil && !errors.Is(err, fault.AnotherUser) {
-		next = record.withRefreshToken(got.RefreshToken)
+		next = record.WithRefreshToken(got.RefreshToken)
 	}
 	ended(err)
 	return next, a.noteOutcome(ctx, record, target, err)
 }
 
-// withRefreshToken is the next version of a session if the refresh token is another one, or
-// nil.
-func (s *session) withRefreshToken(refreshToken string) *session {
-	if refreshToken == "" || refreshToken == s.refreshToken {
-		return nil
-	}
-	next := *s
-	next.version++
-	next.replacements++
-	next.refreshToken = refreshToken
-	return &next
-}
-
 // nextVersion is the session with what a refresh has yielded that was begun at that time.
 // An answer without a refresh token or an ID token leaves those that are there.
-func (a *Auth) nextVersion(ctx context.Context, record *session, got *logto.Tokens, target tokenTarget, asked time.Time) (*session, error) {
+func (a *Auth) nextVersion(ctx context.Context, record *session.Session, got *logto.Tokens, target session.Target, asked time.Time) (*session.Session, error) {
 	now := a.settings.Now()
 	next := *record
-	next.version++
-	next.confirmedAt = asked.Truncate(time.Millisecond)
-	if got.RefreshToken != "" && got.RefreshToken != record.refreshToken {
-		next.refreshToken = got.RefreshToken
-		next.replacements++
+	next.Version++
+	next.ConfirmedAt = asked.Truncate(time.Millisecond)
+	if got.RefreshToken != "" && got.RefreshToken != record.RefreshToken {
+		next.RefreshToken = got.RefreshToken
+		next.Replacements++
 	}
 	if got.IDToken != "" {
-		original, err := logto.ReadIDToken(record.idToken)
+		original, err := logto.ReadIDToken(record.IDToken)
 		if err != nil {
 			return nil, ErrNotSignedIn
 		}
 		token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
 			Original:    &original,
 			AccessToken: got.AccessToken,
-			Freshness:   attempts.AttemptLifetime,
+			Freshness:   session.AttemptLifetime,
 		})
 		if err != nil {
 			return nil, err
 		}
-		next.idToken, next.idTokenExpires, next.parsed = got.IDToken, token.Expiry, nil
+		next.IDToken, next.IDTokenExpires, next.Memo = got.IDToken, token.Expiry, nil
 	}
-	next.accessTokens = append([]accessToken{a.newAccessToken(record.subject, got, target)},
-		slices.DeleteFunc(slices.Clone(record.accessTokens), func(token accessToken) bool {
-			return token.target() == target || !now.Before(token.expires) || a.hasChanged(record)
+	next.AccessTokens = append([]session.AccessToken{a.newAccessToken(record.Subject, got, target)},
+		slices.DeleteFunc(slices.Clone(record.AccessTokens), func(token session.AccessToken) bool {
+			return token.Target() == target || !now.Before(token.Expires) || a.hasChanged(record)
 		})...)
-	next.accessTokens = next.accessTokens[:min(len(next.accessTokens), maxAccessTokens)]
+	next.AccessTokens = next.AccessTokens[:min(len(next.AccessTokens), maxAccessTokens)]
 	return &next, nil
 }
 
 // keep writes the next version into a store that remembers. A sign-out that came in
 // between wins.
-func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session) (*session, error) {
+func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session.Session) (*session.Session, error) {
 	err := a.store.writeRecord(ctx, r, next)
 	if err != nil && !errors.Is(err, ErrNotSignedIn) {
 		a.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
 	}
 	if errors.Is(err, ErrNotSignedIn) || a.hasEndedAnywhere(ctx, next) {
-		if err := a.store.removeRecord(ctx, r, next.entry); err != nil {
+		if err := a.store.removeRecord(ctx, r, next.Entry); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 		}
-		if next.refreshToken != before.refreshToken {
-			a.revoke(ctx, []*session{next})
+		if next.RefreshToken != before.RefreshToken {
+			a.revoke(ctx, []*session.Session{next})
 		}
 		return nil, ErrNotSignedIn
 	}
@@ -392,17 +375,17 @@ func (a *Auth) keep(ctx context.Context, r *http.Request, before, next *session)
 }
 
 // endRefused ends a session that Logto does not renew.
-func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session) error {
-	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", record.subject)
+func (a *Auth) endRefused(ctx context.Context, r *http.Request, record *session.Session) error {
+	a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", record.Subject)
 	a.store.end(ctx, record)
-	if err := a.store.removeRecord(ctx, r, record.entry); err != nil {
+	if err := a.store.removeRecord(ctx, r, record.Entry); err != nil {
 		a.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 	}
 	return &refusedSession{record}
 }
 
 // refusedSession is the ErrNotSignedIn of a session that Logto does not renew.
-type refusedSession struct{ session *session }
+type refusedSession struct{ session *session.Session }
 
 func (*refusedSession) Error() string {
 	return ErrNotSignedIn.Error() + ": Logto does not renew the session"

@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -36,10 +36,10 @@ const retryAfter = 5
 //		auth.Refuse(c, err)
 //		return
 //	}
-func (a *Auth) Refuse(c *gin.Context, err error) { a.refuse(c, err, attempts.Start{}) }
+func (a *Auth) Refuse(c *gin.Context, err error) { a.refuse(c, err, session.Start{}) }
 
 // refuse is Refuse with what a sign-in is to be like that cures the error.
-func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
+func (a *Auth) refuse(c *gin.Context, err error, start session.Start) {
 	isPart := web.IsHTMX(c.Request.Header)
 	if leads := isPart || web.IsNavigation(c.Request); leads && StatusCode(err) == http.StatusUnauthorized && a.routes.SignIn != "" {
 		switch {
@@ -72,7 +72,7 @@ func (a *Auth) refuse(c *gin.Context, err error, start attempts.Start) {
 
 // leadToSignIn returns the address at which a request signs in that was refused. Of several parts of a page
 // the browser follows but one of the answers, so nothing is announced for them.
-func (a *Auth) leadToSignIn(c *gin.Context, start attempts.Start, isPage bool) (string, error) {
+func (a *Auth) leadToSignIn(c *gin.Context, start session.Start, isPage bool) (string, error) {
 	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
 		return "", err
@@ -118,17 +118,17 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 	if a.settings.SharedState != nil { // the callback may have been at another instance
 		skew = a.settings.ClockSkew
 	}
-	last, ok := a.offers.Get(record.subject)
-	if ok && last.sessionID != record.id && !record.startedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
+	last, ok := a.offers.Get(record.Subject)
+	if ok && last.sessionID != record.ID && !record.StartedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
 		return true
 	}
 	now := a.settings.Now()
-	a.offers.Put(record.subject, offer{record.id, now}, now.Add(offerMemory))
+	a.offers.Put(record.Subject, offer{record.ID, now}, now.Add(offerMemory))
 	return false
 }
 
 // refusedBy is the session that an error is about, or nil.
-func (a *Auth) refusedBy(c *gin.Context, err error) *session {
+func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
 	var refused *refusedSession
 	if errors.As(err, &refused) {
 		return refused.session
@@ -192,7 +192,7 @@ type problem struct {
 type answering struct {
 	returnTo string
 	asPage   bool
-	start    attempts.Start // what a sign-in is to be like that cures the error
+	start    session.Start // what a sign-in is to be like that cures the error
 }
 
 type answeringKey struct{ a *Auth }

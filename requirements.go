@@ -353,7 +353,7 @@ func (r ageRequirement) describe() string {
 }
 
 func (r ageRequirement) metByClaims(s *subject) (bool, error) {
-	at := s.session.authTime
+	at := s.session.AuthTime
 	if at.Unix() > 0 && !s.auth.settings.Now().After(at.Add(time.Duration(r)+s.auth.settings.ClockSkew)) {
 		return true, nil
 	}

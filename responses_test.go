@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
 )

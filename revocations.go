@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // What has been ended before its time, here or at another instance: sessions, by their own
@@ -241,17 +242,17 @@ func (r *revocations) logOf(kind revocationKind) *revocationLog {
 }
 
 // hasEnded reports whether a session has been ended before its time.
-func (r *revocations) hasEnded(record *session) bool {
+func (r *revocations) hasEnded(record *session.Session) bool {
 	generation := r.generation.Load() + 1 // 0 is none
-	if record.livesBy != nil && record.livesBy.Load() == generation {
+	if record.LivesBy != nil && record.LivesBy.Load() == generation {
 		return false
 	}
-	_, ended := r.byKind[revokeSession].Get(record.id)
+	_, ended := r.byKind[revokeSession].Get(record.ID)
 	if ended || r.isRevoked(record) {
 		return true
 	}
-	if record.livesBy != nil {
-		record.livesBy.Store(generation)
+	if record.LivesBy != nil {
+		record.LivesBy.Store(generation)
 	}
 	return false
 }
@@ -263,36 +264,36 @@ func (r *revocations) covers(kind revocationKind, name string, begun time.Time) 
 }
 
 // isRevoked is hasEnded without those that were ended by their own ID.
-func (r *revocations) isRevoked(record *session) bool {
-	if rule, ok := r.others.Get(record.subject); ok && rule.covers(record.id, record.startedAt) {
+func (r *revocations) isRevoked(record *session.Session) bool {
+	if rule, ok := r.others.Get(record.Subject); ok && rule.covers(record.ID, record.StartedAt) {
 		return true
 	}
-	return r.wasLoggedOut(record) || r.covers(revokeUser, record.subject, record.startedAt) ||
-		(record.logtoSessionID != "" && r.covers(revokeLogtoSession, record.logtoSessionID, record.startedAt))
+	return r.wasLoggedOut(record) || r.covers(revokeUser, record.Subject, record.StartedAt) ||
+		(record.LogtoSessionID != "" && r.covers(revokeLogtoSession, record.LogtoSessionID, record.StartedAt))
 }
 
 // endOnce ends a session by its own ID, and reports whether this instance had not done so before.
-func (r *revocations) endOnce(record *session) bool {
-	_, ended := r.byKind[revokeSession].GetOrPut(strings.Clone(record.id), 0, record.expires)
+func (r *revocations) endOnce(record *session.Session) bool {
+	_, ended := r.byKind[revokeSession].GetOrPut(strings.Clone(record.ID), 0, record.Expires)
 	return !ended
 }
 
 // startOf is when a session starts that is new now: after all that has ended sessions of the user, which
 // reaches a little into the future, and after all sessions that had to start in the future, so that each has a
 // start of its own.
-func (r *revocations) startOf(record *session) time.Time {
-	now := record.startedAt.UnixMilli()
+func (r *revocations) startOf(record *session.Session) time.Time {
+	now := record.StartedAt.UnixMilli()
 	start := now
-	for kind, name := range map[revocationKind]string{revokeUser: record.subject, revokeLogtoSession: record.logtoSessionID} {
+	for kind, name := range map[revocationKind]string{revokeUser: record.Subject, revokeLogtoSession: record.LogtoSessionID} {
 		if at, ok := r.byKind[kind].Get(name); ok {
 			start = max(start, at+1)
 		}
 	}
-	if rule, ok := r.others.Get(record.subject); ok {
+	if rule, ok := r.others.Get(record.Subject); ok {
 		start = max(start, rule.at+1)
 	}
 	if start == now {
-		return record.startedAt
+		return record.StartedAt
 	}
 	return time.UnixMilli(r.after(start))
 }
@@ -309,21 +310,21 @@ func (r *revocations) after(at int64) int64 {
 }
 
 // isNewsFor reports whether a session has been revoked that has not been cleared away.
-func (r *revocations) isNewsFor(record *session) bool {
-	_, ended := r.byKind[revokeSession].Get(record.id)
+func (r *revocations) isNewsFor(record *session.Session) bool {
+	_, ended := r.byKind[revokeSession].Get(record.ID)
 	return !ended && r.isRevoked(record)
 }
 
 // wasLoggedOut reports whether a session has ended at Logto, too, so that its grant is none
 // that a later session can have.
-func (r *revocations) wasLoggedOut(record *session) bool {
-	if r.covers(loggedOutUser, record.subject, record.begunAt) || r.covers(removedUser, record.subject, record.begunAt) {
+func (r *revocations) wasLoggedOut(record *session.Session) bool {
+	if r.covers(loggedOutUser, record.Subject, record.BegunAt) || r.covers(removedUser, record.Subject, record.BegunAt) {
 		return true
 	}
-	if record.logtoSessionID == "" {
-		return r.covers(loggedOutWithoutID, record.subject, record.begunAt)
+	if record.LogtoSessionID == "" {
+		return r.covers(loggedOutWithoutID, record.Subject, record.BegunAt)
 	}
-	_, ended := r.byKind[loggedOutLogtoSession].Get(record.logtoSessionID)
+	_, ended := r.byKind[loggedOutLogtoSession].Get(record.LogtoSessionID)
 	return ended
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // BenchmarkRevocationCheck is what a guarded page pays for there being 100 000 revocations:
@@ -14,20 +16,20 @@ func BenchmarkRevocationCheck(b *testing.B) {
 	now := time.Now()
 	id := func(kind string, i int) string { return kind + "-" + strconv.Itoa(i) + "-of-the-usual-length" }
 	for name, test := range map[string]struct {
-		session func(i int) *session
+		session func(i int) *session.Session
 		ended   bool
 	}{
-		"of one that was asked for before": {func(i int) *session {
-			return &session{id: id("other", i), subject: id("other", i), logtoSessionID: id("other", i), startedAt: now, begunAt: now, livesBy: new(atomic.Uint64)}
+		"of one that was asked for before": {func(i int) *session.Session {
+			return &session.Session{ID: id("other", i), Subject: id("other", i), LogtoSessionID: id("other", i), StartedAt: now, BegunAt: now, LivesBy: new(atomic.Uint64)}
 		}, false},
-		"of nobody who was revoked": {func(i int) *session {
-			return &session{id: id("other", i), subject: id("other", i), logtoSessionID: id("other", i), startedAt: now, begunAt: now}
+		"of nobody who was revoked": {func(i int) *session.Session {
+			return &session.Session{ID: id("other", i), Subject: id("other", i), LogtoSessionID: id("other", i), StartedAt: now, BegunAt: now}
 		}, false},
-		"of a user who has signed in again": {func(i int) *session {
-			return &session{id: id("other", i), subject: id("user", i), logtoSessionID: id("other", i), startedAt: now, begunAt: now}
+		"of a user who has signed in again": {func(i int) *session.Session {
+			return &session.Session{ID: id("other", i), Subject: id("user", i), LogtoSessionID: id("other", i), StartedAt: now, BegunAt: now}
 		}, false},
-		"of a user who was revoked": {func(i int) *session {
-			return &session{id: id("other", i), subject: id("user", i), logtoSessionID: id("other", i), startedAt: now.Add(-2 * time.Hour), begunAt: now}
+		"of a user who was revoked": {func(i int) *session.Session {
+			return &session.Session{ID: id("other", i), Subject: id("user", i), LogtoSessionID: id("other", i), StartedAt: now.Add(-2 * time.Hour), BegunAt: now}
 		}, true},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -46,7 +48,7 @@ func BenchmarkRevocationCheck(b *testing.B) {
 				}
 				auth.revocations.apply(made)
 			}
-			var sessions [1 << 12]*session
+			var sessions [1 << 12]*session.Session
 			for i := range sessions {
 				sessions[i] = test.session(3*i + 2)
 			}

@@ -45,5 +45,5 @@ func (a *Auth) RevokeOtherSessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.record(ctx, revocation{kind: revokeOthers, name: record.subject, subject: record.id, started: record.startedAt, at: a.settings.Now().Add(a.settings.margin())})
+	return a.record(ctx, revocation{kind: revokeOthers, name: record.Subject, subject: record.ID, started: record.StartedAt, at: a.settings.Now().Add(a.settings.margin())})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // The session of a request, which is read once, and what it tells without a
@@ -45,7 +47,7 @@ func (a *Auth) IsAuthenticated(ctx context.Context) bool {
 
 // orVisitor gets the session for a caller that takes an error for a visitor, so that
 // nobody else tells the operator of it.
-func (a *Auth) orVisitor(ctx context.Context, x *exchange, get func(context.Context, *exchange) (*session, error)) (*session, error) {
+func (a *Auth) orVisitor(ctx context.Context, x *exchange, get func(context.Context, *exchange) (*session.Session, error)) (*session.Session, error) {
 	_, isKnown := x.known.get(a)
 	record, err := get(ctx, x)
 	if err != nil && !isKnown {
@@ -63,7 +65,7 @@ func (a *Auth) Claims(ctx context.Context) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	return record.claims()
+	return claimsOf(record)
 }
 
 // IDToken returns the ID token as Logto sent it. It may have expired: it says
@@ -74,12 +76,12 @@ func (a *Auth) IDToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return record.idToken, nil
+	return record.IDToken, nil
 }
 
 // sessionOf returns the exchange that a caller's context belongs to, and its session. The error is
 // ErrNoRequest, or current's.
-func (a *Auth) sessionOf(ctx context.Context) (context.Context, *exchange, *session, error) {
+func (a *Auth) sessionOf(ctx context.Context) (context.Context, *exchange, *session.Session, error) {
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {
 		return nil, nil, nil, err
@@ -90,7 +92,7 @@ func (a *Auth) sessionOf(ctx context.Context) (context.Context, *exchange, *sess
 
 // current returns the session of the request, which is read once, and marks the
 // response as one that depends on it.
-func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
+func (a *Auth) current(ctx context.Context, x *exchange) (*session.Session, error) {
 	if a.store == nil || x.isByToken {
 		return nil, ErrNotSignedIn
 	}
@@ -109,7 +111,7 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session, error) {
 	a.removeRevoked(ctx, x, revoked)
 	known = knownSession{auth: a}
 	if errors.Is(err, ErrNotSignedIn) && record != nil {
-		known.endedStart, record = record.startedAt, nil
+		known.endedStart, record = record.StartedAt, nil
 	}
 	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
 		record, err = a.renew(ctx, x, record)
@@ -136,7 +138,7 @@ func (a *Auth) asOfNow(ctx context.Context, x *exchange, known knownSession) kno
 	case err != nil:
 		return knownSession{auth: a, err: err}
 	case isOver:
-		return knownSession{auth: a, err: ErrNotSignedIn, endedStart: known.session.startedAt}
+		return knownSession{auth: a, err: ErrNotSignedIn, endedStart: known.session.StartedAt}
 	}
 	return known
 }
@@ -144,18 +146,18 @@ func (a *Auth) asOfNow(ctx context.Context, x *exchange, known knownSession) kno
 // revalidated is current for requests that must know of changes at Logto: a session
 // that Logto has not confirmed for long is refreshed. While that is not possible the
 // session goes on, for as long as Config.MaxStale says.
-func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
+func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session.Session, error) {
 	record, err := a.current(ctx, x)
 	if err != nil || !a.mustBeConfirmed(record) {
 		return record, err
 	}
 	patience := revalidationPatience
-	if a.hasFailed(record.id) {
+	if a.hasFailed(record.ID) {
 		patience = revalidationPatience / 10
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswerYet)
 	defer cancel()
-	newest, err := a.refreshFor(waiting, x, record, need{tokenTarget{}, func(s *session) bool { return !a.mustBeConfirmed(s) }})
+	newest, err := a.refreshFor(waiting, x, record, need{session.Target{}, func(s *session.Session) bool { return !a.mustBeConfirmed(s) }})
 	switch {
 	case err == nil:
 		return newest, nil
@@ -178,7 +180,7 @@ func (a *Auth) revalidated(ctx context.Context, x *exchange) (*session, error) {
 }
 
 // mustBeConfirmed reports whether a request has to ask Logto about the session before it goes on.
-func (a *Auth) mustBeConfirmed(record *session) bool {
+func (a *Auth) mustBeConfirmed(record *session.Session) bool {
 	return a.isStale(record) || a.isUnacceptable(record)
 }
 
@@ -192,7 +194,7 @@ var errNoAnswerYet = fmt.Errorf("%w: no answer yet", ErrProviderUnavailable)
 // refreshFor refreshes the session of a request, which goes on with the newest
 // version. With an error, that is the newest one that is known, or nil if there is none any
 // more.
-func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session, need need) (*session, error) {
+func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session.Session, need need) (*session.Session, error) {
 	newest, err := a.refresh(ctx, x.request, record, need)
 	if errors.Is(err, ErrNotSignedIn) {
 		a.forget(x, record)
@@ -212,13 +214,13 @@ func (a *Auth) refreshFor(ctx context.Context, x *exchange, record *session, nee
 // if it lies in cookies. If that comes too late, or fails, the version is remembered,
 // and a later request adopts it. The error is ErrNotSignedIn if the session has ended
 // meanwhile.
-func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) (*session, error) {
+func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session.Session) (*session.Session, error) {
 	own := *newest
-	own.entry = record.entry
-	if !x.known.replace(record.id, knownSession{auth: a, session: &own}) {
+	own.Entry = record.Entry
+	if !x.known.replace(record.ID, knownSession{auth: a, session: &own}) {
 		return &own, nil
 	}
-	if own.version == record.version || own.entry == nil || a.store.sessions.Remembers() || x.response.hasBegun() {
+	if own.Version == record.Version || own.Entry == nil || a.store.sessions.Remembers() || x.response.hasBegun() {
 		return &own, nil
 	}
 	switch _, err := a.store.writeSession(ctx, x, &own); {
@@ -232,21 +234,21 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session) 
 
 // forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
 // session that has ended is worthless, and the browser may have another session by now.
-func (a *Auth) forget(x *exchange, record *session) {
-	x.known.replace(record.id, knownSession{auth: a, err: ErrNotSignedIn, endedStart: record.startedAt})
+func (a *Auth) forget(x *exchange, record *session.Session) {
+	x.known.replace(record.ID, knownSession{auth: a, err: ErrNotSignedIn, endedStart: record.StartedAt})
 }
 
 // removeRevoked removes sessions that were revoked while the browser was away from the store,
 // and takes their refresh tokens away, which a sign-out at Logto leaves alive. It waits for that, two seconds at
 // most: a sign-in that follows shares the grant at Logto, and its code would go with the token.
-func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*session) {
+func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*session.Session) {
 	if len(revoked) == 0 {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
 	for i, record := range revoked {
 		revoked[i] = a.store.memory.newestAnywhere(ctx, record)
-		a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", record.subject)
+		a.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", record.Subject)
 		if err := a.store.removeRevoked(ctx, x.request, record); err != nil {
 			a.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
 		}
@@ -258,15 +260,15 @@ func (a *Auth) removeRevoked(ctx context.Context, x *exchange, revoked []*sessio
 
 // removeRevoked removes a session that was revoked while the browser was away, whose cookie the
 // browser keeps: a sign-in overwrites it, and nothing else can be sure that it is still there.
-func (st *store) removeRevoked(ctx context.Context, r *http.Request, record *session) error {
-	st.revocations.apply(revocation{kind: revokeSession, name: record.id, expires: record.expires})
+func (st *store) removeRevoked(ctx context.Context, r *http.Request, record *session.Session) error {
+	st.revocations.apply(revocation{kind: revokeSession, name: record.ID, expires: record.Expires})
 	st.memory.end(ctx, record)
-	return st.removeRecord(ctx, r, record.entry)
+	return st.removeRecord(ctx, r, record.Entry)
 }
 
 // renew writes the session. That it cannot be written does not make it worse
 // than it was.
-func (a *Auth) renew(ctx context.Context, x *exchange, record *session) (*session, error) {
+func (a *Auth) renew(ctx context.Context, x *exchange, record *session.Session) (*session.Session, error) {
 	renewed, err := a.store.renewSession(ctx, x, record)
 	switch {
 	case errors.Is(err, ErrNotSignedIn):
@@ -281,12 +283,12 @@ func (a *Auth) renew(ctx context.Context, x *exchange, record *session) (*sessio
 }
 
 // remember makes a session the request's that the request has brought about.
-func (a *Auth) remember(x *exchange, record *session) {
+func (a *Auth) remember(x *exchange, record *session.Session) {
 	x.known.set(knownSession{auth: a, session: record, isNew: true})
 }
 
 // createdHere returns the session that the request has brought about, or nil.
-func (a *Auth) createdHere(x *exchange) *session {
+func (a *Auth) createdHere(x *exchange) *session.Session {
 	if known, ok := x.known.get(a); ok && known.isNew {
 		return known.session
 	}

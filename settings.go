@@ -14,7 +14,7 @@ import (
 	"unicode"
 
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -429,10 +429,10 @@ func (s *settings) checkCookies() error {
 		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
 	case (host || strings.HasPrefix(name, "__secure-")) && !secure && s.base != nil:
 		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
-	case len(cookies.Name) > attempts.MaxCookieName || strings.ContainsFunc(cookies.Name, func(r rune) bool {
+	case len(cookies.Name) > session.MaxCookieName || strings.ContainsFunc(cookies.Name, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	}):
-		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, attempts.MaxCookieName)}
+		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, session.MaxCookieName)}
 	}
 	cookies.Path = cmp.Or(cookies.Path, "/")
 	if cookies.Name == "" {

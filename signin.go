@@ -13,7 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -46,7 +46,7 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false, false))
 }
 
-func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions, id attempts.ID) (string, error) {
+func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions, id session.ID) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
@@ -64,7 +64,7 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 		return "", err
 	}
 	prompt := cmp.Or(opts.Prompt, a.settings.Prompt)
-	started := &attempts.Attempt{
+	started := &session.Attempt{
 		ID:          id,
 		StartedAt:   a.settings.Now().Truncate(time.Millisecond),
 		RedirectURI: redirectURI,
@@ -108,7 +108,7 @@ func isOfDeveloper(host string) bool {
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,
 // with PKCE (RFC 7636), nonce and resources (RFC 8707).
-func (a *Auth) authorizationURL(m *logto.Metadata, started *attempts.Attempt, prompt Prompt, opts SignInOptions) string {
+func (a *Auth) authorizationURL(m *logto.Metadata, started *session.Attempt, prompt Prompt, opts SignInOptions) string {
 	params := opts.params()
 	params.Set("nonce", started.Nonce())
 	if prompt != PromptOmit {

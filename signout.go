@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -144,7 +145,7 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 	}
 	address := web.WithQuery(m.EndSessionEndpoint, params)
 	if opts.IDTokenHint && len(ended) > 0 {
-		params.Set("id_token_hint", ended[0].idToken)
+		params.Set("id_token_hint", ended[0].IDToken)
 		if hinted := web.WithQuery(m.EndSessionEndpoint, params); len(hinted) <= maxHintedAddress {
 			address = hinted
 		}
@@ -173,15 +174,15 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 	return "", fmt.Errorf("%w: PostLogoutRedirect must be a path of this application or an absolute https URL", ErrInvalidOptions)
 }
 
-func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session) {
+func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session.Session) {
 	for _, record := range ended {
-		a.settings.emit(ctx, Event{Kind: EventSignedOut, Subject: record.subject})
+		a.settings.emit(ctx, Event{Kind: EventSignedOut, Subject: record.Subject})
 	}
 	if a.settings.OnSignedOut == nil {
 		return
 	}
 	for _, record := range ended {
-		if claims, err := record.claims(); err == nil {
+		if claims, err := claimsOf(record); err == nil {
 			a.settings.OnSignedOut(c, claims)
 		}
 	}

@@ -16,13 +16,13 @@ import (
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/seal"
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
 const (
-	// maxSessionCookies bounds the cookies of a session, such that there is always room for attempts.
-	maxSessionCookies = attempts.CookieBudget - attempts.AlwaysRoomFor*attempts.MaxAttemptCookie
+	// maxSessionCookies bounds the cookies of a session, such that there is always room for session.
+	maxSessionCookies = session.CookieBudget - session.AlwaysRoomFor*session.MaxAttemptCookie
 
 	// maxOpened bounds the sessions in memory, of about 5 KiB each.
 	maxOpened = 4096
@@ -40,7 +40,7 @@ const (
 // store loads, saves and removes sessions and attempts through sessions.Stores. It never goes through the application's session middleware.
 type store struct {
 	sessions *anystore.Store
-	attempts *attempts.Attempts // always in cookies
+	attempts *session.Attempts // always in cookies
 
 	sessionSealer  *seal.Sealer
 	sessionName    string // of the first cookie
@@ -54,7 +54,7 @@ type store struct {
 
 	// opened are sessions by their sealed values. Whether one has ended or expired is
 	// looked at each time.
-	opened *recent.Cache[*session]
+	opened *recent.Cache[*session.Session]
 	// activity is when each session was last used at this instance, for requests that last
 	// longer than Config.IdleTimeout.
 	activity *cache.Cache[string, time.Time]
@@ -78,7 +78,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 			SameSite: http.SameSiteLaxMode,
 		},
 		revocations: revocations,
-		opened:      recent.New[*session](maxOpened),
+		opened:      recent.New[*session.Session](maxOpened),
 		activity:    cache.New[string, time.Time](maxActive, s.Now),
 		overwritten: cache.New[string, uint64](maxActive, s.Now),
 		s:           s,
@@ -94,7 +94,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 	if st.sessionSealer, err = seal.New(s.secrets, s.purpose(kept)); err != nil {
 		return nil, err
 	}
-	if st.attempts, err = attempts.NewAttempts(attempts.Settings{
+	if st.attempts, err = session.NewAttempts(session.Settings{
 		Name:      st.sessionName,
 		Origin:    web.Origin(s.base),
 		Cookie:    st.options,
@@ -119,7 +119,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 // loadSession returns the session of a request, and those beside it that were revoked
 // while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable. With ErrNotSignedIn,
 // found is an ended session that the browser still has, or nil.
-func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session, revoked []*session, err error) {
+func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session.Session, revoked []*session.Session, err error) {
 	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {
 			return nil, revoked, unreadable(err)
@@ -142,74 +142,74 @@ func (st *store) loadSession(ctx context.Context, r *http.Request) (found *sessi
 }
 
 // openSession returns a session. ok says that it can be used.
-func (st *store) openSession(entry *anystore.Entry) (found *session, ok bool) {
+func (st *store) openSession(entry *anystore.Entry) (found *session.Session, ok bool) {
 	digest := recent.DigestOf(entry.Value)
 	opened, ok := st.opened.Get(digest)
 	if !ok {
 		var err error
 		var context int
 		opened, context, err = st.decrypt(entry.Value, st.sessionContexts...)
-		if err != nil || (context > 0 && opened.format != firstSessionFormat) {
+		if err != nil || (context > 0 && opened.Format != session.FirstFormat) {
 			return nil, false
 		}
 		st.opened.Put(digest, opened)
 	}
 	// Whoever can write to the store must not be able to put one user's session
 	// under the key of another's.
-	if entry.ID() != "" && entry.ID() != opened.id {
+	if entry.ID() != "" && entry.ID() != opened.ID {
 		return nil, false
 	}
 	own := *opened
-	own.entry = entry
+	own.Entry = entry
 	return &own, !st.isOver(&own)
 }
 
 // decrypt is the costly part of openSession, which is the same for the same value.
-func (st *store) decrypt(sealed string, contexts ...string) (found *session, context int, err error) {
+func (st *store) decrypt(sealed string, contexts ...string) (found *session.Session, context int, err error) {
 	record, isCurrent, context, err := st.sessionSealer.OpenIn(sealed, contexts...)
 	if err != nil {
 		return nil, 0, err
 	}
-	if found, err = decodeSession(record); err != nil {
+	if found, err = session.Decode(record); err != nil {
 		return nil, 0, err
 	}
-	if found.format == firstSessionFormat {
-		found.origin = hashOfOrigin(web.Origin(st.s.base))
+	if found.Format == session.FirstFormat {
+		found.Origin = session.HashOfOrigin(web.Origin(st.s.base))
 	}
-	found.isOutdated, found.livesBy = !isCurrent || found.format != sessionFormat, new(atomic.Uint64)
-	found.parsed, err = found.claims()
+	found.IsOutdated, found.LivesBy = !isCurrent || found.Format != session.Format, new(atomic.Uint64)
+	found.Memo, err = claimsOf(found)
 	return found, context, err
 }
 
 // isOver reports whether a session has ended, by its lifetime, for want of
 // activity, or by a sign-out.
-func (st *store) isOver(record *session) bool {
+func (st *store) isOver(record *session.Session) bool {
 	return st.isOutOfTime(record) || st.hasEnded(record)
 }
 
 // isExpired reports whether browsers have deleted the cookie of a session. Its end is not remembered any more, so that
 // a copy could take the refresh token away again and again, and the grant that a newer session shares.
-func (st *store) isExpired(record *session) bool { return !st.s.Now().Before(record.expires) }
+func (st *store) isExpired(record *session.Session) bool { return !st.s.Now().Before(record.Expires) }
 
 // isOutOfTime reports whether a session has ended by itself.
-func (st *store) isOutOfTime(record *session) bool {
+func (st *store) isOutOfTime(record *session.Session) bool {
 	now := st.s.Now()
 	return st.isExpired(record) ||
 		// The lifetime may have been shortened since.
-		!now.Before(record.startedAt.Add(st.s.SessionLifetime)) ||
-		(st.s.IdleTimeout > 0 && now.Sub(record.activeAt) >= st.s.IdleTimeout)
+		!now.Before(record.StartedAt.Add(st.s.SessionLifetime)) ||
+		(st.s.IdleTimeout > 0 && now.Sub(record.ActiveAt) >= st.s.IdleTimeout)
 }
 
 // isOverNow is isOver for a request that has lasted for a while. Other requests of the session
 // count as activity, because they are the same user's. The error is an ErrStoreUnavailable, which
 // leaves open whether the user was active at another instance.
-func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session) (bool, error) {
+func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session.Session) (bool, error) {
 	if st.s.IdleTimeout == 0 || st.hasEnded(record) {
 		return st.isOver(record), nil
 	}
 	current := *record
-	if at, ok := st.activity.Get(record.id); ok && at.After(current.activeAt) {
-		current.activeAt = at
+	if at, ok := st.activity.Get(record.ID); ok && at.After(current.ActiveAt) {
+		current.ActiveAt = at
 	}
 	switch {
 	case !st.isOver(&current):
@@ -228,15 +228,15 @@ func (st *store) isOverNow(ctx context.Context, r *http.Request, record *session
 	case err != nil:
 		return false, err
 	}
-	st.activity.Put(record.id, stored.activeAt, stored.activeAt.Add(st.s.IdleTimeout))
+	st.activity.Put(record.ID, stored.ActiveAt, stored.ActiveAt.Add(st.s.IdleTimeout))
 	return false, nil
 }
 
 // noteActivity remembers that the user of a session is active.
-func (st *store) noteActivity(record *session) {
+func (st *store) noteActivity(record *session.Session) {
 	if st.s.IdleTimeout > 0 {
 		now := st.s.Now()
-		st.activity.Put(record.id, now, now.Add(st.s.IdleTimeout))
+		st.activity.Put(record.ID, now, now.Add(st.s.IdleTimeout))
 	}
 }
 
@@ -244,15 +244,15 @@ func (st *store) noteActivity(record *session) {
 // has changed: because it was sealed by a secret that will go, or to remember
 // that the user is active. That is done once in a tenth of the time-out; a
 // time of activity that lies ahead comes from a clock that was wrong.
-func (st *store) isDue(record *session) bool {
-	idle := st.s.Now().Sub(record.activeAt)
-	return record.isOutdated ||
+func (st *store) isDue(record *session.Session) bool {
+	idle := st.s.Now().Sub(record.ActiveAt)
+	return record.IsOutdated ||
 		(st.s.IdleTimeout > 0 && (idle >= st.s.IdleTimeout/10 || idle < -st.s.ClockSkew))
 }
 
 // renewSession reads the session of the request again, where the store can
 // tell more than the request, and writes it. The errors are those of writeSession.
-func (st *store) renewSession(ctx context.Context, x *exchange, record *session) (*session, error) {
+func (st *store) renewSession(ctx context.Context, x *exchange, record *session.Session) (*session.Session, error) {
 	stored, err := st.reloadSession(ctx, x.request, record)
 	if err != nil || !st.isDue(stored) {
 		return stored, err
@@ -263,13 +263,13 @@ func (st *store) renewSession(ctx context.Context, x *exchange, record *session)
 // writeSession writes a session into the store or the cookies of the response, and that the user
 // is active. Access tokens that find no room are left out. The error is ErrNotSignedIn if it has
 // ended meanwhile, and ErrResponseStarted if the browser gets no cookies any more.
-func (st *store) writeSession(ctx context.Context, x *exchange, record *session) (*session, error) {
+func (st *store) writeSession(ctx context.Context, x *exchange, record *session.Session) (*session.Session, error) {
 	if x.response.hasBegun() {
 		return nil, ErrResponseStarted
 	}
 	cookies := http.Header{}
 	active := *record
-	active.activeAt = st.s.Now()
+	active.ActiveAt = st.s.Now()
 	written, err := st.update(ctx, x.request, cookies, &active)
 	if err != nil {
 		return nil, err
@@ -280,7 +280,7 @@ func (st *store) writeSession(ctx context.Context, x *exchange, record *session)
 	// A sign-out that came in between must not have been in vain. What the browser has is
 	// left alone: if another user has signed in, it is that session's by now.
 	if st.hasEnded(record) {
-		return nil, errors.Join(ErrNotSignedIn, st.removeRecord(context.WithoutCancel(ctx), x.request, record.entry))
+		return nil, errors.Join(ErrNotSignedIn, st.removeRecord(context.WithoutCancel(ctx), x.request, record.Entry))
 	}
 	if len(cookies) == 0 { // of a store whose cookie stays as it is
 		return written, nil
@@ -290,8 +290,8 @@ func (st *store) writeSession(ctx context.Context, x *exchange, record *session)
 
 // writeRecord writes a session that lies in a store, without a response. The error is
 // ErrNotSignedIn if it is no longer there.
-func (st *store) writeRecord(ctx context.Context, r *http.Request, record *session) error {
-	if !st.sessions.Remembers() || record.entry == nil {
+func (st *store) writeRecord(ctx context.Context, r *http.Request, record *session.Session) error {
+	if !st.sessions.Remembers() || record.Entry == nil {
 		return nil
 	}
 	if _, err := st.reloadSession(ctx, r, record); err != nil {
@@ -301,14 +301,14 @@ func (st *store) writeRecord(ctx context.Context, r *http.Request, record *sessi
 	return err
 }
 
-func (st *store) update(ctx context.Context, r *http.Request, header http.Header, record *session) (*session, error) {
+func (st *store) update(ctx context.Context, r *http.Request, header http.Header, record *session.Session) (*session.Session, error) {
 	written := *record
-	written.isOutdated, written.format = false, sessionFormat
+	written.IsOutdated, written.Format = false, session.Format
 	for {
-		sealed := st.sessionSealer.Seal(written.encode(), st.sessionContext)
-		err := st.sessions.Update(ctx, r, header, record.entry, st.attributes(record.expires), sealed,
+		sealed := st.sessionSealer.Seal(written.Encode(), st.sessionContext)
+		err := st.sessions.Update(ctx, r, header, record.Entry, st.attributes(record.Expires), sealed,
 			func() bool { return st.hasEnded(record) })
-		smaller, ok := written.withoutAccessToken()
+		smaller, ok := written.WithoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			return &written, st.unwritable(err)
 		}
@@ -318,16 +318,16 @@ func (st *store) update(ctx context.Context, r *http.Request, header http.Header
 
 // reloadSession reads a session that lies in a store once more. What lies in cookies is
 // as it was. The error is ErrNotSignedIn if it has gone, or ErrStoreUnavailable.
-func (st *store) reloadSession(ctx context.Context, r *http.Request, record *session) (*session, error) {
-	if !st.sessions.Remembers() || record.entry == nil {
+func (st *store) reloadSession(ctx context.Context, r *http.Request, record *session.Session) (*session.Session, error) {
+	if !st.sessions.Remembers() || record.Entry == nil {
 		return record, nil
 	}
-	entry, err := st.sessions.Reload(ctx, r, record.entry)
+	entry, err := st.sessions.Reload(ctx, r, record.Entry)
 	if err != nil {
 		return nil, unreadable(err)
 	}
 	stored, ok := st.openSession(entry)
-	if !ok || stored.id != record.id {
+	if !ok || stored.ID != record.ID {
 		return nil, ErrNotSignedIn
 	}
 	return stored, nil
@@ -359,9 +359,9 @@ func (st *store) removeRecord(ctx context.Context, r *http.Request, entry *anyst
 // It returns the newest version, whose refresh token is the one to take away, if nobody has ended the
 // session before. A refresh that is under way has either made that version known by then, or finds the
 // session ended.
-func (st *store) end(ctx context.Context, record *session) (newest *session, isFirst bool) {
+func (st *store) end(ctx context.Context, record *session.Session) (newest *session.Session, isFirst bool) {
 	isFirst = st.revocations.endOnce(record)
-	st.revocations.record(ctx, revocation{kind: revokeSession, name: record.id, expires: record.expires})
+	st.revocations.record(ctx, revocation{kind: revokeSession, name: record.ID, expires: record.Expires})
 	if isFirst {
 		newest = st.memory.newestAnywhere(ctx, record)
 	}
@@ -370,7 +370,7 @@ func (st *store) end(ctx context.Context, record *session) (newest *session, isF
 }
 
 // hasEnded reports whether a session has been ended before its time.
-func (st *store) hasEnded(record *session) bool { return st.revocations.hasEnded(record) }
+func (st *store) hasEnded(record *session.Session) bool { return st.revocations.hasEnded(record) }
 
 // attributes are those of a cookie that lives until then.
 func (st *store) attributes(expires time.Time) sessions.Options {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // The user of a session as requirements see it: by the ID token, and, because a tenant can
@@ -22,7 +24,7 @@ type subject struct {
 	c       *gin.Context // for functions of the application
 	ctx     context.Context
 	x       *exchange
-	session *session
+	session *session.Session
 	claims  *Claims
 }
 
@@ -55,12 +57,12 @@ type lookup struct {
 // lookUp returns the claims in user info, which is asked for once in the time for which the
 // claims of a session are good, and again after a webhook has told of a change. A failure says
 // nothing about the user's rights.
-func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session) (map[string][]string, error) {
+func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session.Session) (map[string][]string, error) {
 	for {
 		mine := &lookup{done: make(chan struct{})}
-		its, found := a.lookups.GetOrPut(record.id, mine, record.expires)
+		its, found := a.lookups.GetOrPut(record.ID, mine, record.Expires)
 		if !found {
-			a.runLookup(ctx, x, mine, record.id)
+			a.runLookup(ctx, x, mine, record.ID)
 			return mine.lists, mine.err
 		}
 		select {
@@ -70,20 +72,20 @@ func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session) (map[st
 		}
 		switch {
 		case its.err == nil && a.isCurrent(its, record):
-			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "user_info", Subject: record.subject})
+			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "user_info", Subject: record.Subject})
 			return its.lists, nil
 		case its.err != nil && !errors.Is(its.err, errAskerGone):
 			return nil, its.err
 		case its.err == nil:
-			a.lookups.Delete(record.id)
+			a.lookups.Delete(record.ID)
 		}
 	}
 }
 
 // isCurrent reports whether what was looked up is as good as the session. If that goes on
 // although it should have been confirmed, because Logto is down, so does the lookup.
-func (a *Auth) isCurrent(its *lookup, record *session) bool {
-	return !a.revocations.changedAt(record.subject).After(its.asked) &&
+func (a *Auth) isCurrent(its *lookup, record *session.Session) bool {
+	return !a.revocations.changedAt(record.Subject).After(its.asked) &&
 		(a.settings.Now().Before(its.staleAt) || a.isStale(record))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Refresh tokens are revoked at Logto (RFC 7009).
@@ -16,12 +17,12 @@ func politely(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // revoke makes the refresh tokens of sessions worthless at Logto, which would
 // otherwise outlive them. Its failure stops nothing.
-func (a *Auth) revoke(ctx context.Context, ended []*session) {
+func (a *Auth) revoke(ctx context.Context, ended []*session.Session) {
 	for _, record := range ended {
-		if record.refreshToken == "" {
+		if record.RefreshToken == "" {
 			continue
 		}
-		if err := a.provider.Revoke(ctx, record.refreshToken); err != nil {
+		if err := a.provider.Revoke(ctx, record.RefreshToken); err != nil {
 			a.settings.Logger.WarnContext(ctx, "logtogin: the refresh token could not be revoked", "error", err)
 		}
 	}

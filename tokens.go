@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Access tokens of the session's user, and the user info that one of them is for.
@@ -31,11 +32,11 @@ type AccessToken struct {
 }
 
 // TokenOption says what an access token is for.
-type TokenOption func(*tokenTarget) error
+type TokenOption func(*session.Target) error
 
 // Resource asks for a token for an API resource, one of Config.Resources (RFC 8707).
 func Resource(indicator string) TokenOption {
-	return func(target *tokenTarget) error { return targetOnce(&target.resource, "Resource", indicator) }
+	return func(target *session.Target) error { return targetOnce(&target.Resource, "Resource", indicator) }
 }
 
 // Organization asks for a token for an organization, or, together with Resource, for
@@ -43,7 +44,7 @@ func Resource(indicator string) TokenOption {
 // and the organization's permissions that are wanted. See
 // https://docs.logto.io/authorization/organization-permissions.
 func Organization(id string) TokenOption {
-	return func(target *tokenTarget) error { return targetOnce(&target.organization, "Organization", id) }
+	return func(target *session.Target) error { return targetOnce(&target.Organization, "Organization", id) }
 }
 
 // maxOrganizationID bounds what is asked for and remembered; Logto's have 12 to 21 characters.
@@ -58,19 +59,19 @@ func targetOnce(field *string, option, value string) error {
 }
 
 // targetOf checks what can be known without asking Logto.
-func (a *Auth) targetOf(opts []TokenOption) (target tokenTarget, err error) {
+func (a *Auth) targetOf(opts []TokenOption) (target session.Target, err error) {
 	for _, option := range opts {
 		if err := option(&target); err != nil {
-			return tokenTarget{}, err
+			return session.Target{}, err
 		}
 	}
 	switch {
-	case target.resource != "" && !slices.Contains(a.settings.Resources, target.resource):
-		return tokenTarget{}, fmt.Errorf("%w: the resource %q is not in Config.Resources, as which it would have to be asked for at the sign-in", ErrInvalidOptions, target.resource)
-	case len(target.organization) > maxOrganizationID:
-		return tokenTarget{}, fmt.Errorf("%w: the ID of the organization is too long", ErrInvalidOptions)
-	case target.organization != "" && !slices.Contains(a.settings.scopes, scopeOrganizations):
-		return tokenTarget{}, fmt.Errorf("%w: a token for an organization needs the scope %q in Config.Scopes", ErrInvalidOptions, scopeOrganizations)
+	case target.Resource != "" && !slices.Contains(a.settings.Resources, target.Resource):
+		return session.Target{}, fmt.Errorf("%w: the resource %q is not in Config.Resources, as which it would have to be asked for at the sign-in", ErrInvalidOptions, target.Resource)
+	case len(target.Organization) > maxOrganizationID:
+		return session.Target{}, fmt.Errorf("%w: the ID of the organization is too long", ErrInvalidOptions)
+	case target.Organization != "" && !slices.Contains(a.settings.scopes, scopeOrganizations):
+		return session.Target{}, fmt.Errorf("%w: a token for an organization needs the scope %q in Config.Scopes", ErrInvalidOptions, scopeOrganizations)
 	}
 	return target, nil
 }
@@ -100,38 +101,38 @@ func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessTok
 	if err != nil {
 		return nil, err
 	}
-	return found.public(), nil
+	return publicToken(found), nil
 }
 
 // accessToken is AccessToken for a session and a target that were checked.
-func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session, target tokenTarget) (accessToken, error) {
+func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session.Session, target session.Target) (session.AccessToken, error) {
 	need := a.needOf(target)
 	if a.settings.OnEvent != nil && need.isMet(record) {
-		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "access_token", Subject: record.subject})
+		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "access_token", Subject: record.Subject})
 	}
 	newest, err := a.refreshFor(ctx, x, record, need)
 	if newest == nil {
-		return accessToken{}, err
+		return session.AccessToken{}, err
 	}
-	found, ok := newest.accessToken(target)
+	found, ok := newest.AccessToken(target)
 	if err != nil && (!ok || !a.canGoOnWith(newest, found, err)) {
-		return accessToken{}, err
+		return session.AccessToken{}, err
 	}
 	return found, nil
 }
 
 // needOf is a token that is good for some time.
-func (a *Auth) needOf(target tokenTarget) need {
-	return need{target, func(record *session) bool {
-		found, ok := record.accessToken(target)
-		return ok && a.settings.Now().Before(found.renewAt) && !a.hasChanged(record) && !a.isUnacceptable(record)
+func (a *Auth) needOf(target session.Target) need {
+	return need{target, func(record *session.Session) bool {
+		found, ok := record.AccessToken(target)
+		return ok && a.settings.Now().Before(found.RenewAt) && !a.hasChanged(record) && !a.isUnacceptable(record)
 	}}
 }
 
 // canGoOnWith reports whether a token will do that there could be no other for.
-func (a *Auth) canGoOnWith(record *session, found accessToken, err error) bool {
+func (a *Auth) canGoOnWith(record *session.Session, found session.AccessToken, err error) bool {
 	isOurs := errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrTokenExpired)
-	return isOurs && !a.isUnacceptable(record) && a.settings.Now().Before(found.expires)
+	return isOurs && !a.isUnacceptable(record) && a.settings.Now().Before(found.Expires)
 }
 
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
@@ -174,17 +175,17 @@ func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.accessToken(ctx, x, record, tokenTarget{})
+	token, err := a.accessToken(ctx, x, record, session.Target{})
 	if err != nil {
 		return nil, err
 	}
-	claims, err := a.askUserInfo(ctx, token, record.subject)
+	claims, err := a.askUserInfo(ctx, token, record.Subject)
 	if logto.StatusOf(err) == http.StatusUnauthorized {
 		// Logto has withdrawn the token before its time.
 		if token, err = a.anotherAccessToken(ctx, x, record, token); err != nil {
 			return nil, err
 		}
-		claims, err = a.askUserInfo(ctx, token, record.subject)
+		claims, err = a.askUserInfo(ctx, token, record.Subject)
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
@@ -197,10 +198,10 @@ func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
 	return &UserInfo{newUserClaims(claims)}, nil
 }
 
-func (a *Auth) askUserInfo(ctx context.Context, token accessToken, subject string) (jsonobject.Object, error) {
+func (a *Auth) askUserInfo(ctx context.Context, token session.AccessToken, subject string) (jsonobject.Object, error) {
 	asking, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
 	defer cancel()
-	claims, err := a.provider.UserInfo(asking, token.token, subject)
+	claims, err := a.provider.UserInfo(asking, token.Token, subject)
 	if err != nil && ctx.Err() != nil { // that the caller has given up is no outage of Logto
 		err = context.Cause(ctx)
 	}
@@ -208,20 +209,20 @@ func (a *Auth) askUserInfo(ctx context.Context, token accessToken, subject strin
 }
 
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
-func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *session, refused accessToken) (accessToken, error) {
-	target := refused.target()
+func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *session.Session, refused session.AccessToken) (session.AccessToken, error) {
+	target := refused.Target()
 	renewed, err := a.refreshFor(ctx, x, record, a.needOfAnother(refused))
 	if err != nil {
-		return accessToken{}, err
+		return session.AccessToken{}, err
 	}
-	found, _ := renewed.accessToken(target)
+	found, _ := renewed.AccessToken(target)
 	return found, nil
 }
 
-func (a *Auth) needOfAnother(refused accessToken) need {
-	target := refused.target()
-	return need{target, func(record *session) bool {
-		found, ok := record.accessToken(target)
-		return ok && found.token != refused.token && a.settings.Now().Before(found.expires) && !a.isUnacceptable(record)
+func (a *Auth) needOfAnother(refused session.AccessToken) need {
+	target := refused.Target()
+	return need{target, func(record *session.Session) bool {
+		found, ok := record.AccessToken(target)
+		return ok && found.Token != refused.Token && a.settings.Now().Before(found.Expires) && !a.isUnacceptable(record)
 	}}
 }

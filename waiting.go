@@ -6,13 +6,13 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	attempts "github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Sign-ins that guards start: one tab of a browser goes to Logto, and the others wait for it.
 
 // serveStart goes on with a sign-in that a guard has started.
-func (a *Auth) serveStart(c *gin.Context, start attempts.Start, opts SignInOptions) {
+func (a *Auth) serveStart(c *gin.Context, start session.Start, opts SignInOptions) {
 	ctx, x, err := a.exchangeOf(c)
 	if err != nil {
 		return // there is no request to answer
@@ -22,8 +22,8 @@ func (a *Auth) serveStart(c *gin.Context, start attempts.Start, opts SignInOptio
 	}
 	if isOfAnotherSite(x.request) && !start.IsCrossSite { // a link with an address of another browser
 		start.IsCrossSite = true
-		if start.Step != attempts.Insists {
-			start.Step = attempts.Begins
+		if start.Step != session.Insists {
+			start.Step = session.Begins
 		}
 	}
 	turn := a.store.attempts.Next(start, x.request)
@@ -41,7 +41,7 @@ func (a *Auth) serveStart(c *gin.Context, start attempts.Start, opts SignInOptio
 }
 
 // continueStart returns where a sign-in goes on, or "" if it waits.
-func (a *Auth) continueStart(ctx context.Context, x *exchange, start attempts.Start, turn attempts.Turn, opts SignInOptions) (string, error) {
+func (a *Auth) continueStart(ctx context.Context, x *exchange, start session.Start, turn session.Turn, opts SignInOptions) (string, error) {
 	record, err := a.current(ctx, x)
 	switch {
 	case errors.Is(err, ErrStoreUnavailable):
@@ -50,11 +50,11 @@ func (a *Auth) continueStart(ctx context.Context, x *exchange, start attempts.St
 		return a.external(opts.ReturnTo), a.takeBack(x, start)
 	}
 	switch turn.Move {
-	case attempts.Wait:
+	case session.Wait:
 		return "", a.takeBack(x, start)
-	case attempts.WaitOnce:
+	case session.WaitOnce:
 		return "", nil
-	case attempts.Announce:
+	case session.Announce:
 		return a.announceSignIn(x, start, opts.ReturnTo)
 	}
 	id := start.Attempt
@@ -69,7 +69,7 @@ func (a *Auth) continueStart(ctx context.Context, x *exchange, start attempts.St
 }
 
 // takeBack makes the browser forget the attempt that was announced for a start.
-func (a *Auth) takeBack(x *exchange, start attempts.Start) error {
+func (a *Auth) takeBack(x *exchange, start session.Start) error {
 	if !start.IsAnnounced() {
 		return nil
 	}
