@@ -310,9 +310,12 @@ func TestOtherSpellingsOfAPageAreNoErrors(t *testing.T) {
 	app.router.NoRoute(app.auth.Guard())
 	b := app.browser()
 	b.stopAt(logto.Endpoint())
-	for _, path := range []string{"/wp-login.php", "//app/page", "/APP/page", "/%61pp//page", "/%2561pp/page"} {
-		if page := b.get("https://app.example" + path); page.status >= http.StatusInternalServerError {
-			t.Errorf("%s: %d", path, page.status)
+	app.router.GET("/:section/page", app.auth.Guard(), func(*gin.Context) {})
+	for _, app.router.RemoveExtraSlash = range []bool{false, true} {
+		for _, path := range []string{"/wp-login.php", "//app/page", "/APP/page", "/%61pp//page", "/%2561pp/page", "/wp/page"} {
+			if page := b.get("https://app.example" + path); page.status >= http.StatusInternalServerError {
+				t.Errorf("%s: %d", path, page.status)
+			}
 		}
 	}
 	if strings.Contains(log.String(), "level=ERROR") {

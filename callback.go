@@ -221,7 +221,7 @@ func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now tim
 	record := &session.Session{
 		ID:             rand.Text(),
 		Format:         session.Format,
-		Origin:         session.HashOfOrigin(web.Origin(a.settings.base)),
+		Origin:         a.settings.origin,
 		StartedAt:      now.Truncate(time.Millisecond),
 		ActiveAt:       now,
 		Expires:        now.Add(a.settings.SessionLifetime),

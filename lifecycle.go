@@ -50,7 +50,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 		return nil, nil, st.unwritable(err)
 	}
 	st.noteOverwriting(entries)
-	for _, entry := range entries {
+	for _, entry := range withoutLeftovers(entries, left) {
 		if old, _ := st.openSession(entry); old != nil && !st.isExpired(old) { // also one without activity
 			if newest, isFirst := st.end(ctx, old); isFirst {
 				replaced = append(replaced, newest)
@@ -60,7 +60,7 @@ func (st *store) createSession(ctx context.Context, x *exchange, record *session
 			st.s.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
 		}
 	}
-	ended, err := st.endLeftovers(ctx, x.request, left, cookies)
+	ended, err := st.endLeftovers(ctx, x.request, entries, left, cookies)
 	if err != nil {
 		st.s.Logger.ErrorContext(ctx, "logtogin: a session of an earlier configuration could not be deleted", "error", err)
 	}
@@ -105,12 +105,12 @@ func (st *store) endSession(ctx context.Context, x *exchange, created *session.S
 	}
 	isVain = st.noteOverwriting(entries)
 	cookies = http.Header{}
-	for _, entry := range entries {
+	for _, entry := range withoutLeftovers(entries, left) {
 		if failure := st.sessions.Delete(ctx, x.request, cookies, entry, st.attributes(time.Time{})); failure != nil {
 			err = errors.Join(err, st.unwritable(failure))
 		}
 	}
-	before, failure := st.endLeftovers(ctx, x.request, left, cookies)
+	before, failure := st.endLeftovers(ctx, x.request, entries, left, cookies)
 	return ended, append(outOfTime, before...), cookies, isVain, errors.Join(err, failure)
 }
 
@@ -142,7 +142,7 @@ const (
 	// maxPlaces bounds the places at which leftovers are looked for, each of which takes a microsecond or two.
 	maxPlaces = 64
 	// maxDeletions bounds the lines that delete leftovers, of about 100 bytes each.
-	maxDeletions = 20
+	maxDeletions = 40
 )
 
 // leftovers returns the sessions that were sealed for another Cookies.Domain or Path. This configuration rejects them. If
@@ -183,15 +183,10 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 	if opened, _ := st.openSession(entry); opened != nil || entry.Value == "" {
 		return leftover{}, false
 	}
-	var places []CookieOptions
+	places := st.places(r)
 	var contexts []string
-	for _, path := range pathsAbove(st.s.basePath + web.PathAndQuery(&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath})) {
-		for _, domain := range domainsAbove(st.s.base.Hostname()) {
-			if len(places) < maxPlaces {
-				place := CookieOptions{Domain: domain, Path: path}
-				places, contexts = append(places, place), append(contexts, sessionContext(name, place))
-			}
-		}
+	for _, place := range places {
+		contexts = append(contexts, sessionContext(name, place))
 	}
 	opened, i, err := st.decrypt(entry.Value, contexts...)
 	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.ID) {
@@ -201,10 +196,53 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 	return leftover{opened, name, places[i]}, true
 }
 
+// withoutLeftovers are the entries that are no leftovers.
+func withoutLeftovers(entries []*anystore.Entry, left []leftover) []*anystore.Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(entry *anystore.Entry) bool {
+		return slices.ContainsFunc(left, func(old leftover) bool { return old.Entry == entry })
+	})
+}
+
+// places are the ones from which browsers send cookies with the request.
+func (st *store) places(r *http.Request) (places []CookieOptions) {
+	for _, path := range pathsAbove(st.s.basePath + web.PathAndQuery(&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath})) {
+		for _, domain := range domainsAbove(st.s.base.Hostname()) {
+			if len(places) < maxPlaces {
+				places = append(places, CookieOptions{Domain: domain, Path: path})
+			}
+		}
+	}
+	return places
+}
+
+// deletionsOfFirstFormat are the lines that delete sessions of the first format, which does not say where the cookie is.
+// Without its first piece it is worth nothing.
+func (st *store) deletionsOfFirstFormat(r *http.Request, entries []*anystore.Entry, left []leftover) (lines []string) {
+	var names []string
+	for _, entry := range entries {
+		if own, _ := st.openSession(entry); own != nil && own.Format == session.FirstFormat {
+			names = append(names, st.sessionName)
+		}
+	}
+	for _, old := range left {
+		if old.Format == session.FirstFormat {
+			names = append(names, old.name)
+		}
+	}
+	for _, name := range slices.Compact(names) {
+		for _, place := range st.places(r) {
+			gone := http.Cookie{Name: name, Domain: place.Domain, Path: place.Path, MaxAge: -1, Secure: st.options.Secure || strings.HasPrefix(name, "__")}
+			lines = append(lines, gone.String())
+		}
+	}
+	return lines
+}
+
 // endLeftovers ends these sessions and makes the browser forget them. It returns the ones whose refresh token is to be
-// revoked.
-func (st *store) endLeftovers(ctx context.Context, r *http.Request, left []leftover, cookies http.Header) (ended []*session.Session, err error) {
-	var first, others []string
+// revoked. entries are all of the request.
+func (st *store) endLeftovers(ctx context.Context, r *http.Request, entries []*anystore.Entry, left []leftover, cookies http.Header) (ended []*session.Session, err error) {
+	first := st.deletionsOfFirstFormat(r, entries, left)
+	var others []string
 	for _, old := range left {
 		if newest, isFirst := st.end(ctx, old.Session); isFirst {
 			ended = append(ended, newest)

@@ -41,6 +41,7 @@ type memory struct {
 	shared *boundedState
 	sealer *seal.Sealer
 	prefix string // of the keys of this application
+	origin string // what records keep of it
 	now    func() time.Time
 }
 
@@ -54,6 +55,7 @@ func newMemory(s *settings, shared *boundedState) (*memory, error) {
 		shared: shared,
 		sealer: sealer,
 		prefix: s.stateKey(""),
+		origin: s.origin,
 		now:    s.Now,
 	}, nil
 }
@@ -152,7 +154,7 @@ func (m *memory) open(key, sealed string) *session.Session {
 	if err != nil {
 		return nil
 	}
-	found, err := session.Decode(record)
+	found, err := session.Decode(record, m.origin)
 	if err != nil {
 		return nil
 	}
@@ -234,7 +236,7 @@ func (m *memory) awaitOutcome(ctx context.Context, started *session.Attempt, its
 	poll(ctx, othersPatience, func(ctx context.Context) bool {
 		sealed, ok := m.shared.get(ctx, key)
 		if record, _, err := m.sealer.Open(sealed, key); ok && err == nil {
-			its.decode(record)
+			its.decode(record, m.origin)
 		}
 		return ok
 	})
@@ -260,9 +262,9 @@ func (o *outcome) encode() []byte {
 }
 
 // decode fills in an outcome that was a session.
-func (o *outcome) decode(encoded []byte) {
+func (o *outcome) decode(encoded []byte, origin string) {
 	r := record.NewReader(encoded, outcomeFormat)
-	found, err := session.Decode([]byte(r.Text()))
+	found, err := session.Decode([]byte(r.Text()), origin)
 	returnTo := r.Text()
 	var cookies []string
 	for count := r.Number(); count > 0 && !r.HasFailed(); count-- {

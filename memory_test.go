@@ -28,7 +28,7 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 		record, err := session.Decode((&session.Session{
 			ID: rand.Text(), Subject: rand.Text()[:12], LogtoSessionID: rand.Text()[:21], IDToken: token, RefreshToken: token,
 			StartedAt: now, BegunAt: now, ActiveAt: now, ConfirmedAt: now, Expires: now.Add(14 * 24 * time.Hour),
-		}).Encode())
+		}).Encode(), "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -49,7 +50,8 @@ func (a *Auth) refuse(c *gin.Context, err error, start session.Start) {
 			a.answerUnwanted(c)
 			return
 		case !a.getsCookies(ownSpelling(web.PathAndQuery(c.Request.URL))):
-			if c.FullPath() != "" { // else it is no page of the application's
+			// A visitor can ask for anything; the route is what the operator has to correct.
+			if route := c.FullPath(); route != "" && !strings.ContainsAny(route, ":*") && !a.getsCookies(web.EscapePath(route)) {
 				err = errGuardedElsewhere
 			}
 		case start.MaxAge == 0 && a.isFutile(c, err):

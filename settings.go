@@ -49,6 +49,7 @@ type settings struct {
 	issuers    []string // of access tokens
 	base       *url.URL // nil without BaseURL
 	basePath   string   // the path of base, as browsers send it
+	origin     string   // what records keep of the origin of base
 	scopes     []string
 	secrets    []string
 	routePaths Paths // "" instead of "-"
@@ -177,6 +178,7 @@ func (s *settings) checkBaseURL() error {
 		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
 	}
 	s.base, s.basePath, s.BaseURL = base, base.EscapedPath(), base.String()
+	s.origin = session.HashOfOrigin(web.Origin(base))
 	return nil
 }
 

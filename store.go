@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 )
 
 const (
-	// maxSessionCookies bounds the cookies of a session, such that there is always room for session.
+	// maxSessionCookies bounds the cookies of a session, such that there is always room for attempts.
 	maxSessionCookies = session.CookieBudget - session.AlwaysRoomFor*session.MaxAttemptCookie
 
 	// maxOpened bounds the sessions in memory, of about 5 KiB each.
@@ -120,6 +121,7 @@ func newStore(s *settings, shared *boundedState, revocations *revocations) (*sto
 // while the browser was away. The error is ErrNotSignedIn or ErrStoreUnavailable. With ErrNotSignedIn,
 // found is an ended session that the browser still has, or nil.
 func (st *store) loadSession(ctx context.Context, r *http.Request) (found *session.Session, revoked []*session.Session, err error) {
+	var first *session.Session // of the first format
 	for entry, err := range st.sessions.Each(ctx, r, st.sessionName) {
 		if err != nil {
 			return nil, revoked, unreadable(err)
@@ -129,6 +131,10 @@ func (st *store) loadSession(ctx context.Context, r *http.Request) (found *sessi
 		}
 		opened, ok := st.openSession(entry)
 		switch {
+		case ok && opened.Format == session.FirstFormat:
+			// It does not say where browsers have its cookie, and may have been written anew beside it.
+			first = cmp.Or(first, opened)
+			continue
 		case ok:
 			return opened, revoked, nil
 		case opened == nil:
@@ -137,6 +143,9 @@ func (st *store) loadSession(ctx context.Context, r *http.Request) (found *sessi
 			revoked = append(revoked, opened)
 		}
 		found = opened
+	}
+	if first != nil {
+		return first, revoked, nil
 	}
 	return found, revoked, ErrNotSignedIn
 }
@@ -170,11 +179,8 @@ func (st *store) decrypt(sealed string, contexts ...string) (found *session.Sess
 	if err != nil {
 		return nil, 0, err
 	}
-	if found, err = session.Decode(record); err != nil {
+	if found, err = session.Decode(record, st.s.origin); err != nil {
 		return nil, 0, err
-	}
-	if found.Format == session.FirstFormat {
-		found.Origin = session.HashOfOrigin(web.Origin(st.s.base))
 	}
 	found.IsOutdated, found.LivesBy = !isCurrent || found.Format != session.Format, new(atomic.Uint64)
 	found.Memo, err = claimsOf(found)

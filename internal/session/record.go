@@ -54,8 +54,8 @@ func (s *Session) Encode() []byte {
 	return w.Bytes()
 }
 
-// Decode reads a session of either format.
-func Decode(encoded []byte) (*Session, error) {
+// Decode reads a session of either format. One of the first gets this origin, in the form of HashOfOrigin.
+func Decode(encoded []byte, origin string) (*Session, error) {
 	isFirst := len(encoded) > 0 && encoded[0] == FirstFormat
 	format := Format
 	if isFirst {
@@ -64,7 +64,7 @@ func Decode(encoded []byte) (*Session, error) {
 	r := record.NewReader(encoded, format)
 	s := &Session{Format: format}
 	s.ID, s.Version, s.Replacements = r.Text(), r.Number(), r.Number()
-	if !isFirst {
+	if s.Origin = origin; !isFirst {
 		s.Origin = r.Text()
 	}
 	s.StartedAt, s.ActiveAt, s.Expires, s.BegunAt = r.Milliseconds(), r.Time(), r.Time(), r.Time()

@@ -22,23 +22,23 @@ func FuzzSessionRecord(f *testing.F) {
 	f.Add([]byte{FirstFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Add([]byte{2})
 	f.Add([]byte{})
-	if back, err := Decode(full.Encode()); err != nil || !reflect.DeepEqual(back, full) {
+	if back, err := Decode(full.Encode(), ""); err != nil || !reflect.DeepEqual(back, full) {
 		f.Fatalf("%+v comes back as %+v, %v", full, back, err)
 	}
 	f.Fuzz(func(t *testing.T, encoded []byte) {
-		decoded, err := Decode(encoded)
+		decoded, err := Decode(encoded, full.Origin)
 		if err != nil {
 			return
 		}
-		if encoded[0] != Format && encoded[0] != FirstFormat {
+		if (encoded[0] != Format && encoded[0] != FirstFormat) || (encoded[0] == FirstFormat && decoded.Origin != full.Origin) {
 			t.Fatalf("%x is read", encoded)
 		}
-		again, err := Decode(decoded.Encode())
+		again, err := Decode(decoded.Encode(), "")
 		decoded.Format = Format // it is written anew
 		if err != nil || !reflect.DeepEqual(again, decoded) {
 			t.Fatalf("%x: %+v comes back as %+v, %v", encoded, decoded, again, err)
 		}
-		if _, err := Decode(append(decoded.Encode(), 0)); err == nil {
+		if _, err := Decode(append(decoded.Encode(), 0), ""); err == nil {
 			t.Fatalf("%x: what follows a record is accepted", encoded)
 		}
 	})
