@@ -228,7 +228,10 @@ func TestWaysToSignOut(t *testing.T) {
 	t.Run("the back button does not show a public page that has fetched guarded data", func(t *testing.T) {
 		tab := at(t, guardedPage)
 		tab.open(s.address + shellPage)
-		tab.waitFor("the guarded data", func(found seen) bool { return strings.Contains(found.Text, "A guarded page") })
+		// The page before has the same text.
+		tab.waitFor("the guarded data", func(found seen) bool {
+			return found.Address == s.address+shellPage && strings.Contains(found.Text, "A guarded page")
+		})
 		tab.open(s.address + signOutPage)
 		tab.arrives(200, s.address+signOutPage)
 		tab.mayFail(401, guardedPage)
