@@ -210,9 +210,8 @@ func (a *Auth) backOff(whose string, err error) {
 	a.refresher.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
 }
 
-// isRefused reports whether Logto has said that the session is over: the refresh token
-// is no good any more, or the user may no longer use this application at all. With a
-// resource or an organization, access_denied is about that.
+// isRefused reports whether Logto has ended the session: the refresh token is not valid any more, or the user may no
+// longer use this application at all. With a resource or an organization, access_denied refuses the token only.
 func isRefused(err error, target session.Target) bool {
 	var refused *ProviderError
 	if errors.As(err, &refused) {

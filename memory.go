@@ -244,8 +244,8 @@ func (m *memory) awaitOutcome(ctx context.Context, started *session.Attempt, its
 
 const outcomeFormat byte = 1
 
-// encode keeps of an outcome what another instance needs to answer in the same way. Of
-// one that failed that is only that it is over.
+// encode keeps of an outcome what another instance needs to answer in the same way. An outcome that failed has no more
+// than the format: the other instance learns that the attempt has been used.
 func (o *outcome) encode() []byte {
 	w := record.NewWriter(outcomeFormat)
 	if o.err != nil {

@@ -65,7 +65,7 @@ func codeOf(handler gin.HandlerFunc) uintptr { return reflect.ValueOf(handler).P
 // pathOf is the path of a route as browsers send it. Gin has it decoded.
 func (a *Auth) pathOf(route string) string { return a.settings.basePath + web.EscapePath(route) }
 
-// external is the path as browsers see it, or that of the default page.
+// external is a path as browsers see it. Without a path it is the default page.
 func (a *Auth) external(returnTo string) string {
 	if returnTo == "" {
 		returnTo = a.settings.AfterSignIn
@@ -90,7 +90,7 @@ func (a *Auth) signInPath(returnTo string) string {
 // a query.
 func (a *Auth) getsCookies(target string) bool {
 	path, _, _ := strings.Cut(a.settings.basePath+target, "?")
-	return a.settings.Cookies.Path == "/" || web.IsSentTo(path, a.settings.Cookies.Path)
+	return web.IsSentTo(path, a.settings.Cookies.Path)
 }
 
 // ownSpelling is a path and its query as our own links would have them.

@@ -254,9 +254,11 @@ func (s *settings) checkSignIn() error {
 	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, to)}
 	}
-	if uri := s.SignInDefaults.RedirectURI; strings.HasPrefix(uri, "/") && !isCallbackPath(uri) {
+	switch uri := s.SignInDefaults.RedirectURI; {
+	case uri == "", isCallbackPath(uri):
+	case strings.HasPrefix(uri, "/"):
 		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q; give the path of the callback without query and fragment, and without empty or dot segments", uri)}
-	} else if uri != "" && !isCallbackPath(uri) {
+	default:
 		if _, problem := web.ParseServerURL(uri); problem != "" {
 			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
 		}

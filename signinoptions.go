@@ -74,7 +74,7 @@ type SignInOptions struct {
 	MaxAge time.Duration
 
 	// ExtraParams are further parameters of the authorization request. They
-	// cannot replace those of the protocol or of the fields above.
+	// cannot replace a parameter of the protocol or of the fields above.
 	ExtraParams map[string]string
 }
 
