@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -55,8 +55,8 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 			return false // a sign-out has been here, whose deletion must stay
 		}
 		for _, name := range names {
-			if lines := anystore.CookiesNamed(written["Set-Cookie"], name); len(lines) > 0 {
-				anystore.ReplaceCookies(header, name, lines)
+			if lines := cookiestore.CookiesNamed(written["Set-Cookie"], name); len(lines) > 0 {
+				cookiestore.ReplaceCookies(header, name, lines)
 			}
 		}
 		for _, line := range written["Set-Cookie"] { // of leftovers under the other default name
@@ -77,7 +77,7 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() bool) error {
 	x.response.DependOnSession(true)
 	// What this very response has set goes in any case.
-	x.response.Change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
+	x.response.Change(func(header http.Header) { cookiestore.ReplaceCookies(header, st.sessionName, nil) })
 	return st.setCookies(x, cookies, isVain, st.sessionName)
 }
 

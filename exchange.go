@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 )
@@ -283,7 +283,7 @@ func (r *openResponse) SetCookies(name string, isVain func() bool, f func(http.H
 		if r.shared.set == nil {
 			r.shared.set = map[string]ownCookies{}
 		}
-		r.shared.set[name] = ownCookies{anystore.CookiesNamed(header["Set-Cookie"], name), isVain}
+		r.shared.set[name] = ownCookies{cookiestore.CookiesNamed(header["Set-Cookie"], name), isVain}
 		if corrected, ok := r.c.Writer.(*openWriter); !ok || corrected.shared != r.shared {
 			writer := &openWriter{sendingWriter{ResponseWriter: r.c.Writer}, r.shared}
 			writer.observer = writer

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
 )
 
 // guardPassage is a request on its way through a guard, and who was let through. It is the context
@@ -357,10 +357,10 @@ func (r *guardedResponse) finish(header http.Header, isSent bool) {
 		r.before.correct(header)
 	}
 	for name, isVain := range r.isVain {
-		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
-			anystore.ReplaceCookies(header, name, lines)
+		if lines := cookiestore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
+			cookiestore.ReplaceCookies(header, name, lines)
 		}
-		anystore.ReplaceCookies(r.header, name, nil)
+		cookiestore.ReplaceCookies(r.header, name, nil)
 	}
 	for name, lines := range r.header {
 		if name == "Set-Cookie" {
