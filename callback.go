@@ -134,10 +134,10 @@ func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, err
 	}
-	if !x.response.change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
+	if !x.response.Change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
 		return nil, ErrResponseStarted
 	}
-	x.response.dependOnSession(true)
+	x.response.DependOnSession(true)
 	switch {
 	case web.IsPrefetch(x.request.Header):
 		return nil, errPrefetched
@@ -337,7 +337,7 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session.Sessi
 		}
 		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.Subject}
 	}
-	if answer.isGiven || !(x.response.isOf(c) || x.isLate(c)) { // or by Engine.HandleContext
+	if answer.isGiven || !(isOf(c, x.response) || x.isLate(c)) { // or by Engine.HandleContext
 		return ErrResponseStarted
 	}
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -23,7 +23,7 @@ func (st *store) announce(x *exchange, id session.ID) error {
 // ErrResponseStarted, or an ErrInvalidOptions if the response starts too many.
 func (st *store) startAttempt(x *exchange, started *session.Attempt) error {
 	count := 0
-	if !x.response.change(func(header http.Header) { count = st.attempts.Started(header) }) {
+	if !x.response.Change(func(header http.Header) { count = st.attempts.Started(header) }) {
 		return ErrResponseStarted
 	}
 	if count >= session.MaxStarted {
@@ -50,13 +50,13 @@ func (st *store) removal(r *http.Request, id session.ID) http.Header {
 // into a header of its own, and keeps within the budget. isVain says whether they should not be
 // sent any more. The error is ErrResponseStarted.
 func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool, names ...string) error {
-	if !x.response.setCookies(names[0], isVain, func(header http.Header) bool {
+	if !x.response.SetCookies(names[0], isVain, func(header http.Header) bool {
 		if isVain() {
 			return false // a sign-out has been here, whose deletion must stay
 		}
 		for _, name := range names {
-			if lines := anystore.CookiesNamed(written["Set-Cookie"], name); len(lines) > 0 {
-				anystore.ReplaceCookies(header, name, lines)
+			if lines := cookiestore.CookiesNamed(written["Set-Cookie"], name); len(lines) > 0 {
+				cookiestore.ReplaceCookies(header, name, lines)
 			}
 		}
 		for _, line := range written["Set-Cookie"] { // of leftovers under the other default name
@@ -75,9 +75,9 @@ func (st *store) setCookies(x *exchange, written http.Header, isVain func() bool
 // forgetSessions makes the browser forget sessions that have ended, unless it has another one by
 // now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
 func (st *store) forgetSessions(x *exchange, cookies http.Header, isVain func() bool) error {
-	x.response.dependOnSession(true)
+	x.response.DependOnSession(true)
 	// What this very response has set goes in any case.
-	x.response.change(func(header http.Header) { anystore.ReplaceCookies(header, st.sessionName, nil) })
+	x.response.Change(func(header http.Header) { cookiestore.ReplaceCookies(header, st.sessionName, nil) })
 	return st.setCookies(x, cookies, isVain, st.sessionName)
 }
 

@@ -11,7 +11,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -22,36 +23,32 @@ import (
 type exchange struct {
 	request  *http.Request
 	route    string // as Gin knows it, for log lines
-	response response
+	response response.Response
 	known    *knownSessions
 	// isByToken says that the last guard was Bearer: what the browser may have is then nobody's
 	// business, and the request has no session.
 	isByToken bool
 }
 
-// response is the header of a response as far as it can be changed.
-type response interface {
-	// change lets f change the header, unless the response has begun, and reports whether it
-	// has not.
-	change(f func(header http.Header)) bool
-	// setCookies is change for the cookies of a session or an attempt with this name. Below a
-	// guard they are not sent if they are in vain by then. f reports whether it has set any.
-	setCookies(name string, isVain func() bool, f func(header http.Header) bool) bool
-	// hasBegun reports whether the header can no longer be changed.
-	hasBegun() bool
-	// dependOnSession tells caches that requests with other cookies get other responses. If the
-	// request has a session, the response belongs to one user, and no cache may store it.
-	dependOnSession(hasOne bool)
-	// isOf reports whether c still has the key of this response. Gin forgets the keys before it uses
-	// c again, and with Engine.HandleContext.
-	isOf(c *gin.Context) bool
+// isOf reports whether c still has the key of a response. Gin forgets the keys before it uses c
+// again, and with Engine.HandleContext.
+func isOf(c *gin.Context, r response.Response) bool {
+	switch r := r.(type) {
+	case *guardedResponse:
+		kept, ok := c.Get(passageKey{})
+		return ok && kept.(*guardPassage).response == r
+	case *openResponse:
+		kept, ok := c.Get(unguardedKey{})
+		return ok && kept == any(r.shared)
+	}
+	return true // of a copy
 }
 
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
 // waiting for the handler has handed c back. The server has ended the context of the request then.
 func (x *exchange) isLate(c *gin.Context) bool {
 	return x.request.Context().Err() != nil && // c is looked at only then
-		c.Request != x.request && !x.response.isOf(c) && !isSameHeader(c.Request.Header, x.request.Header)
+		c.Request != x.request && !isOf(c, x.response) && !isSameHeader(c.Request.Header, x.request.Header)
 }
 
 // hookContext is what a hook gets that is called after something has taken its time: the handler's
@@ -73,8 +70,8 @@ func isSameHeader(a, b http.Header) bool {
 }
 
 // with is the same request with another response, as a handler sees it that has this context.
-func (x exchange) with(c *gin.Context, response response) *exchange {
-	x.request, x.route, x.response = c.Request, c.FullPath(), response
+func (x exchange) with(c *gin.Context, r response.Response) *exchange {
+	x.request, x.route, x.response = c.Request, c.FullPath(), r
 	return &x
 }
 
@@ -209,13 +206,12 @@ func (k *knownSessions) unset(a *Auth) {
 // begunResponse is the response of a copy, which nobody can change.
 type begunResponse struct{}
 
-func (begunResponse) change(func(http.Header)) bool { return false }
-func (begunResponse) setCookies(string, func() bool, func(http.Header) bool) bool {
+func (begunResponse) Change(func(http.Header)) bool { return false }
+func (begunResponse) SetCookies(string, func() bool, func(http.Header) bool) bool {
 	return false
 }
-func (begunResponse) hasBegun() bool         { return true }
-func (begunResponse) dependOnSession(bool)   {}
-func (begunResponse) isOf(*gin.Context) bool { return true }
+func (begunResponse) HasBegun() bool       { return true }
+func (begunResponse) DependOnSession(bool) {}
 
 // unguardedRequest is what the exchanges of a request without a guard share, of any Auth.
 type unguardedRequest struct {
@@ -268,18 +264,18 @@ func (w *openWriter) beforeSending() {
 	}
 }
 
-func (r *openResponse) change(f func(http.Header)) bool {
+func (r *openResponse) Change(f func(http.Header)) bool {
 	r.shared.mu.Lock()
 	defer r.shared.mu.Unlock()
-	if !r.isOf(r.c) || r.c.Writer.Written() {
+	if !isOf(r.c, r) || r.c.Writer.Written() {
 		return false
 	}
 	f(r.c.Writer.Header())
 	return true
 }
 
-func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
-	return r.change(func(header http.Header) {
+func (r *openResponse) SetCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
+	return r.Change(func(header http.Header) {
 		if !f(header) {
 			return
 		}
@@ -287,7 +283,7 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 		if r.shared.set == nil {
 			r.shared.set = map[string]ownCookies{}
 		}
-		r.shared.set[name] = ownCookies{anystore.CookiesNamed(header["Set-Cookie"], name), isVain}
+		r.shared.set[name] = ownCookies{cookiestore.CookiesNamed(header["Set-Cookie"], name), isVain}
 		if corrected, ok := r.c.Writer.(*openWriter); !ok || corrected.shared != r.shared {
 			writer := &openWriter{sendingWriter{ResponseWriter: r.c.Writer}, r.shared}
 			writer.observer = writer
@@ -296,19 +292,14 @@ func (r *openResponse) setCookies(name string, isVain func() bool, f func(http.H
 	})
 }
 
-func (r *openResponse) isOf(c *gin.Context) bool {
-	kept, ok := c.Get(unguardedKey{})
-	return ok && kept == any(r.shared)
-}
+func (r *openResponse) HasBegun() bool { return !r.Change(func(http.Header) {}) }
 
-func (r *openResponse) hasBegun() bool { return !r.change(func(http.Header) {}) }
-
-func (r *openResponse) dependOnSession(hasOne bool) {
+func (r *openResponse) DependOnSession(hasOne bool) {
 	if hasOne {
-		r.change(forbidStoring)
+		r.Change(forbidStoring)
 		return
 	}
-	r.change(func(header http.Header) { varyBy(header, "Cookie") })
+	r.Change(func(header http.Header) { varyBy(header, "Cookie") })
 }
 
 const privateNoStore = "private, no-store"

@@ -219,7 +219,7 @@ func (a *Auth) Optional() gin.HandlerFunc {
 			}
 		}
 		a.endIfLate(c, p)
-		p.response.dependOnSession(who.claims != nil)
+		p.response.DependOnSession(who.claims != nil)
 		p.admit(c, who)
 		c.Next()
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/anystore"
+	"github.com/logtogin/logtogin/internal/cookiestore"
 )
 
 // guardPassage is a request on its way through a guard, and who was let through. It is the context
@@ -69,15 +69,10 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	return passage
 }
 
-func (r *guardedResponse) isOf(c *gin.Context) bool {
-	kept, ok := c.Get(passageKey{})
-	return ok && kept.(*guardPassage).response == r
-}
-
 // leadsFrom reports whether what is written through c passes the writer of the outermost guard.
 func (p *guardPassage) leadsFrom(c *gin.Context) bool {
 	switch {
-	case p.response.isOf(c):
+	case isOf(c, p.response):
 		return true
 	case p.handler == pointerOf(c): // after Engine.HandleContext, with which Gin has forgotten the writer and its keys
 		return false
@@ -133,10 +128,10 @@ func identityOf(ctx context.Context) (who *identity, c *gin.Context) {
 func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPassage {
 	p := &guardPassage{Context: c.Request.Context(), handler: pointerOf(c)}
 	outer := passageOfGin(c)
-	if outer != nil && outer.leadsFrom(c) && !outer.response.hasBegun() {
+	if outer != nil && outer.leadsFrom(c) && !outer.response.HasBegun() {
 		p.response = outer.response
 		p.response.dependOn(dependsOn)
-		p.response.dependOnSession(isPrivate)
+		p.response.DependOnSession(isPrivate)
 	} else {
 		if outer != nil && outer.handler == p.handler { // Engine.HandleContext has begun anew
 			outer.response.finish(c.Writer.Header(), c.Writer.Written())
@@ -254,7 +249,7 @@ func (r *guardedResponse) dependOn(name string) {
 	}
 }
 
-func (r *guardedResponse) change(f func(http.Header)) bool {
+func (r *guardedResponse) Change(f func(http.Header)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isClosed {
@@ -267,8 +262,8 @@ func (r *guardedResponse) change(f func(http.Header)) bool {
 	return true
 }
 
-func (r *guardedResponse) setCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
-	return r.change(func(header http.Header) {
+func (r *guardedResponse) SetCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
+	return r.Change(func(header http.Header) {
 		if !f(header) {
 			return
 		}
@@ -280,15 +275,15 @@ func (r *guardedResponse) setCookies(name string, isVain func() bool, f func(htt
 	})
 }
 
-func (r *guardedResponse) hasBegun() bool {
+func (r *guardedResponse) HasBegun() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.isClosed
 }
 
-// dependOnSession need not say that the response depends on cookies: what passes a guard depends
+// DependOnSession need not say that the response depends on cookies: what passes a guard depends
 // on the credentials anyway.
-func (r *guardedResponse) dependOnSession(hasOne bool) {
+func (r *guardedResponse) DependOnSession(hasOne bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.isPrivate = r.isPrivate || hasOne
@@ -362,10 +357,10 @@ func (r *guardedResponse) finish(header http.Header, isSent bool) {
 		r.before.correct(header)
 	}
 	for name, isVain := range r.isVain {
-		if lines := anystore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
-			anystore.ReplaceCookies(header, name, lines)
+		if lines := cookiestore.CookiesNamed(r.header["Set-Cookie"], name); !isVain() {
+			cookiestore.ReplaceCookies(header, name, lines)
 		}
-		anystore.ReplaceCookies(r.header, name, nil)
+		cookiestore.ReplaceCookies(r.header, name, nil)
 	}
 	for name, lines := range r.header {
 		if name == "Set-Cookie" {
@@ -430,7 +425,7 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 		return passage.exchange.with(c, begunResponse{}), nil
 	case !passage.response.isLeft() && passage.leadsFrom(c):
 		if pointerOf(c) != passage.handler {
-			c.Set(passageKey{}, passage) // of an inner engine, for response.isOf
+			c.Set(passageKey{}, passage) // of an inner engine, for isOf
 		}
 		return &passage.exchange, nil
 	}

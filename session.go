@@ -103,7 +103,7 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session.Session, erro
 		return nil, unreadable(err)
 	case ok:
 		known = a.asOfNow(ctx, x, known)
-		x.response.dependOnSession(known.err == nil)
+		x.response.DependOnSession(known.err == nil)
 		return known.session, known.err
 	}
 	defer x.known.endReading()
@@ -113,10 +113,10 @@ func (a *Auth) current(ctx context.Context, x *exchange) (*session.Session, erro
 	if errors.Is(err, ErrNotSignedIn) && record != nil {
 		known.endedStart, record = record.StartedAt, nil
 	}
-	if err == nil && a.store.isDue(record) && !x.response.hasBegun() {
+	if err == nil && a.store.isDue(record) && !x.response.HasBegun() {
 		record, err = a.renew(ctx, x, record)
 	}
-	x.response.dependOnSession(err == nil)
+	x.response.DependOnSession(err == nil)
 	if err == nil {
 		a.store.noteActivity(record)
 	}
@@ -220,7 +220,7 @@ func (a *Auth) adopt(ctx context.Context, x *exchange, record, newest *session.S
 	if !x.known.replace(record.ID, knownSession{auth: a, session: &own}) {
 		return &own, nil
 	}
-	if own.Version == record.Version || own.Entry == nil || a.store.sessions.Remembers() || x.response.hasBegun() {
+	if own.Version == record.Version || own.Entry == nil || a.store.sessions.Remembers() || x.response.HasBegun() {
 		return &own, nil
 	}
 	switch _, err := a.store.writeSession(ctx, x, &own); {

@@ -60,7 +60,7 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	if err == nil && !a.settings.KeepCacheOnSignOut {
 		// When the session's cookie is deleted, Chromium forgets guarded pages. But the back button would show public
 		// pages that have fetched guarded data, in other tabs, too.
-		x.response.change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
+		x.response.Change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
 	isRead := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
 	isForm := web.IsForm(c.Request)

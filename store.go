@@ -270,7 +270,7 @@ func (st *store) renewSession(ctx context.Context, x *exchange, record *session.
 // is active. Access tokens that find no room are left out. The error is ErrNotSignedIn if it has
 // ended meanwhile, and ErrResponseStarted if the browser gets no cookies any more.
 func (st *store) writeSession(ctx context.Context, x *exchange, record *session.Session) (*session.Session, error) {
-	if x.response.hasBegun() {
+	if x.response.HasBegun() {
 		return nil, ErrResponseStarted
 	}
 	cookies := http.Header{}

@@ -144,7 +144,7 @@ func (a *Auth) ClearAccessTokens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if x.response.hasBegun() {
+	if x.response.HasBegun() {
 		return ErrResponseStarted
 	}
 	cleared, err := a.clear(ctx, x.request, record)

@@ -212,7 +212,7 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 			return nil, err
 		}
 	}
-	ReplaceCookies(header, name, lines)
+	cookiestore.ReplaceCookies(header, name, lines)
 	return &Entry{Value: made.Values[s.key].(string), name: name, session: made, cookie: cookie}, nil
 }
 
@@ -226,7 +226,7 @@ func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header,
 		return err
 	}
 	if !s.Remembers() || entry.ID() == "" {
-		ReplaceCookies(header, entry.name, lines)
+		cookiestore.ReplaceCookies(header, entry.name, lines)
 	}
 	return nil
 }
@@ -239,14 +239,14 @@ func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header,
 		// Nothing of the store's: some would make a record in order to delete it.
 		w := make(cookiestore.HeaderOnly)
 		http.SetCookie(w, sessions.NewCookie(entry.name, "", &options))
-		ReplaceCookies(header, entry.name, w["Set-Cookie"])
+		cookiestore.ReplaceCookies(header, entry.name, w["Set-Cookie"])
 		return nil
 	}
 	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{}), never)
 	if err != nil {
 		return err
 	}
-	ReplaceCookies(header, entry.name, lines)
+	cookiestore.ReplaceCookies(header, entry.name, lines)
 	return nil
 }
 
@@ -306,30 +306,6 @@ func requestWith(r *http.Request, cookies string) *http.Request {
 		private.Header["Cookie"] = []string{cookies}
 	}
 	return private
-}
-
-// ReplaceCookies adds Set-Cookie lines and takes those back that an earlier
-// save in this response has written for the same session.
-func ReplaceCookies(header http.Header, name string, lines []string) {
-	kept := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool {
-		cookieName, _, _ := strings.Cut(line, "=")
-		return cookiestore.IsPiece(cookieName, name)
-	})
-	if kept = append(kept, lines...); len(kept) > 0 {
-		header["Set-Cookie"] = kept
-		return
-	}
-	header.Del("Set-Cookie")
-}
-
-// CookiesNamed returns the Set-Cookie lines that belong to a session of this name.
-func CookiesNamed(lines []string, name string) (named []string) {
-	for _, line := range lines {
-		if cookieName, _, _ := strings.Cut(line, "="); cookiestore.IsPiece(cookieName, name) {
-			named = append(named, line)
-		}
-	}
-	return named
 }
 
 // cookiesIn makes the header of a request that comes with the cookies that

@@ -209,8 +209,30 @@ func pieceName(name string, i int) string {
 	return name + "_" + strconv.Itoa(i)
 }
 
-// IsPiece reports whether a cookie belongs to the session of that name.
-func IsPiece(cookieName, name string) bool {
+// ReplaceCookies adds Set-Cookie lines and takes those back that an earlier
+// save in this response has written for the same session.
+func ReplaceCookies(header http.Header, name string, lines []string) {
+	kept := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return isPiece(line, name) })
+	if kept = append(kept, lines...); len(kept) > 0 {
+		header["Set-Cookie"] = kept
+		return
+	}
+	delete(header, "Set-Cookie")
+}
+
+// CookiesNamed returns the Set-Cookie lines that belong to a session of this name.
+func CookiesNamed(lines []string, name string) (named []string) {
+	for _, line := range lines {
+		if isPiece(line, name) {
+			named = append(named, line)
+		}
+	}
+	return named
+}
+
+// isPiece reports whether a Set-Cookie line belongs to the session of that name.
+func isPiece(line, name string) bool {
+	cookieName, _, _ := strings.Cut(line, "=")
 	_, is := pieceIndex(cookieName, name)
 	return is
 }

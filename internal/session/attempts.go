@@ -9,7 +9,6 @@ import (
 
 	"github.com/gorilla/sessions"
 
-	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/seal"
 )
@@ -120,7 +119,7 @@ func (a *Attempts) write(r *http.Request, header http.Header, id ID, value strin
 	written.Values[valueKey] = value
 	w := make(cookiestore.HeaderOnly)
 	_ = a.store.Save(r, w, written) // fails only for values that are too long
-	anystore.ReplaceCookies(header, name, w["Set-Cookie"])
+	cookiestore.ReplaceCookies(header, name, w["Set-Cookie"])
 }
 
 // Open returns the attempt of a state, without its verifier. The error says that it was not sealed here,
