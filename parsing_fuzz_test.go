@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,34 +24,6 @@ import (
 
 // What a stranger sends is parsed by code that the public API reaches only
 // through a whole sign-in, too slowly for fuzzing.
-
-// C98.
-func FuzzCallbackQuery(f *testing.F) {
-	for _, seed := range []string{
-		"code=x&state=y&iss=https%3A%2F%2Fexample.logto.app%2Foidc", "error=access_denied&error_description=%3Cscript%3E&state=y", "", "code", "code=&code=",
-		"state=a&state=a", "code=x;state=y", "%", "a=%zz", "code[]=x", "code=x&code=y", "=&=", "&&&", "Code=x", "code=%00",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, query string) {
-		answer, err := parseCallback(query)
-		if err != nil {
-			if !errors.Is(err, ErrInvalidCallback) || strings.ContainsFunc(err.Error(), func(r rune) bool { return r > 0x7e }) {
-				t.Fatalf("%q: %v", query, err)
-			}
-			return
-		}
-		params, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatalf("%q is accepted", query)
-		}
-		for name, got := range map[string]string{"code": answer.code, "state": answer.state, "iss": answer.issuer, "error": answer.errorCode} {
-			if values := params[name]; len(values) > 1 || params.Get(name) != got {
-				t.Fatalf("%q: %s is %q of %q", query, name, got, values)
-			}
-		}
-	})
-}
 
 // FuzzWebhook takes a body with a signature as it comes, and then with one that is good.
 func FuzzWebhook(f *testing.F) {
