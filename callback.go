@@ -97,7 +97,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, returnTo, err
 	}
-	endTurn, err := a.redemptions.begin(ctx, answer, a.settings.Now())
+	endTurn, err := a.provider.BeginExchange(ctx, answer)
 	if err != nil {
 		return nil, returnTo, err
 	}
@@ -185,7 +185,6 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attem
 	asked := a.settings.Now()
 	got, err := a.provider.Exchange(ctx, answer.Code, started.Verifier, started.RedirectURI)
 	if err != nil {
-		a.redemptions.note(err, a.settings.Now())
 		return nil, ofSignIn(err)
 	}
 	now := a.settings.Now()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/logto"
@@ -75,63 +74,6 @@ func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer 
 		a.store.memory.tellOutcome(ctx, started, its)
 	}
 }
-
-// redemptions bound the calls that strangers can cause: everybody can begin a sign-in and make up its code. Refreshes and
-// other calls for users are not among them and wait for none of them.
-type redemptions struct {
-	turns chan struct{}
-
-	mu    sync.Mutex
-	until time.Time // Logto has asked for a pause
-}
-
-const (
-	maxRedemptions     = 32
-	redemptionPatience = 2 * time.Second
-)
-
-// begin waits until a code may be redeemed. The error is ErrProviderUnavailable: the attempt is not spent, and the
-// callback can come again.
-func (r *redemptions) begin(ctx context.Context, answer *logto.AuthorizationResponse, now time.Time) (end func(), err error) {
-	if answer.Code == "" {
-		return func() {}, nil
-	}
-	if r.isPaused(now) {
-		return nil, errBusy
-	}
-	timer := time.NewTimer(redemptionPatience)
-	defer timer.Stop()
-	select {
-	case r.turns <- struct{}{}:
-		if r.isPaused(now) { // since
-			<-r.turns
-			return nil, errBusy
-		}
-		return sync.OnceFunc(func() { <-r.turns }), nil
-	case <-timer.C:
-		return nil, errBusy
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (r *redemptions) isPaused(now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return now.Before(r.until)
-}
-
-// note remembers that Logto wants to be left alone.
-func (r *redemptions) note(err error, now time.Time) {
-	if logto.StatusOf(err) != http.StatusTooManyRequests {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.until = now.Add(max(logto.RetryAfterOf(err), time.Second))
-}
-
-var errBusy = fmt.Errorf("%w: too many sign-ins are being finished at once", ErrProviderUnavailable)
 
 // shareOutcome waits for the callback that came first and answers as it did.
 //

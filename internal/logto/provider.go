@@ -58,11 +58,14 @@ type Provider struct {
 	client   *http.Client
 	metadata *remote.Value[*Metadata]
 	keys     *keySet
+
+	redemptions redemptions
 }
 
 // New makes a Provider. It makes no call.
 func New(settings Settings) *Provider {
 	p := &Provider{settings: settings, client: newHTTPClient(settings.HTTPClient)}
+	p.redemptions.turns = make(chan struct{}, maxRedemptions)
 	p.metadata = remote.New(remote.Policy{
 		Timeout:    RequestTimeout,
 		RenewAfter: metadataRenewAfter,
