@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
@@ -50,17 +48,16 @@ func FuzzWebhook(f *testing.F) {
 		read := func(signature string) (*WebhookEvent, error) {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 			r.Header.Set(logto.WebhookSignature, signature)
-			c, _ := gin.CreateTestContext(httptest.NewRecorder())
-			c.Request = r
-			return readWebhook(c, keys)
+			read, err := logto.ReadWebhook(httptest.NewRecorder(), r, time.Second, keys)
+			return newWebhookEvent(read), err
 		}
 		isGood := slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(signature, sign(key, body)) })
-		if _, err := read(signature); (errors.Is(err, errWebhookSignature) || errors.Is(err, errWebhookUnsigned)) == isGood {
+		if _, err := read(signature); (errors.Is(err, logto.ErrWebhookSignature) || errors.Is(err, logto.ErrWebhookUnsigned)) == isGood {
 			t.Fatalf("%q for %q: %v", signature, body, err)
 		}
 		event, err := read(sign("key", body))
 		if err != nil {
-			if !errors.Is(err, ErrInvalidToken) || errors.Is(err, errWebhookSignature) {
+			if !errors.Is(err, ErrInvalidToken) || errors.Is(err, logto.ErrWebhookSignature) {
 				t.Fatalf("%q: %v", body, err)
 			}
 			return
