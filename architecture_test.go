@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/session"},
 	{"internal/logto", "internal/anystore"},
-	{"internal/cookiestore", "internal/remote"},
+	{"internal/cookiestore", "internal/remote", "internal/tokentransport"},
 	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/response", "internal/seal", "internal/web"},
 }
 

@@ -83,7 +83,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, "", err
 	}
-	started := a.openAttempt(answer.state)
+	started := a.openAttempt(answer.State)
 	if started != nil {
 		returnTo = started.ReturnTo
 	}
@@ -97,7 +97,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if err != nil {
 		return nil, returnTo, err
 	}
-	endTurn, err := a.redemptions.begin(ctx, answer, a.settings.Now())
+	endTurn, err := a.provider.BeginExchange(ctx, answer)
 	if err != nil {
 		return nil, returnTo, err
 	}
@@ -130,7 +130,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 }
 
 // readCallback returns what the request says, if it may be finished.
-func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
+func (a *Auth) readCallback(x *exchange) (*logto.AuthorizationResponse, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (a *Auth) readCallback(x *exchange) (*callbackAnswer, error) {
 	case web.IsEmbedded(x.request.Header):
 		return nil, fmt.Errorf("%w: a page has loaded it as if it were an image or an object", ErrInvalidCallback)
 	}
-	return parseCallback(x.request.URL.RawQuery)
+	return logto.ParseAuthorizationResponse(x.request.URL.RawQuery)
 }
 
 // openAttempt returns the attempt that a state belongs to, whether or not the browser has its cookie, or
@@ -161,31 +161,30 @@ func (a *Auth) openAttempt(state string) *session.Attempt {
 }
 
 // redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *callbackAnswer) (*session.Session, error) {
+func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *logto.AuthorizationResponse) (*session.Session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
 	defer cancel()
-	if answer.issuer != a.settings.issuer && (answer.issuer != "" || m.IssuerInCallback) {
+	if answer.Issuer != a.settings.issuer && (answer.Issuer != "" || m.IssuerInCallback) {
 		return nil, fmt.Errorf("%w; if this happens to everybody, compare Config.Endpoint with the Logto endpoint in the Logto Console", ErrIssuerMismatch)
 	}
 	if !a.isCallbackOf(r, started.RedirectURI) {
 		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
 	}
-	if answer.errorCode != "" && answer.code != "" {
+	if answer.ErrorCode != "" && answer.Code != "" {
 		return nil, fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
 	}
-	if answer.errorCode != "" {
-		return nil, ofSignIn(&ProviderError{Code: excerpt(answer.errorCode), Description: excerpt(answer.errorDescription)})
+	if answer.ErrorCode != "" {
+		return nil, ofSignIn(&ProviderError{Code: answer.ErrorCode, Description: answer.ErrorDescription})
 	}
-	if answer.code == "" {
+	if answer.Code == "" {
 		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
 	}
 
 	asked := a.settings.Now()
-	got, err := a.provider.Exchange(ctx, answer.code, started.Verifier, started.RedirectURI)
+	got, err := a.provider.Exchange(ctx, answer.Code, started.Verifier, started.RedirectURI)
 	if err != nil {
-		a.redemptions.note(err, a.settings.Now())
 		return nil, ofSignIn(err)
 	}
 	now := a.settings.Now()

@@ -27,7 +27,7 @@ var (
 
 	// ErrInvalidCallback: the callback's parameters are not what Logto sends.
 	// Let the user start again.
-	ErrInvalidCallback = errors.New("logtogin: invalid callback")
+	ErrInvalidCallback = fault.InvalidCallback
 
 	// ErrIssuerMismatch: the callback does not come from the configured Logto
 	// (RFC 9207).

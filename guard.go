@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -131,8 +132,8 @@ func (a *Auth) isOwnCallback(r *http.Request) bool {
 	if given == "" || err != nil || !strings.HasPrefix(uri, a.settings.BaseURL+"/") || !a.isCallbackOf(r, uri) {
 		return false
 	}
-	answer, err := parseCallback(r.URL.RawQuery)
-	return err == nil && answer.state != "" && (answer.code != "" || answer.errorCode != "")
+	answer, err := logto.ParseAuthorizationResponse(r.URL.RawQuery)
+	return err == nil && answer.State != "" && (answer.Code != "" || answer.ErrorCode != "")
 }
 
 // errGuardedCallback is an ErrInvalidOptions: a redirect to the sign-in would lead back here.

@@ -73,8 +73,7 @@ type Auth struct {
 	outcomes *cache.Cache[string, *outcome]
 	spent    *cache.Cache[string, struct{}]
 
-	redemptions redemptions
-	webhooks    *cache.Cache[string, struct{}] // by their digests
+	webhooks *cache.Cache[string, struct{}] // by their digests
 
 	// routes are the registered routes, "" for those left out; set by
 	// RegisterRoutes, with the path of the router group before them.
@@ -96,18 +95,17 @@ func New(cfg Config) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{
-		settings:    s,
-		provider:    logto.New(s.providerSettings()),
-		origins:     http.NewCrossOriginProtection(),
-		refresher:   newRefresher(s.Now),
-		verified:    recent.New[*verifiedToken](maxVerified),
-		lookups:     cache.New[string, *lookup](maxLookups, s.Now),
-		offers:      cache.New[string, offer](maxOffers, s.Now),
-		outcomes:    cache.New[string, *outcome](maxOutcomes, s.Now),
-		spent:       cache.New[string, struct{}](maxSpent, s.Now),
-		redemptions: redemptions{turns: make(chan struct{}, maxRedemptions)},
-		webhooks:    cache.New[string, struct{}](maxKnownWebhooks, s.Now),
-		shared:      newBoundedState(s),
+		settings:  s,
+		provider:  logto.New(s.providerSettings()),
+		origins:   http.NewCrossOriginProtection(),
+		refresher: newRefresher(s.Now),
+		verified:  recent.New[*verifiedToken](maxVerified),
+		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
+		offers:    cache.New[string, offer](maxOffers, s.Now),
+		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
+		spent:     cache.New[string, struct{}](maxSpent, s.Now),
+		webhooks:  cache.New[string, struct{}](maxKnownWebhooks, s.Now),
+		shared:    newBoundedState(s),
 
 		diagnosing: make(chan struct{}, 1),
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -62,7 +63,7 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			its, _ := auth.spend(context.Background(), opened, &callbackAnswer{state: started.State, code: rand.Text()}, func() {})
+			its, _ := auth.spend(context.Background(), opened, &logto.AuthorizationResponse{State: started.State, Code: rand.Text()}, func() {})
 			close(its.done)
 			auth.outcomes.Delete(opened.Challenge()) // which lasts for two minutes
 		},

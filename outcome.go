@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/logto"
@@ -43,8 +42,8 @@ type outcome struct {
 // spend marks the attempt as used up and returns the outcome to be filled in, or
 // that of the callback that came first, here or at another instance.
 // Before it waits for another instance, it ends the turn.
-func (a *Auth) spend(ctx context.Context, started *session.Attempt, answer *callbackAnswer, endTurn func()) (its *outcome, isFirst bool) {
-	its = &outcome{attempt: started.ID, answer: answer.digest(), done: make(chan struct{}), err: ErrNoAttempt}
+func (a *Auth) spend(ctx context.Context, started *session.Attempt, answer *logto.AuthorizationResponse, endTurn func()) (its *outcome, isFirst bool) {
+	its = &outcome{attempt: started.ID, answer: answer.Digest(), done: make(chan struct{}), err: ErrNoAttempt}
 	if first, found := a.outcomes.GetOrPut(started.Challenge(), its, a.settings.Now().Add(outcomeMemory)); found {
 		return first, false
 	}
@@ -54,7 +53,7 @@ func (a *Auth) spend(ctx context.Context, started *session.Attempt, answer *call
 	}
 	// The others need not know of what strangers make up. The code itself is good for a
 	// minute at Logto.
-	if answer.code != "" && !a.store.memory.spend(ctx, started, codeMemory) {
+	if answer.Code != "" && !a.store.memory.spend(ctx, started, codeMemory) {
 		endTurn()
 		a.store.memory.awaitOutcome(ctx, started, its)
 		close(its.done)
@@ -65,10 +64,10 @@ func (a *Auth) spend(ctx context.Context, started *session.Attempt, answer *call
 
 // tellOthers lets the other instances share the outcome of a code. They need not know of a code that Logto has
 // refused: to ask again yields the same, and strangers can make up many.
-func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer *callbackAnswer, its *outcome) {
+func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer *logto.AuthorizationResponse, its *outcome) {
 	var refused *ProviderError
 	switch {
-	case answer.code == "":
+	case answer.Code == "":
 	case errors.As(its.err, &refused) && its.session == nil && !errors.Is(its.err, ErrSignInRefused):
 		a.store.memory.unspend(ctx, started)
 	default:
@@ -76,70 +75,13 @@ func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer 
 	}
 }
 
-// redemptions bound the calls that strangers can cause: everybody can begin a sign-in and make up its code. Refreshes and
-// other calls for users are not among them and wait for none of them.
-type redemptions struct {
-	turns chan struct{}
-
-	mu    sync.Mutex
-	until time.Time // Logto has asked for a pause
-}
-
-const (
-	maxRedemptions     = 32
-	redemptionPatience = 2 * time.Second
-)
-
-// begin waits until a code may be redeemed. The error is ErrProviderUnavailable: the attempt is not spent, and the
-// callback can come again.
-func (r *redemptions) begin(ctx context.Context, answer *callbackAnswer, now time.Time) (end func(), err error) {
-	if answer.code == "" {
-		return func() {}, nil
-	}
-	if r.isPaused(now) {
-		return nil, errBusy
-	}
-	timer := time.NewTimer(redemptionPatience)
-	defer timer.Stop()
-	select {
-	case r.turns <- struct{}{}:
-		if r.isPaused(now) { // since
-			<-r.turns
-			return nil, errBusy
-		}
-		return sync.OnceFunc(func() { <-r.turns }), nil
-	case <-timer.C:
-		return nil, errBusy
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (r *redemptions) isPaused(now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return now.Before(r.until)
-}
-
-// note remembers that Logto wants to be left alone.
-func (r *redemptions) note(err error, now time.Time) {
-	if logto.StatusOf(err) != http.StatusTooManyRequests {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.until = now.Add(max(logto.RetryAfterOf(err), time.Second))
-}
-
-var errBusy = fmt.Errorf("%w: too many sign-ins are being finished at once", ErrProviderUnavailable)
-
 // shareOutcome waits for the callback that came first and answers as it did.
 //
 // It must be the very same callback: an attacker who has planted an attempt in somebody's browser
 // knows its state, but not the code that came with it, and must not share in what the victim's
 // callback yields.
-func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, opened *session.Attempt, answer *callbackAnswer) (*SignInResult, error) {
-	isSame := first.answer == answer.digest()
+func (a *Auth) shareOutcome(ctx context.Context, x *exchange, first *outcome, opened *session.Attempt, answer *logto.AuthorizationResponse) (*SignInResult, error) {
+	isSame := first.answer == answer.Digest()
 	if isSame {
 		select {
 		case <-first.done:
@@ -189,9 +131,9 @@ func (a *Auth) resultOf(shared *outcome) (*SignInResult, error) {
 // signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
 // attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
 // browser.
-func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *session.Attempt, answer *callbackAnswer) (*SignInResult, error) {
+func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *session.Attempt, answer *logto.AuthorizationResponse) (*SignInResult, error) {
 	record, err := a.current(ctx, x)
-	isEmpty := *answer == callbackAnswer{}
+	isEmpty := *answer == (logto.AuthorizationResponse{})
 	switch {
 	case err != nil && !errors.Is(err, ErrNotSignedIn):
 		return nil, err
@@ -199,7 +141,7 @@ func (a *Auth) withoutAttempt(ctx context.Context, x *exchange, opened *session.
 		return a.resume(record, "")
 	case isEmpty:
 		return nil, ErrCancelled
-	case err == nil && opened != nil && answer.code != "" && opened.ResumesBy(a.sessionNow(x, record), a.settings.Now(), a.settings.ClockSkew):
+	case err == nil && opened != nil && answer.Code != "" && opened.ResumesBy(a.sessionNow(x, record), a.settings.Now(), a.settings.ClockSkew):
 		return a.resume(record, opened.ReturnTo)
 	}
 	return nil, a.whyNoAttempt(x.request, opened)

@@ -114,11 +114,7 @@ func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session.Ses
 	if newest == nil {
 		return session.AccessToken{}, err
 	}
-	found, ok := newest.AccessToken(target)
-	if err != nil && (!ok || !a.canGoOnWith(newest, found, err)) {
-		return session.AccessToken{}, err
-	}
-	return found, nil
+	return a.tokenIn(newest, target, err)
 }
 
 // needOf is a token that is good for some time.
@@ -129,10 +125,15 @@ func (a *Auth) needOf(target session.Target) need {
 	}}
 }
 
-// canGoOnWith reports whether a token will do that there could be no other for.
-func (a *Auth) canGoOnWith(record *session.Session, found session.AccessToken, err error) bool {
-	isOurs := errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrTokenExpired)
-	return isOurs && !a.isUnacceptable(record) && a.settings.Now().Before(found.Expires)
+// tokenIn returns the token of a session. err is why there is no newer version of the session, or nil. During an
+// outage, and without a refresh token, the token will do until it expires.
+func (a *Auth) tokenIn(record *session.Session, target session.Target, err error) (session.AccessToken, error) {
+	found, ok := record.AccessToken(target)
+	isOutage := errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrTokenExpired)
+	if canGoOn := ok && isOutage && !a.isUnacceptable(record) && a.settings.Now().Before(found.Expires); err != nil && !canGoOn {
+		return session.AccessToken{}, err
+	}
+	return found, nil
 }
 
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
@@ -211,7 +212,7 @@ func (a *Auth) askUserInfo(ctx context.Context, token session.AccessToken, subje
 // anotherAccessToken asks Logto for a token in the place of one that was refused.
 func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *session.Session, refused session.AccessToken) (session.AccessToken, error) {
 	target := refused.Target()
-	renewed, err := a.refreshFor(ctx, x, record, a.needOfAnother(refused))
+	renewed, err := a.refreshFor(ctx, x, record, a.needOfAnother(target, refused.Token))
 	if err != nil {
 		return session.AccessToken{}, err
 	}
@@ -219,10 +220,9 @@ func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *sess
 	return found, nil
 }
 
-func (a *Auth) needOfAnother(refused session.AccessToken) need {
-	target := refused.Target()
+func (a *Auth) needOfAnother(target session.Target, refused string) need {
 	return need{target, func(record *session.Session) bool {
 		found, ok := record.AccessToken(target)
-		return ok && found.Token != refused.Token && a.settings.Now().Before(found.Expires) && !a.isUnacceptable(record)
+		return ok && found.Token != refused && a.settings.Now().Before(found.Expires) && !a.isUnacceptable(record)
 	}}
 }

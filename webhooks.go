@@ -11,8 +11,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/fault"
-	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/logto"
 )
 
@@ -20,7 +18,6 @@ import (
 // deleted or changed. See https://docs.logto.io/developers/webhooks.
 
 const (
-	maxWebhook = 1 << 20
 	// webhookTimeout is less than the 10 s for which Logto waits.
 	webhookTimeout = 8 * time.Second
 
@@ -36,7 +33,6 @@ const (
 // UnmarshalJSON has not been verified.
 type WebhookEvent struct {
 	claimSet
-	digest [sha256.Size]byte
 
 	// Event is its name, for example "User.Data.Updated" or "PostSignIn".
 	Event string
@@ -90,7 +86,8 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 	signingKeys = slices.Clone(signingKeys)
 	return ownHandler(func(c *gin.Context) {
 		c.Header("Cache-Control", "no-store")
-		event, err := readWebhook(c, signingKeys)
+		read, err := logto.ReadWebhook(c.Writer, c.Request, webhookTimeout, signingKeys)
+		event := newWebhookEvent(read)
 		if err == nil {
 			err = a.heed(c, event)
 		}
@@ -104,7 +101,7 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 			return
 		}
 		status := StatusCode(err)
-		if errors.Is(err, errWebhookSignature) || errors.Is(err, errWebhookUnsigned) {
+		if errors.Is(err, logto.ErrWebhookSignature) || errors.Is(err, logto.ErrWebhookUnsigned) {
 			status = http.StatusUnauthorized
 		}
 		a.logErrorOf(c, status, &sentError{err})
@@ -112,59 +109,22 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 	}).serve
 }
 
-var (
-	errWebhookUnsigned  = fault.InvalidTokenf("the webhook is not signed")
-	errWebhookSignature = fault.Misconfiguredf("the webhook is not signed by one of the keys; compare the Signing key of the webhook in the Logto Console with the one that WebhookHandler is given, and look for a proxy that changes the body")
-)
-
-// readWebhook returns the event of a request that one of the keys has signed.
-func readWebhook(c *gin.Context, signingKeys []string) (*WebhookEvent, error) {
-	body, err := readBody(c, maxWebhook, webhookTimeout)
-	if err != nil {
-		return nil, fault.InvalidTokenf("the webhook cannot be read or is too long")
-	}
-	if c.GetHeader(logto.WebhookSignature) == "" {
-		return nil, errWebhookUnsigned
-	}
-	if !logto.IsSignedWebhook(body, c.Request.Header, signingKeys) {
-		return nil, errWebhookSignature
-	}
-	set, err := jsonobject.Parse(body)
-	if err != nil {
-		return nil, fault.InvalidTokenf("the webhook is %v", err)
-	}
-	event := newWebhookEvent(set)
-	event.digest = sha256.Sum256(body)
-	if _, err := time.Parse(time.RFC3339, set.Text("createdAt")); err != nil || event.Event == "" {
-		return nil, fault.InvalidTokenf("the webhook has no event or no createdAt")
-	}
-	return event, nil
-}
-
-func newWebhookEvent(set jsonobject.Object) *WebhookEvent {
-	event := &WebhookEvent{claimSet: claimSet{set}, Event: set.Text("event"), HookID: set.Text("hookId"), OrganizationID: set.Text("organizationId")}
-	event.CreatedAt, _ = time.Parse(time.RFC3339, set.Text("createdAt")) // else the zero time
-	event.readSubjects()
-	return event
+func newWebhookEvent(read logto.Webhook) *WebhookEvent {
+	return &WebhookEvent{claimSet{read.Members}, read.Event, read.HookID, read.CreatedAt, read.UserIDs, read.OrganizationID, read.IsSuspended}
 }
 
 // MarshalJSON returns exactly what Logto sent, without changes of the fields. An event that the
 // application has made by hand is written from its fields, with Logto's names; an empty one is
 // null.
 func (event WebhookEvent) MarshalJSON() ([]byte, error) {
-	if event.object.Source() != nil {
-		return slices.Clone(event.object.Source()), nil
+	if source := event.object.Source(); source != nil {
+		return slices.Clone(source), nil
 	}
-	var written writtenClaims
-	written.put("event", event.Event)
-	written.put("hookId", event.HookID)
-	written.put("createdAt", event.CreatedAt)
-	written.put("organizationId", event.OrganizationID)
-	// Where the users stand depends on the event; readSubjects finds them in this order.
-	var data writtenClaims
+	// Where the users stand depends on the event; logto.WebhookOf finds them in this order.
+	var written, data writtenClaims
 	users := event.UserIDs
 	switch {
-	case len(users) > 0 && isAboutAUser(event.Event):
+	case len(users) > 0 && logto.IsAboutOneUser(event.Event):
 		data.put("id", users[0])
 		users = users[1:]
 	case len(users) == 1:
@@ -174,6 +134,10 @@ func (event WebhookEvent) MarshalJSON() ([]byte, error) {
 	if len(users) > 0 {
 		written.put("addedUserIds", users)
 	}
+	written.put("event", event.Event)
+	written.put("hookId", event.HookID)
+	written.put("createdAt", event.CreatedAt)
+	written.put("organizationId", event.OrganizationID)
 	data.put("isSuspended", event.IsSuspended)
 	written.put("data", data.members)
 	return written.json()
@@ -185,7 +149,7 @@ func (event WebhookEvent) MarshalJSON() ([]byte, error) {
 func (event *WebhookEvent) UnmarshalJSON(raw []byte) error {
 	set, ok, err := objectOf(bytes.Clone(raw), "webhook event")
 	if ok {
-		*event = *newWebhookEvent(set)
+		*event = *newWebhookEvent(logto.WebhookOf(set))
 	}
 	return err
 }
@@ -199,7 +163,8 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 		a.settings.Logger.WarnContext(c.Request.Context(), "logtogin: a webhook is too old for Config.OnWebhook: it was recorded, or a clock is wrong", "event", event.Event, "age", age.Round(time.Second))
 		return nil
 	}
-	key := string(event.digest[:])
+	digest := sha256.Sum256(event.object.Source())
+	key := string(digest[:])
 	if _, found := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
 		return nil
 	}
@@ -208,52 +173,16 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 	}
 	isDone := false
 	defer func() {
-		if isDone {
-			return
-		}
-		a.webhooks.Delete(key) // it may be sent again, by hand
-		if a.store != nil {
-			a.store.memory.forgetWebhook(c.Request.Context(), key)
+		if !isDone {
+			a.webhooks.Delete(key) // it may be sent again, by hand
+			if a.store != nil {
+				a.store.memory.forgetWebhook(c.Request.Context(), key)
+			}
 		}
 	}()
 	err := a.settings.OnWebhook(c, event)
 	isDone = err == nil
 	return err
-}
-
-// readSubjects finds out who the event is about, which different events tell differently.
-func (event *WebhookEvent) readSubjects() {
-	seen := map[string]bool{"": true}
-	add := func(id string) {
-		if !seen[id] {
-			seen[id] = true
-			event.UserIDs = append(event.UserIDs, id)
-		}
-	}
-	add(event.object.Text("userId"))
-	if params, err := jsonobject.Parse(event.object.Member("params")); err == nil {
-		add(params.Text("userId"))
-	}
-	if data, err := jsonobject.Parse(event.object.Member("data")); err == nil {
-		if isAboutAUser(event.Event) {
-			add(data.Text("id"))
-		}
-		event.IsSuspended = data.IsTrue("isSuspended")
-	}
-	for _, name := range []string{"addedUserIds", "removedUserIds"} {
-		ids, _ := event.object.Texts(name)
-		for _, id := range ids {
-			add(id)
-		}
-	}
-}
-
-func isAboutAUser(event string) bool {
-	switch event {
-	case "User.Created", "User.Deleted", "User.Data.Updated", "User.SuspensionStatus.Updated":
-		return true
-	}
-	return false
 }
 
 // heed does what an event means for sessions and tokens.
@@ -285,14 +214,11 @@ func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
 	// All of them, here at once; that Logto or the shared state gives up changes nothing.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), webhookTimeout)
 	defer cancel()
-	var errs []error
+	var failed error
 	for _, made.name = range event.UserIDs {
 		if err := a.record(ctx, made); err != nil {
-			errs = append(errs, err)
+			failed = err // as the others
 		}
 	}
-	if len(errs) > 0 {
-		return errs[0] // they are all the same
-	}
-	return nil
+	return failed
 }

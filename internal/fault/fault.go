@@ -13,6 +13,8 @@ import (
 //lint:file-ignore ST1012 the package name says that these are errors: fault.InvalidToken
 
 var (
+	// InvalidCallback is logtogin.ErrInvalidCallback.
+	InvalidCallback = errors.New("logtogin: invalid callback")
 	// InvalidToken is logtogin.ErrInvalidToken.
 	InvalidToken = errors.New("logtogin: token not acceptable")
 	// ProviderUnavailable is logtogin.ErrProviderUnavailable.

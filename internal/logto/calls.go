@@ -34,8 +34,9 @@ func (p *Provider) fetchKeys(ctx context.Context) (body []byte, err error) {
 }
 
 // Exchange redeems an authorization code (RFC 6749, section 4.1.3, and
-// RFC 7636, section 4.5).
-func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (*Tokens, error) {
+// RFC 7636, section 4.5). BeginExchange says when.
+func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (got *Tokens, err error) {
+	defer func() { p.redemptions.note(err, p.settings.Now()) }()
 	m, err := p.Metadata(ctx)
 	if err != nil {
 		return nil, err

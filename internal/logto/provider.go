@@ -4,7 +4,9 @@
 // imports jwx.
 //
 // Start with Provider in provider.go. A token's way is signature.go and keys.go, then
-// idtoken.go, accesstoken.go or logouttoken.go; a call's way is calls.go, then answers.go.
+// idtoken.go, accesstoken.go or logouttoken.go; a call's way is calls.go, then answers.go. What the
+// browser brings from Logto is in authorizationresponse.go, and what Logto itself sends is in
+// requests.go and webhook.go.
 package logto
 
 import (
@@ -58,11 +60,14 @@ type Provider struct {
 	client   *http.Client
 	metadata *remote.Value[*Metadata]
 	keys     *keySet
+
+	redemptions redemptions
 }
 
 // New makes a Provider. It makes no call.
 func New(settings Settings) *Provider {
 	p := &Provider{settings: settings, client: newHTTPClient(settings.HTTPClient)}
+	p.redemptions.turns = make(chan struct{}, maxRedemptions)
 	p.metadata = remote.New(remote.Policy{
 		Timeout:    RequestTimeout,
 		RenewAfter: metadataRenewAfter,

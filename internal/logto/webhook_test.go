@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
 func TestAWebhookIsSignedByOneOfTheKeysOrNot(t *testing.T) {
@@ -35,11 +38,34 @@ func TestAWebhookIsSignedByOneOfTheKeysOrNot(t *testing.T) {
 		"two in one line":         {[]string{sign("key", body) + "," + sign("key", body)}, false},
 		"with white space around": {[]string{" " + sign("key", body)}, false},
 	} {
-		if got := IsSignedWebhook([]byte(body), http.Header{WebhookSignature: test.signatures}, []string{"old key", "key"}); got != test.want {
+		if got := isSignedWebhook([]byte(body), http.Header{WebhookSignature: test.signatures}, []string{"old key", "key"}); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
 	}
-	if IsSignedWebhook([]byte(body), http.Header{WebhookSignature: {sign("key", body)}}, nil) {
+	if isSignedWebhook([]byte(body), http.Header{WebhookSignature: {sign("key", body)}}, nil) {
 		t.Error("without keys, a webhook is signed")
+	}
+}
+
+func TestAWebhookNamesItsUsersOnce(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string][]string{
+		`{"event":"PostSignIn","userId":"u"}`:                                                       {"u"},
+		`{"event":"User.Deleted","params":{"userId":"u"},"data":null}`:                              {"u"},
+		`{"event":"User.Deleted","params":{"userId":"u"},"data":{"id":"u"}}`:                        {"u"},
+		`{"event":"User.Created","params":{},"data":{"id":"u"}}`:                                    {"u"},
+		`{"event":"Role.Created","data":{"id":"role"}}`:                                             nil,
+		`{"event":"Organization.Membership.Updated","addedUserIds":["a","b","a",""]}`:               {"a", "b"},
+		`{"event":"Organization.Membership.Updated","addedUserIds":["a"],"removedUserIds":["c"]}`:   {"a", "c"},
+		`{"event":"Organization.Membership.Updated","addedUserIds":[null],"removedUserIds":["c"]}`:  {"c"},
+		`{"event":"User.Data.Updated","userId":1,"params":[],"data":{"id":null},"addedUserIds":{}}`: nil,
+	} {
+		members, err := jsonobject.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := WebhookOf(members).UserIDs; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", body, got, want)
+		}
 	}
 }
