@@ -1,7 +1,6 @@
 package logtogin
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 
@@ -26,10 +25,10 @@ func isOfAnotherSite(r *http.Request) bool {
 
 // announceSignIn returns the sign-in route with a start whose attempt it has announced. The error is
 // ErrResponseStarted.
-func (a *Auth) announceSignIn(x *exchange, start session.Start, returnTo string) (string, error) {
-	start.Step, start.Attempt = session.Announced, a.newAttemptID(x.request, true, start.IsCrossSite)
+func (a *Auth) announceSignIn(x *session.Exchange, start session.Start, returnTo string) (string, error) {
+	start.Step, start.Attempt = session.Announced, a.newAttemptID(x.Request, true, start.IsCrossSite)
 	start.IsCrossSite = start.Attempt.IsCrossSite()
-	if err := a.store.announce(x, start.Attempt); err != nil {
+	if err := a.sessions.Announce(x, start.Attempt); err != nil {
 		return "", err
 	}
 	return a.startPath(start, returnTo), nil
@@ -42,30 +41,14 @@ func (a *Auth) startPath(start session.Start, returnTo string) string {
 	if path != a.signInPath("") {
 		separator = "&"
 	}
-	return path + separator + "attempt=" + url.QueryEscape(a.store.attempts.SealStart(start))
-}
-
-// sessionBefore is the session that the browser has, whether it is good or not.
-func (a *Auth) sessionBefore(ctx context.Context, x *exchange) session.Before {
-	_, _ = a.current(ctx, x) // if it cannot be read, its cookie has to do
-	known, _ := x.known.get(a)
-	before := session.Before{Start: known.endedStart, Cookie: a.store.attempts.CookieOf(x.request)}
-	if known.session != nil {
-		before.Start = known.session.StartedAt
-	}
-	return before
-}
-
-// sessionNow is a session of the request, to be compared with the one before.
-func (a *Auth) sessionNow(x *exchange, record *session.Session) session.Before {
-	return session.Before{Start: record.StartedAt, Cookie: a.store.attempts.CookieOf(x.request)}
+	return path + separator + "attempt=" + url.QueryEscape(a.sessions.Attempts.SealStart(start))
 }
 
 // signInPathFor is the path of the sign-in that cures an error.
 func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
 	if how.start != (session.Start{}) && a.routes.SignIn != "" {
 		if ctx, x, err := a.exchangeOf(c); err == nil {
-			how.start.Before = a.sessionBefore(ctx, x)
+			how.start.Before = a.sessions.Before(ctx, x)
 			return a.startPath(how.start, how.returnTo)
 		}
 	}

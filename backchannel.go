@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Back-channel logout: Logto tells that a session of its own has ended (OpenID Connect
@@ -53,13 +54,13 @@ func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {
 	}
 	// What the others have done with it is in their log. If that cannot be read the token
 	// is heeded all the same: a second time it does no harm.
-	a.revocations.endings.catchUp(ctx)
-	if a.revocations.isSpent(token.ID) {
+	a.revocations.CatchUp(ctx)
+	if a.revocations.IsSpent(token.ID) {
 		return fault.InvalidTokenf("jti has been used")
 	}
-	made := revocation{kind: loggedOutUser, name: token.Subject, at: token.IssuedAt, tokenID: token.ID}
+	made := session.Revocation{Kind: session.LoggedOutUser, Name: token.Subject, At: token.IssuedAt, TokenID: token.ID}
 	if token.SessionID != "" {
-		made.kind, made.name, made.subject = loggedOutLogtoSession, token.SessionID, token.Subject
+		made.Kind, made.Name, made.Subject = session.LoggedOutLogtoSession, token.SessionID, token.Subject
 	}
-	return a.record(ctx, made)
+	return a.revoke(ctx, made)
 }

@@ -159,7 +159,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 	return func(c *gin.Context) {
 		p := a.enter(c, "Authorization", true)
 		defer p.leave(c)
-		p.exchange.isByToken = true
+		p.exchange.IsByToken = true
 		claims, err := a.bearerToken(c.Request)
 		a.endIfLate(c, p)
 		if err == nil {
@@ -168,7 +168,7 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
 			err = fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for; the requirement InOrganization does")
 		}
-		if err == nil && a.revocations.refuses(claims) {
+		if err == nil && a.revocations.RefusesToken(claims.Subject, claims.IssuedAt) {
 			err = fault.InvalidTokenf("its user has been revoked since it was issued")
 		}
 		if err == nil {
@@ -247,7 +247,7 @@ func (a *Auth) bearerToken(r *http.Request) (*AccessTokenClaims, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.revocations.keepUp(ctx)
+	a.revocations.KeepUp(ctx)
 	digest := recent.DigestOf(token)
 	if known, ok := a.verified.Get(digest); ok {
 		if known.withdrawals == withdrawals && now.Before(known.expires) {

@@ -3,13 +3,10 @@ package logtogin
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -62,7 +59,7 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 		return nil, err
 	}
 	result, returnTo, err := a.finishSignIn(ctx, c, x)
-	if err != nil && !x.isLate(c) {
+	if err != nil && !isLate(c, x) {
 		c.Set(wayBackKey{a}, returnTo) // for Refuse
 	}
 	return result, err
@@ -72,7 +69,7 @@ func (a *Auth) HandleCallback(c *gin.Context) (*SignInResult, error) {
 type wayBackKey struct{ a *Auth }
 
 // finishSignIn also returns where the attempt was to return to.
-func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (result *SignInResult, returnTo string, err error) {
+func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exchange) (result *SignInResult, returnTo string, err error) {
 	isFinished := false
 	defer func() {
 		if err != nil && !isFinished && !errors.Is(err, errPrefetched) {
@@ -87,7 +84,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	if started != nil {
 		returnTo = started.ReturnTo
 	}
-	if started == nil || started.IsExpired(a.settings.Now()) || !a.store.attempts.FindVerifier(x.request, started) {
+	if started == nil || started.IsExpired(a.settings.Now()) || !a.sessions.Attempts.FindVerifier(x.Request, started) {
 		result, err := a.withoutAttempt(ctx, x, started, answer)
 		return result, returnTo, err
 	}
@@ -102,55 +99,55 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 		return nil, returnTo, err
 	}
 	defer endTurn()
-	mine, isFirst := a.spend(ctx, started, answer, endTurn)
+	outcome, isFirst := a.sessions.Outcomes.Spend(ctx, started, answer.Digest(), answer.Code != "", endTurn)
 	if !isFirst {
 		endTurn()
-		result, err := a.shareOutcome(ctx, x, mine, started, answer)
+		result, err := a.shareOutcome(ctx, x, outcome, started, answer)
 		return result, returnTo, err
 	}
-	defer close(mine.done)
-	mine.cookies = a.store.removal(x.request, started.ID)
-	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
+	defer outcome.Settle()
+	outcome.Cookies = a.sessions.Removal(x.Request, started.ID)
+	outcome.ReturnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
 	hooked := hookContext{c, c.Copy()}
-	record, err := a.redeem(x.request, m, started, answer)
+	begun, err := a.redeem(x.Request, m, started, answer)
 	endTurn()
 	if err == nil {
-		err = a.beginSession(hooked.of(x), x, started, record, mine)
+		err = a.beginSession(hooked.of(x), x, started, begun, outcome)
 	}
-	mine.err = err
-	a.tellOthers(context.WithoutCancel(ctx), started, answer, mine)
-	if result, err = a.resultOf(mine); err == nil {
+	outcome.Err = err
+	a.tellOthers(context.WithoutCancel(ctx), started, answer, outcome)
+	if result, err = a.resultOf(outcome); err == nil {
 		isFinished = true
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
 	}
-	if late := a.store.setOutcome(x, mine); late != nil {
+	if late := a.sessions.SetOutcome(x, outcome); late != nil {
 		return nil, returnTo, late // a reload gets it
 	}
 	return result, returnTo, err
 }
 
 // readCallback returns what the request says, if it may be finished.
-func (a *Auth) readCallback(x *exchange) (*logto.AuthorizationResponse, error) {
+func (a *Auth) readCallback(x *session.Exchange) (*logto.AuthorizationResponse, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return nil, err
 	}
-	if !x.response.Change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
+	if !x.Response.Change(func(header http.Header) { header.Set("Referrer-Policy", "no-referrer") }) {
 		return nil, ErrResponseStarted
 	}
-	x.response.DependOnSession(true)
+	x.Response.DependOnSession(true)
 	switch {
-	case web.IsPrefetch(x.request.Header):
+	case web.IsPrefetch(x.Request.Header):
 		return nil, errPrefetched
-	case web.IsEmbedded(x.request.Header):
+	case web.IsEmbedded(x.Request.Header):
 		return nil, fmt.Errorf("%w: a page has loaded it as if it were an image or an object", ErrInvalidCallback)
 	}
-	return logto.ParseAuthorizationResponse(x.request.URL.RawQuery)
+	return logto.ParseAuthorizationResponse(x.Request.URL.RawQuery)
 }
 
 // openAttempt returns the attempt that a state belongs to, whether or not the browser has its cookie, or
 // nil. Where the user wanted to go is checked again: the routes may have changed.
 func (a *Auth) openAttempt(state string) *session.Attempt {
-	opened, err := a.store.attempts.Open(state)
+	opened, err := a.sessions.Attempts.Open(state)
 	if err != nil {
 		return nil
 	}
@@ -197,13 +194,11 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attem
 	if err != nil {
 		return nil, err
 	}
-	record := a.newSession(token, got, asked, now)
-	a.revocations.endings.catchUp(ctx)
-	record.StartedAt = a.revocations.startOf(record)
-	if !now.Before(record.Expires) {
+	begun := a.sessions.NewSession(ctx, token, got, asked)
+	if !now.Before(begun.Expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
-	return record, nil
+	return begun, nil
 }
 
 // ofSignIn makes an ErrAccountRefused of a refusal by Logto that another sign-in does not change.
@@ -215,137 +210,46 @@ func ofSignIn(err error) error {
 	return err
 }
 
-// newSession is the session of tokens that were asked for at that time.
-func (a *Auth) newSession(token logto.IDToken, got *logto.Tokens, asked, now time.Time) *session.Session {
-	record := &session.Session{
-		ID:             rand.Text(),
-		Format:         session.Format,
-		Origin:         a.settings.origin,
-		StartedAt:      now.Truncate(time.Millisecond),
-		ActiveAt:       now,
-		Expires:        now.Add(a.settings.SessionLifetime),
-		BegunAt:        token.IssuedAt,
-		ConfirmedAt:    asked.Truncate(time.Millisecond),
-		IDTokenExpires: token.Expiry,
-		AuthTime:       token.AuthTime,
-		Subject:        token.Subject,
-		LogtoSessionID: token.SessionID,
-		IDToken:        got.IDToken,
-		RefreshToken:   got.RefreshToken,
-		AccessTokens:   []session.AccessToken{a.newAccessToken(token.Subject, got, session.Target{})},
-	}
-	// Without a refresh token nothing would ever tell that the user has been
-	// removed, so the session ends with its ID token.
-	if record.RefreshToken == "" && token.Expiry.Before(record.Expires) {
-		record.Expires = token.Expiry
-	}
-	return record
-}
-
 // beginSession gives the browser the new session if the application agrees, or goes on with one that
 // another tab has just begun.
-func (a *Auth) beginSession(c *gin.Context, x *exchange, started *session.Attempt, record *session.Session, its *outcome) error {
-	ctx := context.WithoutCancel(x.request.Context()) // the code has been redeemed
-	parallel := a.parallelSession(ctx, x, started, record)
-	previous, had := x.known.get(a)
-	a.remember(x, cmp.Or(parallel, record))
-	admitted := false
-	defer func() {
-		switch {
-		case admitted:
-		case had:
-			x.known.set(previous)
-		default:
-			x.known.unset(a)
-		}
-	}()
-	if err := a.askApplication(c, x, cmp.Or(parallel, record), its); err != nil {
+func (a *Auth) beginSession(c *gin.Context, x *session.Exchange, started *session.Attempt, begun *session.Session, outcome *session.Outcome) error {
+	ctx := context.WithoutCancel(x.Request.Context()) // the code has been redeemed
+	beginning := a.sessions.Prepare(ctx, x, started, begun)
+	defer beginning.Cancel()
+	if err := a.askApplication(c, x, beginning.Session(), outcome); err != nil {
 		return err
 	}
-	created := a.createdHere(x) // it may have been refreshed meanwhile, and somebody may be reading it
-	if parallel != nil && created != nil && !a.store.isOver(created) {
-		admitted, its.session, its.isResumed = true, created, true
-		return nil
-	}
-	if parallel == nil && created != nil {
-		record = created
-	}
-	own := *record
-	own.ActiveAt = a.settings.Now() // the application may have taken its time
-	if err := a.replaceSessions(ctx, x, &own, its); err != nil {
-		return err
-	}
-	a.remember(x, &own)
-	admitted, its.session = true, &own
-	return nil
-}
-
-// replaceSessions writes a new session and ends those that the browser had. The refresh token of the same
-// user is not revoked: Logto shares the grant between the sign-ins of one browser.
-func (a *Auth) replaceSessions(ctx context.Context, x *exchange, record *session.Session, its *outcome) error {
-	created, replaced, err := a.store.createSession(ctx, x, record)
-	if err != nil {
-		return err
-	}
-	its.cookies["Set-Cookie"] = append(its.cookies["Set-Cookie"], created["Set-Cookie"]...)
-	polite, cancel := politely(ctx)
-	defer cancel()
-	a.revoke(polite, slices.DeleteFunc(replaced, func(old *session.Session) bool {
-		return old.Subject == record.Subject && !a.revocations.wasLoggedOut(old)
-	}))
-	return nil
-}
-
-// pagesUnderWay is how long requests are under way with the cookie of a session that has just begun.
-const pagesUnderWay = time.Minute
-
-// parallelSession is the session of the same user that another tab of the browser has just begun, or nil.
-// Pages of that tab are under way with its cookie, so it must not end. The tokens of this sign-in are as
-// new as its own, and are not needed then; they are not revoked, because sign-ins in one session at Logto
-// have one grant. After an attempt that had to authenticate the user again there is a new session in any
-// case, or a copy of the other one would be worth more than before.
-func (a *Auth) parallelSession(ctx context.Context, x *exchange, started *session.Attempt, record *session.Session) *session.Session {
-	if started.NeedsOwnSession {
-		return nil
-	}
-	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
-	// new session shares its grant.
-	found, _, err := a.store.loadSession(ctx, x.request)
-	if err != nil || found.Subject != record.Subject || found.LogtoSessionID != record.LogtoSessionID ||
-		a.settings.Now().Sub(found.StartedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(a.sessionNow(x, found)) {
-		return nil
-	}
-	return found
+	return beginning.Admit(ctx, outcome)
 }
 
 // askApplication lets Config.OnSignedIn refuse the user, or choose where to go.
-func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session.Session, its *outcome) error {
+func (a *Auth) askApplication(c *gin.Context, x *session.Exchange, begun *session.Session, outcome *session.Outcome) error {
 	if a.settings.OnSignedIn == nil {
 		return nil
 	}
-	claims, err := claimsOf(record)
+	claims, err := claimsOf(begun)
 	if err != nil {
 		return err
 	}
-	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
-	answer := &hookAnswer{spent: func() { _ = a.store.setOutcome(x, its) }}
+	result := &SignInResult{Claims: claims, ReturnTo: outcome.ReturnTo}
+	answer := &hookAnswer{spent: func() { _ = a.sessions.SetOutcome(x, outcome) }}
 	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
 		var refusal *RefusalError
 		if errors.As(err, &refusal) {
 			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
 		}
-		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.Subject}
+		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), begun.Subject}
 	}
-	if answer.isGiven || !(isOf(c, x.response) || x.isLate(c)) { // or by Engine.HandleContext
+	if answer.isGiven || !(isOf(c, x.Response) || isLate(c, x)) { // or by Engine.HandleContext
 		return ErrResponseStarted
 	}
-	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
+	if result.ReturnTo != outcome.ReturnTo && !a.mayReturnTo(result.ReturnTo) {
 		return fmt.Errorf("%w: %w: it set ReturnTo to something that is no page of this application", ErrSignInRefused, ErrInvalidOptions)
 	}
-	if a.store.hasEnded(record) {
+	if a.revocations.HasEnded(begun) {
 		return fmt.Errorf("%w: it signed the user out", ErrSignInRefused)
 	}
-	its.returnTo = result.ReturnTo
+	outcome.ReturnTo = result.ReturnTo
 	return nil
 }
 
@@ -364,11 +268,11 @@ func (h *hookAnswer) beforeSending() {
 	}
 }
 
-func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error {
+func (h *hookAnswer) watch(c *gin.Context, x *session.Exchange, hook func() error) error {
 	outer := c.Writer
 	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
 	defer func() {
-		if !x.isLate(c) {
+		if !isLate(c, x) {
 			c.Writer = outer
 		}
 	}()
@@ -380,4 +284,96 @@ func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error
 func (a *Auth) isCallbackOf(r *http.Request, redirectURI string) bool {
 	u, err := url.Parse(redirectURI)
 	return err == nil && (u.Path == r.URL.Path || u.Path == a.settings.base.Path+r.URL.Path)
+}
+
+// tellOthers lets the other instances share the outcome of a code. They need not know of a code that Logto has
+// refused: to ask again yields the same, and strangers can make up many.
+func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer *logto.AuthorizationResponse, outcome *session.Outcome) {
+	var refused *ProviderError
+	switch {
+	case answer.Code == "":
+	case errors.As(outcome.Err, &refused) && outcome.Session == nil && !errors.Is(outcome.Err, ErrSignInRefused):
+		a.sessions.Outcomes.Unspend(ctx, started)
+	default:
+		a.sessions.Outcomes.Tell(ctx, started, outcome)
+	}
+}
+
+// shareOutcome waits for the callback that came first and answers as it did.
+//
+// It must be the very same callback: an attacker who has planted an attempt in somebody's browser
+// knows its state, but not the code that came with it, and must not share in what the victim's
+// callback yields.
+func (a *Auth) shareOutcome(ctx context.Context, x *session.Exchange, first *session.Outcome, opened *session.Attempt, answer *logto.AuthorizationResponse) (*SignInResult, error) {
+	isSame, err := first.Wait(ctx, answer.Digest())
+	if err != nil {
+		return nil, err
+	}
+	if !isSame || errors.Is(first.Err, ErrNoAttempt) || (first.Session != nil && a.revocations.HasEnded(first.Session)) {
+		return a.withoutAttempt(ctx, x, opened, answer)
+	}
+	if err := a.sessions.Share(x, first); err != nil {
+		return nil, err
+	}
+	result, err := a.resultOf(first)
+	if err == nil {
+		result.Resumed = true
+	}
+	return result, err
+}
+
+// resultOf is what an outcome means to one of the callbacks that share it.
+func (a *Auth) resultOf(shared *session.Outcome) (*SignInResult, error) {
+	if shared.Err != nil {
+		return nil, shared.Err
+	}
+	claims, err := claimsOf(shared.Session)
+	if err != nil {
+		return nil, err
+	}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(shared.ReturnTo), Resumed: shared.IsResumed}, nil
+}
+
+// withoutAttempt answers a callback whose attempt the browser does not have, or has used. If it has
+// signed in meanwhile, by another tab or this very callback, the user goes on to the page that the
+// attempt was for. Nothing else of the callback counts: the state alone is worth nothing in another
+// browser.
+func (a *Auth) withoutAttempt(ctx context.Context, x *session.Exchange, opened *session.Attempt, answer *logto.AuthorizationResponse) (*SignInResult, error) {
+	current, err := a.sessions.Current(ctx, x)
+	isEmpty := *answer == (logto.AuthorizationResponse{})
+	switch {
+	case err != nil && !errors.Is(err, ErrNotSignedIn):
+		return nil, err
+	case err == nil && isEmpty:
+		return a.resume(current, "")
+	case isEmpty:
+		return nil, ErrCancelled
+	case err == nil && opened != nil && answer.Code != "" && opened.ResumesBy(a.sessions.BeforeOf(x, current), a.settings.Now(), a.settings.ClockSkew):
+		return a.resume(current, opened.ReturnTo)
+	}
+	return nil, a.whyNoAttempt(x.Request, opened)
+}
+
+// whyNoAttempt is an ErrNoAttempt that tells the operator what the usual cause is. opened is the attempt
+// of the state, or nil if that cannot be opened.
+func (a *Auth) whyNoAttempt(r *http.Request, opened *session.Attempt) error {
+	pending := len(a.sessions.Attempts.Pending(r))
+	switch {
+	case opened != nil && opened.IsExpired(a.settings.Now()):
+		return fmt.Errorf("%w: it was started more than an hour ago", ErrNoAttempt)
+	case pending > 0:
+		return fmt.Errorf("%w: of its %d under way, none has this state; it was finished, is more than an hour old, or was started elsewhere", ErrNoAttempt, pending)
+	case len(r.Header["Cookie"]) == 0:
+		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+	}
+	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
+}
+
+// resume is the result of a callback by a session that was there before.
+func (a *Auth) resume(current *session.Session, returnTo string) (*SignInResult, error) {
+	claims, err := claimsOf(current)
+	if err != nil {
+		return nil, err
+	}
+	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo), Resumed: true}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/shared"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -155,7 +156,7 @@ func (d *diagnosis) run(ctx context.Context) {
 
 // confirmations are sessions of which Logto has said something that must not be accepted.
 func (d *diagnosis) confirmations() {
-	if count := d.a.refresher.unacceptable.Len(); count > 0 {
+	if count := d.a.sessions.Doubts(); count > 0 {
 		d.add("confirmations", SeverityWarning, "Compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; the log says which check has failed.",
 			"%d sessions are answered 503, because the ID tokens that Logto sends for them are not acceptable", count)
 	}
@@ -436,7 +437,7 @@ func (d *diagnosis) local() {
 	case s.Cookies.Domain != "":
 		d.add("cookies", SeverityWarning, "Leave Config.Cookies.Domain empty unless subdomains must share the session.", "All subdomains of %s can read and plant the cookies", s.Cookies.Domain)
 	default:
-		d.add("cookies", SeverityOK, "", "Secure, HttpOnly, SameSite=Lax, and %s fits %s", d.a.store.sessionName, s.BaseURL)
+		d.add("cookies", SeverityOK, "", "Secure, HttpOnly, SameSite=Lax, and %s fits %s", d.a.sessions.Name(), s.BaseURL)
 	}
 	if len(s.Secrets) == 0 {
 		d.add("secrets", SeverityWarning, "Set Config.Secrets in production.", "Sessions are sealed by a key derived from AppSecret, which everybody has who may read applications in Logto")
@@ -453,8 +454,8 @@ func (d *diagnosis) sessionStore(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	request.AddCookie(&http.Cookie{Name: d.a.store.sessionName, Value: "diagnosis"})
-	if _, _, err := d.a.store.loadSession(ctx, request); errors.Is(err, ErrStoreUnavailable) {
+	request.AddCookie(&http.Cookie{Name: d.a.sessions.Name(), Value: "diagnosis"})
+	if err := d.a.sessions.Check(ctx, request); err != nil {
 		d.add("store", SeverityError, "See that this machine reaches the server behind Config.Store.", "%v", err)
 		return
 	}
@@ -462,26 +463,25 @@ func (d *diagnosis) sessionStore(ctx context.Context) {
 }
 
 func (d *diagnosis) sharedState(ctx context.Context) {
-	shared := d.a.shared
-	if shared.state == nil {
+	if !d.a.shared.Exists() {
 		d.add("shared_state", SeverityWarning, "Set Config.SharedState, for example to redisstate.New, in production.",
 			"Config.SharedState is empty, so a restart forgets which sessions were ended, and other instances do not learn of it")
 		return
 	}
-	if _, works := shared.read(ctx, d.a.revocations.endings.name, "", 1); !works {
+	troubles, works := d.a.revocations.Troubles(ctx)
+	if !works {
 		d.add("shared_state", SeverityError, "See that this machine reaches the server behind Config.SharedState.", "Config.SharedState does not answer")
 		return
 	}
-	troubles := d.a.revocations.endings.whatTroubles().and(d.a.revocations.changed.whatTroubles())
-	if troubles.unreadable > 0 {
+	if troubles.Unreadable > 0 {
 		d.add("shared_state", SeverityError, "Give all instances the same Config.Secrets, and keep a replaced one for Config.SessionLifetime; then start this instance again.",
-			"%d revocations of other instances cannot be read here: they are sealed by other Config.Secrets, or made by another version", troubles.unreadable)
+			"%d revocations of other instances cannot be read here: they are sealed by other Config.Secrets, or made by another version", troubles.Unreadable)
 	}
-	if troubles.replaced > 0 {
+	if troubles.Replaced > 0 {
 		d.add("shared_state", SeverityWarning, "Look whether Redis was emptied, restored or replaced, and let it keep its data on disk.",
-			"The log of revocations was lost %d times, last at %s; this instance has published again what it knew", troubles.replaced, troubles.replacedAt.UTC().Format(time.RFC3339))
+			"The log of revocations was lost %d times, last at %s; this instance has published again what it knew", troubles.Replaced, troubles.ReplacedAt.UTC().Format(time.RFC3339))
 	}
-	if troubles == (logTrouble{}) {
+	if troubles == (shared.Trouble{}) {
 		d.add("shared_state", SeverityOK, "", "Config.SharedState answers")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 )
 
 // What errors.Is tells apart. Beside these there are ProviderError, ConfigError
@@ -16,14 +17,14 @@ import (
 var (
 	// ErrNotSignedIn: the request has no session, or one that has ended. Start
 	// a sign-in with SignIn, or let Guard do it.
-	ErrNotSignedIn = errors.New("logtogin: not signed in")
+	ErrNotSignedIn = fault.NotSignedIn
 
 	// ErrNoAttempt: the callback belongs to no sign-in that this browser
 	// started within the last hour and has not finished. The usual causes are
 	// a bookmarked or reloaded callback, blocked cookies, and a sign-in that
 	// was started under another host name than the one in Config.BaseURL. Let
 	// the user start again.
-	ErrNoAttempt = errors.New("logtogin: no such sign-in attempt in this browser")
+	ErrNoAttempt = fault.NoAttempt
 
 	// ErrInvalidCallback: the callback's parameters are not what Logto sends.
 	// Let the user start again.
@@ -48,7 +49,7 @@ var (
 	// valid, and no refresh token to get one with. Let the user sign in again; if
 	// it happens to everybody, ask for PromptConsent, without which Logto issues
 	// no refresh token.
-	ErrTokenExpired = errors.New("logtogin: no valid access token, and no refresh token to get one with; Logto issues refresh tokens for the scope offline_access with PromptConsent")
+	ErrTokenExpired = fault.TokenExpired
 
 	// ErrSessionTooLarge: what must be kept of the sign-in does not fit into
 	// the cookies of one browser or into Config.Store, whose limit the text says
@@ -56,7 +57,7 @@ var (
 	// otherwise, which an ID token with a few organizations can exceed. Or
 	// request fewer scopes, or leave claims out of the ID token in the Logto
 	// Console.
-	ErrSessionTooLarge = errors.New("logtogin: session too large")
+	ErrSessionTooLarge = fault.SessionTooLarge
 
 	// ErrSignInRefused: Config.OnSignedIn returned an error, which errors.As
 	// finds, or signed the user out, or set a ReturnTo that cannot be used.
@@ -70,7 +71,7 @@ var (
 
 	// ErrStoreUnavailable: the session could not be read or written. It says
 	// nothing about whether the user is signed in.
-	ErrStoreUnavailable = errors.New("logtogin: session store unavailable")
+	ErrStoreUnavailable = fault.StoreUnavailable
 
 	// ErrInsufficientRights: the user or the token does not meet the requirements of
 	// the guard, which a *RequirementError names, or the user had to authenticate again
@@ -91,7 +92,7 @@ var (
 
 	// ErrInvalidOptions: the application passed sign-in or sign-out options
 	// that Logto would refuse or silently ignore.
-	ErrInvalidOptions = errors.New("logtogin: invalid options")
+	ErrInvalidOptions = fault.InvalidOptions
 
 	// ErrNoSuchClaim: the claim is absent. A claim that is null is present.
 	ErrNoSuchClaim = errors.New("logtogin: no such claim")
@@ -102,7 +103,7 @@ var (
 
 	// ErrResponseStarted: the response has been started, so that cookies can
 	// no longer be set. Call SignIn, SignOut and HandleCallback before writing.
-	ErrResponseStarted = errors.New("logtogin: the response has already been started")
+	ErrResponseStarted = fault.ResponseStarted
 )
 
 // errPrefetched is the ErrInvalidCallback of a callback that a browser loads in advance. It has a
@@ -154,7 +155,7 @@ func (e *ProviderError) cure() string {
 	case "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode":
 		return "the type of the application in the Logto Console must be Traditional web"
 	case "invalid_request":
-		if isSecretExpired(e) {
+		if e.refusal().IsSecretExpired() {
 			return "create another App secret in the Logto Console and set Config.AppSecret"
 		}
 		if e.Status != 0 {
@@ -165,28 +166,9 @@ func (e *ProviderError) cure() string {
 	return ""
 }
 
-// isSecretExpired reports whether Logto calls a request invalid because the App secret has expired.
-func isSecretExpired(refused *ProviderError) bool {
-	return refused.Code == "invalid_request" && strings.Contains(refused.Description, "secret has expired")
-}
-
-// isOfClient reports whether Logto refuses the application itself, and so each of its requests.
-func isOfClient(refused *ProviderError) bool {
-	return refused.Status != 0 && (refused.Code == "invalid_client" || refused.Code == "unauthorized_client" || isSecretExpired(refused))
-}
-
-// isOperators reports whether a refusal is about the application and not about the
-// session: what it is registered as, or its secret, which Logto calls an invalid
-// request when it has expired. What comes with a callback, visitors can make up.
-func isOperators(refused *ProviderError) bool {
-	if refused.Status == 0 {
-		return false
-	}
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
-		return true
-	}
-	return false
+// refusal is the refusal of Logto that the error is made of.
+func (e *ProviderError) refusal() *logto.Refusal {
+	return &logto.Refusal{Code: e.Code, Description: e.Description, Status: e.Status}
 }
 
 // isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
@@ -308,7 +290,7 @@ func StatusCode(err error) int {
 		return http.StatusInternalServerError
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired), errors.Is(err, ErrInsufficientAuthentication):
 		return http.StatusUnauthorized
-	case errors.As(err, &refused) && !isOperators(refused), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
+	case errors.As(err, &refused) && !refused.refusal().IsOfOperator(), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
 		errors.Is(err, ErrIssuerMismatch), errors.Is(err, ErrCancelled), errors.Is(err, ErrInvalidToken):
 		return http.StatusBadRequest
 	case errors.As(err, &called) && called.Timeout():
@@ -318,12 +300,4 @@ func StatusCode(err error) int {
 	default:
 		return http.StatusInternalServerError
 	}
-}
-
-// unavailable makes an ErrProviderUnavailable of what keeps a session from being confirmed.
-func unavailable(err error) error {
-	if errors.Is(err, ErrProviderUnavailable) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrProviderUnavailable, err)
 }

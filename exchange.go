@@ -1,13 +1,11 @@
 package logtogin
 
 import (
-	"context"
 	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -15,20 +13,6 @@ import (
 	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 )
-
-// exchange is one request and the response to it, as everything below the handlers sees them.
-// Only the response of a request without a guard leads to a *gin.Context, because Gin uses that
-// again for the next request: whatever outlives the handler would see another user. It is safe for
-// concurrent use.
-type exchange struct {
-	request  *http.Request
-	route    string // as Gin knows it, for log lines
-	response response.Response
-	known    *knownSessions
-	// isByToken says that the last guard was Bearer: what the browser may have is then nobody's
-	// business, and the request has no session.
-	isByToken bool
-}
 
 // isOf reports whether c still has the key of a response. Gin forgets the keys before it uses c
 // again, and with Engine.HandleContext.
@@ -46,17 +30,17 @@ func isOf(c *gin.Context, r response.Response) bool {
 
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
 // waiting for the handler has handed c back. The server has ended the context of the request then.
-func (x *exchange) isLate(c *gin.Context) bool {
-	return x.request.Context().Err() != nil && // c is looked at only then
-		c.Request != x.request && !isOf(c, x.response) && !isSameHeader(c.Request.Header, x.request.Header)
+func isLate(c *gin.Context, x *session.Exchange) bool {
+	return x.Request.Context().Err() != nil && // c is looked at only then
+		c.Request != x.Request && !isOf(c, x.Response) && !isSameHeader(c.Request.Header, x.Request.Header)
 }
 
 // hookContext is what a hook gets that is called after something has taken its time: the handler's
 // *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
 type hookContext struct{ handlers, copied *gin.Context }
 
-func (h hookContext) of(x *exchange) *gin.Context {
-	if !x.isLate(h.handlers) {
+func (h hookContext) of(x *session.Exchange) *gin.Context {
+	if !isLate(h.handlers, x) {
 		return h.handlers
 	}
 	h.copied.Writer = goneWriter{h.copied.Writer}
@@ -70,137 +54,9 @@ func isSameHeader(a, b http.Header) bool {
 }
 
 // with is the same request with another response, as a handler sees it that has this context.
-func (x exchange) with(c *gin.Context, r response.Response) *exchange {
-	x.request, x.route, x.response = c.Request, c.FullPath(), r
+func with(x session.Exchange, c *gin.Context, r response.Response) *session.Exchange {
+	x.Request, x.Route, x.Response = c.Request, c.FullPath(), r
 	return &x
-}
-
-// knownSessions are what a request knows of its sessions, one for each Auth that was asked.
-type knownSessions struct {
-	cookies   []string // of the request, by which they are known
-	mu        sync.Mutex
-	list      []knownSession
-	first     [1]knownSession // the usual number
-	isReading bool            // so that a session is read once
-	read      chan struct{}   // closed then, if somebody waits for it
-}
-
-// knownSession is what a request knows of its session.
-type knownSession struct {
-	auth    *Auth
-	session *session.Session
-	err     error
-	// endedStart is when a session began that the browser still has, but that has ended; zero without one.
-	endedStart time.Time
-	// isNew says that the request itself has brought the session about.
-	isNew bool
-}
-
-// getOrRead is get. If nothing is known, ok is false: the caller reads the session, and endReading
-// must follow. If somebody else is reading, it waits for that. The error is the context's.
-func (k *knownSessions) getOrRead(ctx context.Context, a *Auth, patience time.Duration) (found knownSession, ok bool, err error) {
-	found, ok, read := k.getOrWait(a)
-	if read == nil {
-		return found, ok, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for read != nil {
-		select {
-		case <-read:
-			found, ok, read = k.getOrWait(a)
-		case <-ctx.Done():
-			return knownSession{}, false, context.Cause(ctx)
-		}
-	}
-	return found, ok, nil
-}
-
-// getOrWait also returns what is closed when somebody who is reading has done so.
-func (k *knownSessions) getOrWait(a *Auth) (found knownSession, ok bool, read <-chan struct{}) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, known := range k.list {
-		if known.auth == a {
-			return known, true, nil
-		}
-	}
-	if !k.isReading {
-		k.isReading = true
-		return knownSession{}, false, nil
-	}
-	if k.read == nil {
-		k.read = make(chan struct{})
-	}
-	return knownSession{}, false, k.read
-}
-
-func (k *knownSessions) endReading() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.isReading = false
-	if k.read != nil {
-		close(k.read)
-		k.read = nil
-	}
-}
-
-// areOf reports whether a request has the cookies by which they are known.
-func (k *knownSessions) areOf(r *http.Request) bool {
-	return slices.Equal(k.cookies, r.Header["Cookie"])
-}
-
-func (k *knownSessions) get(a *Auth) (found knownSession, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, found := range k.list {
-		if found.auth == a {
-			return found, true
-		}
-	}
-	return knownSession{}, false
-}
-
-func (k *knownSessions) set(known knownSession) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	*k.entryOf(known.auth) = known
-}
-
-// replace is set for a request that has still the session with this ID, or none. It reports whether
-// it has: otherwise the request has signed in meanwhile.
-func (k *knownSessions) replace(id string, known knownSession) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	entry := k.entryOf(known.auth)
-	if entry.session != nil && entry.session.ID != id {
-		return false
-	}
-	known.isNew = entry.isNew
-	*entry = known
-	return true
-}
-
-// entryOf returns the place of what is known about one Auth. The caller holds k.mu, and fills a
-// new place in.
-func (k *knownSessions) entryOf(a *Auth) *knownSession {
-	for i := range k.list {
-		if k.list[i].auth == a {
-			return &k.list[i]
-		}
-	}
-	if k.list == nil {
-		k.list = k.first[:0]
-	}
-	k.list = append(k.list, knownSession{})
-	return &k.list[len(k.list)-1]
-}
-
-// unset makes the request forget what it knew.
-func (k *knownSessions) unset(a *Auth) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.list = slices.DeleteFunc(k.list, func(known knownSession) bool { return known.auth == a })
 }
 
 // begunResponse is the response of a copy, which nobody can change.
@@ -215,7 +71,7 @@ func (begunResponse) DependOnSession(bool) {}
 
 // unguardedRequest is what the exchanges of a request without a guard share, of any Auth.
 type unguardedRequest struct {
-	known knownSessions
+	known session.Known
 
 	mu  sync.Mutex            // of the response's header
 	set map[string]ownCookies // by their name

@@ -45,17 +45,17 @@ func firstSeen(tb testing.TB) (*gin.Engine, []http.Header) {
 		RefreshToken: strings.Repeat("r", 43),
 		AccessTokens: []session.AccessToken{{Token: strings.Repeat("a", 43), Expires: now.Add(time.Hour), RenewAt: now.Add(time.Hour)}},
 	}
-	headers := make([]http.Header, 2*maxOpened)
+	headers := make([]http.Header, 2*session.MaxOpened)
 	for i := range headers {
-		x := &exchange{request: httptest.NewRequest(http.MethodGet, "/", nil)}
+		x := &session.Exchange{Request: httptest.NewRequest(http.MethodGet, "/", nil), Known: &session.Known{}}
 		own := *record
 		own.ID = fmt.Sprint(i)
-		created, _, err := auth.store.createSession(tb.Context(), x, &own)
-		if err != nil {
+		outcome := &session.Outcome{Cookies: http.Header{}}
+		if err := auth.sessions.Prepare(tb.Context(), x, &session.Attempt{}, &own).Admit(tb.Context(), outcome); err != nil {
 			tb.Fatal(err)
 		}
 		var cookies []string
-		for _, cookie := range (&http.Response{Header: created}).Cookies() {
+		for _, cookie := range (&http.Response{Header: outcome.Cookies}).Cookies() {
 			cookies = append(cookies, cookie.Name+"="+cookie.Value)
 		}
 		headers[i] = http.Header{"Cookie": {strings.Join(cookies, "; ")}}

@@ -66,19 +66,19 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 			return
 		}
 		ctx := c.Request.Context()
-		record, err := a.revalidated(ctx, &p.exchange)
+		current, err := a.sessions.Revalidated(ctx, &p.exchange)
 		a.endIfLate(c, p)
 		if err != nil {
 			p.deny(c)
 			a.refuseVisitor(c, err, requirements)
 			return
 		}
-		claims, err := claimsOf(record)
+		claims, err := claimsOf(current)
 		if err == nil && len(requirements) > 0 {
-			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: record, claims: claims}).meets(requirements)
+			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: current, claims: claims}).meets(requirements)
 			a.endIfLate(c, p)
 			if err == nil { // the session may have ended meanwhile, or a requirement may have raised a doubt
-				err = a.stillGood(ctx, &p.exchange)
+				err = a.sessions.StillGood(ctx, &p.exchange)
 			}
 		}
 		if err != nil {
@@ -89,15 +89,6 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		p.admit(c, identity{claims: claims})
 		c.Next()
 	}
-}
-
-// stillGood returns why the session of a request is not good enough any more, without a call to Logto.
-func (a *Auth) stillGood(ctx context.Context, x *exchange) error {
-	record, err := a.current(ctx, x)
-	if err != nil {
-		return err
-	}
-	return a.doubtAbout(record)
 }
 
 // meets returns the error for the first requirement that is not met.
@@ -207,16 +198,12 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		defer p.leave(c)
 		var who identity // what a guard of another Auth has left is not this one's
 		if !web.IsCrossOrigin(c.Request, a.origins) {
-			record, err := a.orVisitor(c.Request.Context(), &p.exchange, a.revalidated)
+			current, err := a.orVisitor(c.Request.Context(), &p.exchange, a.sessions.Revalidated)
 			if err == nil {
-				who.claims, err = claimsOf(record)
+				who.claims, err = claimsOf(current)
 			}
 			if err != nil { // which Claims is to return
-				known, _ := p.exchange.known.get(a)
-				if known.session != nil {
-					known.endedStart = known.session.StartedAt
-				}
-				p.exchange.known.set(knownSession{auth: a, err: err, endedStart: known.endedStart})
+				a.sessions.Fail(&p.exchange, err)
 			}
 		}
 		a.endIfLate(c, p)
@@ -227,7 +214,7 @@ func (a *Auth) Optional() gin.HandlerFunc {
 }
 
 func (a *Auth) mustHaveSessions(what string) {
-	if a.store == nil {
+	if a.sessions == nil {
 		panic("logtogin: " + what + " needs sessions, but Config.BaseURL is empty")
 	}
 }

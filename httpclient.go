@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/tokentransport"
 )
@@ -35,17 +34,17 @@ func (a *Auth) HTTPClient(ctx context.Context, opts ...TokenOption) *http.Client
 	source := &tokenSource{auth: a}
 	ctx, x, err := a.exchangeOf(ctx)
 	if source.err = err; err == nil {
-		source.request = x.request.Clone(context.WithoutCancel(x.request.Context()))
+		source.request = x.Request.Clone(context.WithoutCancel(x.Request.Context()))
 		source.request.Body, source.request.Form, source.request.PostForm, source.request.MultipartForm = http.NoBody, nil, nil, nil
 		source.target, source.err = a.targetOf(opts)
 	}
 	if source.err == nil {
-		source.session, source.err = a.current(ctx, x)
+		source.session, source.err = a.sessions.Current(ctx, x)
 	}
 	if source.err == nil {
 		// While the response can still carry what a refresh yields.
 		if _, err := a.accessToken(ctx, x, source.session, source.target); err == nil {
-			source.session, source.err = a.current(ctx, x)
+			source.session, source.err = a.sessions.Current(ctx, x)
 		}
 	}
 	return &http.Client{Timeout: apiTimeout, Transport: &tokentransport.Transport{
@@ -67,22 +66,9 @@ func (s *tokenSource) token(ctx context.Context, refused string) (string, error)
 	if s.err != nil {
 		return "", s.err
 	}
-	s.auth.revocations.keepUp(ctx)
-	need := s.auth.needOf(s.target)
-	if refused != "" {
-		need = s.auth.needOfAnother(s.target, refused)
-	}
-	newest, err := s.auth.refresh(ctx, s.request, s.session, need)
-	if err != nil {
-		newest = s.auth.store.memory.newestHere(s.session)
-	}
-	found, err := s.auth.tokenIn(newest, s.target, err)
+	found, err := s.auth.sessions.TokenLater(ctx, s.request, s.session, s.target, refused)
 	return found.Token, err
 }
 
 // deny remembers that the API refuses every token.
-func (s *tokenSource) deny() {
-	s.auth.deny(s.auth.store.memory.newestHere(s.session), s.target, errRefusedByAPI)
-}
-
-var errRefusedByAPI = fault.InvalidTokenf("the API has refused another one, too")
+func (s *tokenSource) deny() { s.auth.sessions.DenyRefused(s.session, s.target) }

@@ -8,28 +8,29 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // What the operator is told of requests that failed.
 
 // logError tells the operator of what the operator has to correct. Refused
 // visitors, and clients that have left, are of the level Info.
-func (a *Auth) logError(ctx context.Context, x *exchange, status int, err error) {
+func (a *Auth) logError(ctx context.Context, x *session.Exchange, status int, err error) {
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
 	case errors.Is(err, errFutile), isOfOperator(err):
-		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err)
+		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err)
 	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.route, "status", status, "error", err, "sub", subjectOf(err))
+		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.Route, "status", status, "error", err, "sub", subjectOf(err))
 	default:
 		subject := subjectOf(err)
 		var bearer *bearerError
 		if errors.As(err, &bearer) {
 			subject = bearer.subject
-		} else if known, ok := x.known.get(a); ok && known.err == nil && subject == "" {
-			subject = known.session.Subject
+		} else if current := a.sessions.KnownHere(x); current != nil && subject == "" {
+			subject = current.Subject
 		}
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.route, "status", status, "error", err, "sub", subject)
+		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err, "sub", subject)
 	}
 }
 
@@ -43,7 +44,7 @@ func isOfOperator(err error) bool {
 		return false
 	case errors.Is(err, fault.Misconfigured), errors.Is(err, ErrIssuerMismatch):
 		return true
-	case !errors.As(err, &refused), isOperators(refused): // a refusal that Logto has sent to this server is an error
+	case !errors.As(err, &refused), refused.refusal().IsOfOperator(): // a refusal that Logto has sent to this server is an error
 		return false
 	}
 	return isOfRegistration(refused) || (refused.Code == "server_error" && refused.Status == 0)

@@ -35,7 +35,6 @@ package logtogin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -43,6 +42,8 @@ import (
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/recent"
+	"github.com/logtogin/logtogin/internal/session"
+	"github.com/logtogin/logtogin/internal/shared"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -57,23 +58,15 @@ const ClaimsKey = "logto.claims"
 type Auth struct {
 	settings *settings
 	provider *logto.Provider
-	store    *store
+	sessions *session.Sessions // nil without Config.BaseURL
 	origins  *http.CrossOriginProtection
 
-	refresher   *refresher
 	verified    *recent.Cache[*verifiedToken]
 	lookups     *cache.Cache[string, *lookup]
 	offers      *cache.Cache[string, offer] // by the ID of the user
-	shared      *boundedState
-	revocations *revocations
-
-	// outcomes and spent remember attempts by their challenge: what became of
-	// them, for a short time, and that they were used up, for as long as their
-	// cookie could come again.
-	outcomes *cache.Cache[string, *outcome]
-	spent    *cache.Cache[string, struct{}]
-
-	webhooks *cache.Cache[string, struct{}] // by their digests
+	shared      *shared.State
+	revocations *session.Revocations
+	webhooks    *cache.Cache[string, struct{}] // by their digests
 
 	// routes are the registered routes, "" for those left out; set by
 	// RegisterRoutes, with the path of the router group before them.
@@ -95,21 +88,18 @@ func New(cfg Config) (*Auth, error) {
 		return nil, err
 	}
 	a := &Auth{
-		settings:  s,
-		provider:  logto.New(s.providerSettings()),
-		origins:   http.NewCrossOriginProtection(),
-		refresher: newRefresher(s.Now),
-		verified:  recent.New[*verifiedToken](maxVerified),
-		lookups:   cache.New[string, *lookup](maxLookups, s.Now),
-		offers:    cache.New[string, offer](maxOffers, s.Now),
-		outcomes:  cache.New[string, *outcome](maxOutcomes, s.Now),
-		spent:     cache.New[string, struct{}](maxSpent, s.Now),
-		webhooks:  cache.New[string, struct{}](maxKnownWebhooks, s.Now),
-		shared:    newBoundedState(s),
+		settings: s,
+		provider: logto.New(s.providerSettings()),
+		origins:  http.NewCrossOriginProtection(),
+		verified: recent.New[*verifiedToken](maxVerified),
+		lookups:  cache.New[string, *lookup](maxLookups, s.Now),
+		offers:   cache.New[string, offer](maxOffers, s.Now),
+		webhooks: cache.New[string, struct{}](maxKnownWebhooks, s.Now),
+		shared:   shared.New(s.SharedState, "logtogin:"+s.applicationKey(8)+":", s.Logger),
 
 		diagnosing: make(chan struct{}, 1),
 	}
-	if a.revocations, err = newRevocations(s, a.shared); err != nil {
+	if a.revocations, err = session.NewRevocations(a.sessionSettings()); err != nil {
 		return nil, err
 	}
 	if s.base == nil {
@@ -118,7 +108,7 @@ func New(cfg Config) (*Auth, error) {
 	if err := s.checkSignInReady(); err != nil {
 		return nil, err
 	}
-	if a.store, err = newStore(s, a.shared, a.revocations); err != nil {
+	if a.sessions, err = session.New(a.sessionSettings(), a.revocations); err != nil {
 		return nil, err
 	}
 	for _, origin := range append(s.TrustedOrigins, web.Origin(s.base)) {
@@ -152,7 +142,7 @@ func Register(router gin.IRouter, cfg Config) (*Auth, error) {
 // started. It is meant for a readiness probe; the error is an ErrProviderUnavailable. That
 // Config.SharedState is down is none.
 func (a *Auth) Ready(ctx context.Context) error {
-	a.revocations.keepUp(ctx)
+	a.revocations.KeepUp(ctx)
 	if _, err := a.provider.Metadata(ctx); err != nil {
 		return err
 	}
@@ -165,15 +155,11 @@ func (a *Auth) Ready(ctx context.Context) error {
 // Config.SharedState has not answered calls in time, which nothing need be done about;
 // that of the Store is an ErrStoreUnavailable. Close closes neither of them.
 func (a *Auth) Close() error {
-	a.refresher.close()
-	a.revocations.stop()
+	var err error
+	if a.sessions != nil {
+		err = a.sessions.Close()
+	}
+	a.revocations.Close()
 	a.provider.Close()
-	err := a.shared.close()
-	if a.store == nil {
-		return err
-	}
-	if failure := a.store.sessions.Close(); failure != nil {
-		err = errors.Join(err, fmt.Errorf("%w: %w", ErrStoreUnavailable, failure))
-	}
-	return err
+	return errors.Join(a.shared.Close(), err)
 }

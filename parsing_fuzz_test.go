@@ -177,22 +177,3 @@ func decodeExactly(raw []byte) (value any) {
 	_ = decoder.Decode(&value)
 	return value
 }
-
-// C98.
-func FuzzRecords(f *testing.F) {
-	at := time.Unix(1_800_000_000, 0)
-	f.Add(encodeRevocations([]revocation{
-		{kind: loggedOutLogtoSession, name: "sid", subject: "u", at: at, expires: at.Add(time.Hour), tokenID: "jti"}, {kind: revokeUser, name: "u", at: at},
-	}))
-	f.Add([]byte{revocationFormat, 0xff, 0xff, 0xff, 0xff, 0x0f})
-	f.Add([]byte{2})
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, record []byte) {
-		if made, err := decodeRevocations(record); err == nil {
-			again, err := decodeRevocations(encodeRevocations(made))
-			if err != nil || !slices.Equal(again, made) || record[0] != revocationFormat {
-				t.Fatalf("%x: %+v comes back as %+v, %v", record, made, again, err)
-			}
-		}
-	})
-}

@@ -12,13 +12,14 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // guardPassage is a request on its way through a guard, and who was let through. It is the context
 // of the request afterwards, so that handlers below gin.WrapH find it, too.
 type guardPassage struct {
 	context.Context // that the request had before
-	exchange        exchange
+	exchange        session.Exchange
 	identity        identity
 	admitted        atomic.Pointer[identity] // of the field before, once that is set
 	handler         uintptr                  // of the *gin.Context, to be compared: it must not be kept
@@ -26,7 +27,7 @@ type guardPassage struct {
 	// response belongs to the outermost guard: nested guards collect in one place.
 	response *guardedResponse
 	own      guardedResponse // of the outermost guard
-	known    knownSessions   // likewise, unless something was known before
+	known    session.Known   // likewise, unless something was known before
 }
 
 // identity is who a guard has let through: a user by a session, or a token, or with Optional
@@ -62,7 +63,7 @@ func passageOfGin(c *gin.Context) *guardPassage {
 	if passage == nil {
 		return nil
 	}
-	before, now := passage.exchange.request.Header, c.Request.Header
+	before, now := passage.exchange.Request.Header, c.Request.Header
 	if !slices.Equal(before["Cookie"], now["Cookie"]) || !slices.Equal(before["Authorization"], now["Authorization"]) {
 		return nil
 	}
@@ -142,17 +143,17 @@ func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPas
 		p.own.dependsOn[0], p.own.isPrivate = dependsOn, isPrivate
 		c.Writer = &p.own.writer
 	}
-	p.known.cookies = c.Request.Header["Cookie"]
-	p.exchange = exchange{request: c.Request, route: c.FullPath(), response: p.response, known: &p.known}
+	p.known.Cookies = c.Request.Header["Cookie"]
+	p.exchange = session.Exchange{Request: c.Request, Route: c.FullPath(), Response: p.response, Known: &p.known}
 	// What is known already need not be read again.
 	if kept, ok := c.Get(unguardedKey{}); ok {
 		p.own.before = kept.(*unguardedRequest)
-		if p.own.before.known.areOf(c.Request) {
-			p.exchange.known = &p.own.before.known
+		if p.own.before.known.AreOf(c.Request) {
+			p.exchange.Known = &p.own.before.known
 		}
 	}
-	if outer != nil && outer.exchange.known.areOf(c.Request) {
-		p.exchange.known = outer.exchange.known
+	if outer != nil && outer.exchange.Known.AreOf(c.Request) {
+		p.exchange.Known = outer.exchange.Known
 	}
 	c.Set(passageKey{}, p)
 	if outer != nil { // what it has found no longer counts
@@ -166,8 +167,8 @@ func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPas
 // with the next handler of the request that it handles with c by now, whose own guard may still be
 // checking.
 func (a *Auth) endIfLate(c *gin.Context, p *guardPassage) {
-	if p.exchange.isLate(c) {
-		a.settings.Logger.Warn("logtogin: a guard comes too late, because something in front has given up waiting for it, or a requirement has replaced the request; its goroutine ends", "route", p.exchange.route)
+	if isLate(c, &p.exchange) {
+		a.settings.Logger.Warn("logtogin: a guard comes too late, because something in front has given up waiting for it, or a requirement has replaced the request; its goroutine ends", "route", p.exchange.Route)
 		runtime.Goexit()
 	}
 }
@@ -196,7 +197,7 @@ func (p *guardPassage) deny(c *gin.Context) { c.Request = c.Request.WithContext(
 
 // leave ends the passage, also if a handler panics: a Recovery outside still sends the header.
 func (p *guardPassage) leave(c *gin.Context) {
-	if p.admitted.Load() == nil && !p.exchange.isLate(c) {
+	if p.admitted.Load() == nil && !isLate(c, &p.exchange) {
 		c.Abort() // if a requirement panics, and a Recovery outside does not
 	}
 	if p.response != &p.own {
@@ -377,13 +378,13 @@ func (r *guardedResponse) finish(header http.Header, isSent bool) {
 // exchangeOf finds the exchange that a context belongs to: a *gin.Context, one that is derived
 // from it, or the context of a request that a guard has let through. It also returns the context
 // that the caller waits with. The error is ErrNoRequest.
-func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *exchange, error) {
+func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *session.Exchange, error) {
 	if c, ok := ctx.(*gin.Context); ok {
 		x, err := a.exchangeOfGin(c)
 		if err != nil {
 			return nil, nil, err
 		}
-		if x.response == (begunResponse{}) { // of a copy
+		if x.Response == (begunResponse{}) { // of a copy
 			// It is for what outlives the request, whose context the server ends.
 			return context.WithoutCancel(c.Request.Context()), x, nil
 		}
@@ -413,7 +414,7 @@ type derivedContext struct {
 
 func (d derivedContext) Value(key any) any { return d.values.Value(key) }
 
-func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
+func (a *Auth) exchangeOfGin(c *gin.Context) (*session.Exchange, error) {
 	if c.Request == nil {
 		return nil, ErrNoRequest
 	}
@@ -422,7 +423,7 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 	case passage == nil:
 		return unguardedExchange(c), nil
 	case isCopy(writerOf(c)):
-		return passage.exchange.with(c, begunResponse{}), nil
+		return with(passage.exchange, c, begunResponse{}), nil
 	case !passage.response.isLeft() && passage.leadsFrom(c):
 		if pointerOf(c) != passage.handler {
 			c.Set(passageKey{}, passage) // of an inner engine, for isOf
@@ -437,19 +438,19 @@ func (a *Auth) exchangeOfGin(c *gin.Context) (*exchange, error) {
 		defer shared.mu.Unlock()
 		passage.response.finish(c.Writer.Header(), c.Writer.Written())
 	}
-	return passage.exchange.with(c, &openResponse{c, shared}), nil
+	return with(passage.exchange, c, &openResponse{c, shared}), nil
 }
 
 // unguardedKey is where Gin keeps what a request without a guard knows.
 type unguardedKey struct{}
 
-func unguardedExchange(c *gin.Context) *exchange {
+func unguardedExchange(c *gin.Context) *session.Exchange {
 	shared := unguardedRequestOf(c)
-	x := exchange{known: &shared.known}
+	x := session.Exchange{Known: &shared.known}
 	if isCopy(writerOf(c)) {
-		return x.with(c, begunResponse{})
+		return with(x, c, begunResponse{})
 	}
-	return x.with(c, &openResponse{c, shared})
+	return with(x, c, &openResponse{c, shared})
 }
 
 // creating is held while a request gets its unguardedRequest: Gin has no call that sets a key
@@ -465,7 +466,7 @@ func unguardedRequestOf(c *gin.Context) *unguardedRequest {
 	if kept, ok := c.Get(unguardedKey{}); ok {
 		return kept.(*unguardedRequest)
 	}
-	created := &unguardedRequest{known: knownSessions{cookies: c.Request.Header["Cookie"]}}
+	created := &unguardedRequest{known: session.Known{Cookies: c.Request.Header["Cookie"]}}
 	c.Set(unguardedKey{}, created)
 	return created
 }

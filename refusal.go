@@ -79,7 +79,7 @@ func (a *Auth) leadToSignIn(c *gin.Context, start session.Start, isPage bool) (s
 	if err != nil {
 		return "", err
 	}
-	start.Before = a.sessionBefore(ctx, x)
+	start.Before = a.sessions.Before(ctx, x)
 	if !isPage {
 		return a.startPath(start, a.wantedPage(c)), nil
 	}
@@ -131,16 +131,16 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 
 // refusedBy is the session that an error is about, or nil.
 func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
-	var refused *refusedSession
+	var refused *session.RefusedError
 	if errors.As(err, &refused) {
-		return refused.session
+		return refused.Session
 	}
 	ctx, x, missing := a.exchangeOf(c)
 	if missing != nil {
 		return nil
 	}
-	record, _ := a.current(ctx, x)
-	return record
+	current, _ := a.sessions.Current(ctx, x)
+	return current
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -208,7 +208,7 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	c.Request = request.WithContext(context.WithValue(request.Context(), answeringKey{a}, how))
 	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
 	defer func() {
-		if x.isLate(c) {
+		if isLate(c, x) {
 			return
 		}
 		if c.Writer = writer.ResponseWriter; request.MultipartForm == nil {
@@ -219,7 +219,7 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	c.Writer = writer
 	c.Status(status)
 	a.settings.OnError(c, err)
-	if x.isLate(c) {
+	if isLate(c, x) {
 		return true
 	}
 	if writer.isRedirect && !writer.Written() { // of a request whose redirect has no body
@@ -284,9 +284,9 @@ func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
 }
 
 // lead sends the browser on, or shows the error, unless a time limit has answered.
-func (a *Auth) lead(c *gin.Context, x *exchange, address string, err error, returnTo string) {
+func (a *Auth) lead(c *gin.Context, x *session.Exchange, address string, err error, returnTo string) {
 	switch {
-	case x.isLate(c):
+	case isLate(c, x):
 	case err != nil:
 		a.showError(c, err, returnTo)
 	default:

@@ -294,7 +294,7 @@ func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
 	}
 	token, err := s.auth.AccessToken(s.c, Organization(id))
 	var refused *ProviderError
-	if errors.As(err, &refused) && !isOperators(refused) {
+	if errors.As(err, &refused) && !refused.refusal().IsOfOperator() {
 		return false, &RequirementError{Requirement: r.describe(), reason: refused}
 	}
 	if err != nil {

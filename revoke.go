@@ -1,8 +1,12 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // How the application ends sessions.
@@ -20,30 +24,45 @@ import (
 // ErrInvalidOptions without a subject, or ErrStoreUnavailable if the other instances cannot be
 // told at once, which then is tried again in the background.
 func (a *Auth) RevokeUser(ctx context.Context, subject string) error {
-	return a.revokeNow(ctx, revokeUser, subject)
+	return a.revokeNow(ctx, session.RevokeUser, subject)
 }
 
 // RevokeSession is RevokeUser for the sessions here that belong to one session of Logto's,
 // which is Claims.SessionID ("sid"). Logto names it only to applications with
 // back-channel logout and "session required". Access tokens are not concerned.
 func (a *Auth) RevokeSession(ctx context.Context, sessionID string) error {
-	return a.revokeNow(ctx, revokeLogtoSession, sessionID)
+	return a.revokeNow(ctx, session.RevokeLogtoSession, sessionID)
 }
 
-func (a *Auth) revokeNow(ctx context.Context, kind revocationKind, name string) error {
+func (a *Auth) revokeNow(ctx context.Context, kind session.RevocationKind, name string) error {
 	if name == "" {
 		return fmt.Errorf("%w: it is not said whose sessions to revoke", ErrInvalidOptions)
 	}
-	return a.record(ctx, revocation{kind: kind, name: name, at: a.settings.Now().Add(a.settings.margin())})
+	return a.revoke(ctx, session.Revocation{Kind: kind, Name: name, At: a.untilNow()})
 }
 
 // RevokeOtherSessions is RevokeUser for the user of a request, but for the session of that request, which goes on: for a
 // button "sign out my other devices". Access tokens are not concerned, because it cannot be told which session they belong
 // to. The context is as for Claims. It returns the errors of Claims and of RevokeUser.
 func (a *Auth) RevokeOtherSessions(ctx context.Context) error {
-	ctx, _, record, err := a.sessionOf(ctx)
+	ctx, _, current, err := a.sessionOf(ctx)
 	if err != nil {
 		return err
 	}
-	return a.record(ctx, revocation{kind: revokeOthers, name: record.Subject, subject: record.ID, started: record.StartedAt, at: a.settings.Now().Add(a.settings.margin())})
+	return a.revoke(ctx, session.RevokeOthers(current, a.untilNow()))
 }
+
+// untilNow is now, as far as clocks may differ: another instance may have begun a session a moment ago by a clock that is
+// ahead, and Logto may have issued an access token.
+func (a *Auth) untilNow() time.Time { return a.settings.Now().Add(a.settings.ClockSkew / 2) }
+
+// revoke makes a revocation known. The error is for whoever can try again.
+func (a *Auth) revoke(ctx context.Context, made session.Revocation) (err error) {
+	if !a.revocations.Record(ctx, made) {
+		err = errStateUnavailable
+	}
+	a.settings.emit(ctx, Event{Kind: EventRevocation, Err: err, Cause: cmp.Or(made.Cause, made.Kind.String()), Subject: made.User()})
+	return err
+}
+
+var errStateUnavailable = fmt.Errorf("%w: the shared state does not answer, so that the other instances cannot be told of a revocation", ErrStoreUnavailable)

@@ -134,7 +134,7 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 		}
 		opts := opts
 		opts.ReturnTo = c.Query("return_to")
-		if start, ok := a.store.attempts.OpenStart(c.Query("attempt")); ok {
+		if start, ok := a.sessions.Attempts.OpenStart(c.Query("attempt")); ok {
 			a.serveStart(c, start, opts)
 			return
 		}

@@ -49,7 +49,6 @@ type settings struct {
 	issuers    []string // of access tokens
 	base       *url.URL // nil without BaseURL
 	basePath   string   // the path of base, as browsers send it
-	origin     string   // what records keep of the origin of base
 	scopes     []string
 	secrets    []string
 	routePaths Paths // "" instead of "-"
@@ -81,24 +80,9 @@ func (s *settings) applicationKey(bytes int) string {
 	return hex.EncodeToString(sum[:bytes])
 }
 
-// stateKey begins a key of the shared state.
-func (s *settings) stateKey(key string) string {
-	return "logtogin:" + s.applicationKey(8) + ":" + key
-}
-
 // purpose binds a key to what it seals, for which application of which Logto.
 func (s *settings) purpose(record string) string {
 	return fmt.Sprintf("logtogin/1 %s %q %q", record, s.issuer, s.AppID)
-}
-
-// sessionContext binds a sealed session to the name of its cookie and to where browsers send that. If Domain or Path
-// changes, a browser keeps the cookies of before beside the new ones, and nothing that it sends tells them apart: one of
-// them could belong to another user.
-func sessionContext(name string, place CookieOptions) string {
-	if place.Domain == "" && place.Path == "/" {
-		return name
-	}
-	return fmt.Sprintf("%s %q %q", name, place.Domain, place.Path)
 }
 
 // check completes cfg by its defaults and finds the mistakes that can be seen
@@ -178,7 +162,6 @@ func (s *settings) checkBaseURL() error {
 		return &ConfigError{"BaseURL", problem + `; give the address that users have in their browser, for example "https://app.example.com"`}
 	}
 	s.base, s.basePath, s.BaseURL = base, base.EscapedPath(), base.String()
-	s.origin = session.HashOfOrigin(web.Origin(base))
 	return nil
 }
 

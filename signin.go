@@ -25,7 +25,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	if err != nil {
 		return // there is no request to answer
 	}
-	address, err := a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false, false))
+	address, err := a.startSignIn(ctx, x, opts, a.newAttemptID(x.Request, false, false))
 	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
@@ -43,10 +43,10 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.request, false, false))
+	return a.startSignIn(ctx, x, opts, a.newAttemptID(x.Request, false, false))
 }
 
-func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions, id session.ID) (string, error) {
+func (a *Auth) startSignIn(ctx context.Context, x *session.Exchange, opts SignInOptions, id session.ID) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
@@ -54,7 +54,7 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 	if err := opts.check(a.settings.Resources); err != nil {
 		return "", err
 	}
-	a.warnOfAnotherHost(ctx, x.request)
+	a.warnOfAnotherHost(ctx, x.Request)
 	redirectURI, err := a.redirectURI(opts.RedirectURI)
 	if err != nil {
 		return "", err
@@ -69,7 +69,7 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 		StartedAt:   a.settings.Now().Truncate(time.Millisecond),
 		RedirectURI: redirectURI,
 		MaxAge:      opts.MaxAge,
-		Before:      a.sessionBefore(ctx, x),
+		Before:      a.sessions.Before(ctx, x),
 		NeedsOwnSession: opts.MaxAge > 0 || prompt == PromptLogin || prompt == PromptLoginConsent ||
 			opts.LoginHint != "" || // which OneTimeToken needs
 			opts.ExtraParams["acr_values"] != "",
@@ -78,7 +78,7 @@ func (a *Auth) startSignIn(ctx context.Context, x *exchange, opts SignInOptions,
 	if a.mayReturnTo(opts.ReturnTo) {
 		started.ReturnTo = opts.ReturnTo
 	}
-	if err := a.store.startAttempt(x, started); err != nil {
+	if err := a.sessions.StartAttempt(x, started); err != nil {
 		return "", err
 	}
 	a.settings.emit(ctx, Event{Kind: EventSignInStarted})

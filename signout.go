@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -60,12 +61,12 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	if err == nil && !a.settings.KeepCacheOnSignOut {
 		// When the session's cookie is deleted, Chromium forgets guarded pages. But the back button would show public
 		// pages that have fetched guarded data, in other tabs, too.
-		x.response.Change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
+		x.Response.Change(func(header http.Header) { header.Set("Clear-Site-Data", `"cache"`) })
 	}
 	isRead := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
 	isForm := web.IsForm(c.Request)
 	switch {
-	case x.isLate(c):
+	case isLate(c, x):
 	case err != nil && !isRead && !isForm:
 		a.answerError(c, err, answering{})
 	case err != nil, isRead, web.IsHTMX(c.Request.Header), isForm && hasHint(address):
@@ -100,20 +101,20 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	return a.startSignOut(ctx, c, x, opts)
 }
 
-func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, opts SignOutOptions) (string, error) {
+func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exchange, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
 	hooked := hookContext{c, c.Copy()}
-	ended, outOfTime, cookies, isVain, err := a.store.endSession(ctx, x, a.createdHere(x))
-	polite, cancel := politely(ctx)
+	ended, err := a.sessions.End(ctx, x)
+	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), logto.RevocationTimeout) // for all calls to Logto
 	defer cancel()
-	a.revoke(polite, slices.Concat(ended, outOfTime))
+	a.sessions.RevokeAtLogto(polite, slices.Concat(ended.Sessions, ended.OutOfTime))
 	// Meanwhile the user may have signed in again in another tab.
-	err = errors.Join(err, a.store.forgetSessions(x, cookies, isVain))
-	a.tellApplication(context.WithoutCancel(ctx), hooked.of(x), ended)
+	err = errors.Join(err, a.sessions.Forget(x, ended))
+	a.tellApplication(context.WithoutCancel(ctx), hooked.of(x), ended.Sessions)
 	if err != nil {
 		return "", err
 	}
@@ -144,8 +145,8 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 		}
 	}
 	address := web.WithQuery(m.EndSessionEndpoint, params)
-	if opts.IDTokenHint && len(ended) > 0 {
-		params.Set("id_token_hint", ended[0].IDToken)
+	if opts.IDTokenHint && len(ended.Sessions) > 0 {
+		params.Set("id_token_hint", ended.Sessions[0].IDToken)
 		if hinted := web.WithQuery(m.EndSessionEndpoint, params); len(hinted) <= maxHintedAddress {
 			address = hinted
 		}

@@ -23,7 +23,7 @@ type subject struct {
 	auth    *Auth
 	c       *gin.Context // for functions of the application
 	ctx     context.Context
-	x       *exchange
+	x       *session.Exchange
 	session *session.Session
 	claims  *Claims
 }
@@ -57,7 +57,7 @@ type lookup struct {
 // lookUp returns the claims in user info, which is asked for once in the time for which the
 // claims of a session are good, and again after a webhook has told of a change. A failure says
 // nothing about the user's rights.
-func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session.Session) (map[string][]string, error) {
+func (a *Auth) lookUp(ctx context.Context, x *session.Exchange, record *session.Session) (map[string][]string, error) {
 	for {
 		mine := &lookup{done: make(chan struct{})}
 		its, found := a.lookups.GetOrPut(record.ID, mine, record.Expires)
@@ -85,11 +85,11 @@ func (a *Auth) lookUp(ctx context.Context, x *exchange, record *session.Session)
 // isCurrent reports whether what was looked up is as good as the session. If that goes on
 // although it should have been confirmed, because Logto is down, so does the lookup.
 func (a *Auth) isCurrent(its *lookup, record *session.Session) bool {
-	return !a.revocations.changedAt(record.Subject).After(its.asked) &&
-		(a.settings.Now().Before(its.staleAt) || a.isStale(record))
+	return !a.revocations.ChangedAt(record.Subject).After(its.asked) &&
+		(a.settings.Now().Before(its.staleAt) || a.sessions.IsStale(record))
 }
 
-func (a *Auth) runLookup(ctx context.Context, x *exchange, mine *lookup, id string) {
+func (a *Auth) runLookup(ctx context.Context, x *session.Exchange, mine *lookup, id string) {
 	defer close(mine.done)
 	defer func() {
 		if mine.err != nil {
@@ -105,8 +105,8 @@ func (a *Auth) runLookup(ctx context.Context, x *exchange, mine *lookup, id stri
 		for _, name := range lookedUp {
 			mine.lists[name], _ = info.object.Texts(name)
 		}
-		if record, err := a.current(ctx, x); err == nil { // it may have been refreshed
-			mine.staleAt = a.staleAt(record)
+		if record, err := a.sessions.Current(ctx, x); err == nil { // it may have been refreshed
+			mine.staleAt = a.sessions.StaleAt(record)
 		}
 	case ctx.Err() != nil:
 		mine.err = fmt.Errorf("%w: %w", errAskerGone, context.Cause(ctx))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
@@ -29,6 +30,15 @@ type AccessToken struct {
 	// for Logto itself. They came from Logto but their signature was not verified:
 	// that is the business of the API.
 	Claims *AccessTokenClaims
+}
+
+// publicToken is what the application gets.
+func publicToken(t session.AccessToken) *AccessToken {
+	token := &AccessToken{Value: t.Token, Expiry: t.Expires, Scopes: strings.Fields(t.Scope)}
+	if read, err := logto.ReadAccessToken(t.Token); err == nil {
+		token.Claims = newAccessTokenClaims(read)
+	}
+	return token
 }
 
 // TokenOption says what an access token is for.
@@ -93,11 +103,11 @@ func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessTok
 	if err != nil {
 		return nil, err
 	}
-	ctx, x, record, err := a.sessionOf(ctx)
+	ctx, x, current, err := a.sessionOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.accessToken(ctx, x, record, target)
+	found, err := a.accessToken(ctx, x, current, target)
 	if err != nil {
 		return nil, err
 	}
@@ -105,35 +115,11 @@ func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessTok
 }
 
 // accessToken is AccessToken for a session and a target that were checked.
-func (a *Auth) accessToken(ctx context.Context, x *exchange, record *session.Session, target session.Target) (session.AccessToken, error) {
-	need := a.needOf(target)
-	if a.settings.OnEvent != nil && need.isMet(record) {
-		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "access_token", Subject: record.Subject})
+func (a *Auth) accessToken(ctx context.Context, x *session.Exchange, current *session.Session, target session.Target) (session.AccessToken, error) {
+	if a.settings.OnEvent != nil && a.sessions.HasToken(current, target) {
+		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "access_token", Subject: current.Subject})
 	}
-	newest, err := a.refreshFor(ctx, x, record, need)
-	if newest == nil {
-		return session.AccessToken{}, err
-	}
-	return a.tokenIn(newest, target, err)
-}
-
-// needOf is a token that is good for some time.
-func (a *Auth) needOf(target session.Target) need {
-	return need{target, func(record *session.Session) bool {
-		found, ok := record.AccessToken(target)
-		return ok && a.settings.Now().Before(found.RenewAt) && !a.hasChanged(record) && !a.isUnacceptable(record)
-	}}
-}
-
-// tokenIn returns the token of a session. err is why there is no newer version of the session, or nil. During an
-// outage, and without a refresh token, the token will do until it expires.
-func (a *Auth) tokenIn(record *session.Session, target session.Target, err error) (session.AccessToken, error) {
-	found, ok := record.AccessToken(target)
-	isOutage := errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrTokenExpired)
-	if canGoOn := ok && isOutage && !a.isUnacceptable(record) && a.settings.Now().Before(found.Expires); err != nil && !canGoOn {
-		return session.AccessToken{}, err
-	}
-	return found, nil
+	return a.sessions.Token(ctx, x, current, target)
 }
 
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
@@ -141,22 +127,11 @@ func (a *Auth) tokenIn(record *session.Session, target session.Target, err error
 // response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
 // ErrResponseStarted, ErrProviderUnavailable after Close, ErrNoRequest, and that of ctx.
 func (a *Auth) ClearAccessTokens(ctx context.Context) error {
-	ctx, x, record, err := a.sessionOf(ctx)
+	ctx, x, current, err := a.sessionOf(ctx)
 	if err != nil {
 		return err
 	}
-	if x.response.HasBegun() {
-		return ErrResponseStarted
-	}
-	cleared, err := a.clear(ctx, x.request, record)
-	if errors.Is(err, ErrNotSignedIn) {
-		a.forget(x, record)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = a.adopt(ctx, x, record, cleared)
-	return err
+	return a.sessions.ClearTokens(ctx, x, current)
 }
 
 // UserInfo asks Logto for the claims of the user as they are now (OpenID Connect Core,
@@ -171,27 +146,26 @@ func (a *Auth) UserInfo(ctx context.Context) (*UserInfo, error) {
 	return a.userInfo(ctx, x)
 }
 
-func (a *Auth) userInfo(ctx context.Context, x *exchange) (*UserInfo, error) {
-	record, err := a.current(ctx, x)
+func (a *Auth) userInfo(ctx context.Context, x *session.Exchange) (*UserInfo, error) {
+	current, err := a.sessions.Current(ctx, x)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.accessToken(ctx, x, record, session.Target{})
+	token, err := a.accessToken(ctx, x, current, session.Target{})
 	if err != nil {
 		return nil, err
 	}
-	claims, err := a.askUserInfo(ctx, token, record.Subject)
+	claims, err := a.askUserInfo(ctx, token, current.Subject)
 	if logto.StatusOf(err) == http.StatusUnauthorized {
 		// Logto has withdrawn the token before its time.
-		if token, err = a.anotherAccessToken(ctx, x, record, token); err != nil {
+		if token, err = a.sessions.AnotherToken(ctx, x, current, token); err != nil {
 			return nil, err
 		}
-		claims, err = a.askUserInfo(ctx, token, record.Subject)
+		claims, err = a.askUserInfo(ctx, token, current.Subject)
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
-		err = a.endRefused(context.WithoutCancel(ctx), x.request, record)
-		a.forget(x, record)
+		err = a.sessions.EndRefused(ctx, x, current)
 	}
 	if err != nil {
 		return nil, err
@@ -207,22 +181,4 @@ func (a *Auth) askUserInfo(ctx context.Context, token session.AccessToken, subje
 		err = context.Cause(ctx)
 	}
 	return claims, err
-}
-
-// anotherAccessToken asks Logto for a token in the place of one that was refused.
-func (a *Auth) anotherAccessToken(ctx context.Context, x *exchange, record *session.Session, refused session.AccessToken) (session.AccessToken, error) {
-	target := refused.Target()
-	renewed, err := a.refreshFor(ctx, x, record, a.needOfAnother(target, refused.Token))
-	if err != nil {
-		return session.AccessToken{}, err
-	}
-	found, _ := renewed.AccessToken(target)
-	return found, nil
-}
-
-func (a *Auth) needOfAnother(target session.Target, refused string) need {
-	return need{target, func(record *session.Session) bool {
-		found, ok := record.AccessToken(target)
-		return ok && found.Token != refused && a.settings.Now().Before(found.Expires) && !a.isUnacceptable(record)
-	}}
 }

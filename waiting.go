@@ -20,19 +20,19 @@ func (a *Auth) serveStart(c *gin.Context, start session.Start, opts SignInOption
 	if !a.mayReturnTo(opts.ReturnTo) {
 		opts.ReturnTo = ""
 	}
-	if isOfAnotherSite(x.request) && !start.IsCrossSite { // a link with an address of another browser
+	if isOfAnotherSite(x.Request) && !start.IsCrossSite { // a link with an address of another browser
 		start.IsCrossSite = true
 		if start.Step != session.Insists {
 			start.Step = session.Begins
 		}
 	}
-	turn := a.store.attempts.Next(start, x.request)
+	turn := a.sessions.Attempts.Next(start, x.Request)
 	address, err := a.continueStart(ctx, x, start, turn, opts)
 	if err != nil {
 		_ = a.takeBack(x, start) // or other tabs would wait for it
 	}
 	switch {
-	case x.isLate(c):
+	case isLate(c, x):
 	case address == "" && err == nil:
 		a.showWaitingPage(c, start, turn, opts.ReturnTo)
 	default:
@@ -41,12 +41,12 @@ func (a *Auth) serveStart(c *gin.Context, start session.Start, opts SignInOption
 }
 
 // continueStart returns where a sign-in goes on, or "" if it waits.
-func (a *Auth) continueStart(ctx context.Context, x *exchange, start session.Start, turn session.Turn, opts SignInOptions) (string, error) {
-	record, err := a.current(ctx, x)
+func (a *Auth) continueStart(ctx context.Context, x *session.Exchange, start session.Start, turn session.Turn, opts SignInOptions) (string, error) {
+	current, err := a.sessions.Current(ctx, x)
 	switch {
 	case errors.Is(err, ErrStoreUnavailable):
 		return "", err
-	case err == nil && start.MayReturnWith(a.sessionNow(x, record)): // another tab has signed in
+	case err == nil && start.MayReturnWith(a.sessions.BeforeOf(x, current)): // another tab has signed in
 		return a.external(opts.ReturnTo), a.takeBack(x, start)
 	}
 	switch turn.Move {
@@ -59,7 +59,7 @@ func (a *Auth) continueStart(ctx context.Context, x *exchange, start session.Sta
 	}
 	id := start.Attempt
 	if !start.IsAnnounced() {
-		id = a.newAttemptID(x.request, false, start.IsCrossSite)
+		id = a.newAttemptID(x.Request, false, start.IsCrossSite)
 	}
 	opts.MaxAge = start.MaxAge
 	if start.WantsLogin {
@@ -69,9 +69,9 @@ func (a *Auth) continueStart(ctx context.Context, x *exchange, start session.Sta
 }
 
 // takeBack makes the browser forget the attempt that was announced for a start.
-func (a *Auth) takeBack(x *exchange, start session.Start) error {
+func (a *Auth) takeBack(x *session.Exchange, start session.Start) error {
 	if !start.IsAnnounced() {
 		return nil
 	}
-	return a.store.removeAttempt(x, start.Attempt)
+	return a.sessions.RemoveAttempt(x, start.Attempt)
 }

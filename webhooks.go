@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/session"
 )
 
 // Logto's webhooks, which are the only way in which it tells that a user was suspended,
@@ -168,16 +169,15 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 	if _, found := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
 		return nil
 	}
-	if a.store != nil && !a.store.memory.noteWebhook(c.Request.Context(), key) { // without BaseURL there is no store
+	shared := a.shared.Key(key, "webhook")
+	if !a.shared.IsFirst(c.Request.Context(), shared, "1", webhookMemory) {
 		return nil
 	}
 	isDone := false
 	defer func() {
 		if !isDone {
 			a.webhooks.Delete(key) // it may be sent again, by hand
-			if a.store != nil {
-				a.store.memory.forgetWebhook(c.Request.Context(), key)
-			}
+			a.shared.Delete(context.WithoutCancel(c.Request.Context()), shared)
 		}
 	}()
 	err := a.settings.OnWebhook(c, event)
@@ -187,36 +187,36 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 
 // heed does what an event means for sessions and tokens.
 func (a *Auth) heed(c *gin.Context, event *WebhookEvent) error {
-	made := revocation{at: event.CreatedAt}
+	made := session.Revocation{At: event.CreatedAt}
 	switch event.Event {
 	case "User.Deleted":
-		made.kind = removedUser
+		made.Kind = session.RemovedUser
 	case "User.SuspensionStatus.Updated":
 		if !event.IsSuspended {
 			return nil
 		}
-		made.kind = removedUser
+		made.Kind = session.RemovedUser
 	case "PostResetPassword":
 		if !a.settings.EndSessionsOnPasswordReset {
 			return nil
 		}
-		made.kind, made.cause = removedUser, "password_reset"
+		made.Kind, made.Cause = session.RemovedUser, "password_reset"
 	case "User.Data.Updated", "Organization.Membership.Updated":
 		// By our own clock, as everything that it is compared with.
-		made.kind, made.at = changedUser, a.settings.Now()
+		made.Kind, made.At = session.ChangedUser, a.settings.Now()
 	default:
 		return nil
 	}
 	// Logto's clock may go before ours, but no event ends the sign-ins of tomorrow.
-	if latest := a.settings.Now().Add(a.settings.ClockSkew); made.at.After(latest) {
-		made.at = latest
+	if latest := a.settings.Now().Add(a.settings.ClockSkew); made.At.After(latest) {
+		made.At = latest
 	}
 	// All of them, here at once; that Logto or the shared state gives up changes nothing.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), webhookTimeout)
 	defer cancel()
 	var failed error
-	for _, made.name = range event.UserIDs {
-		if err := a.record(ctx, made); err != nil {
+	for _, made.Name = range event.UserIDs {
+		if err := a.revoke(ctx, made); err != nil {
 			failed = err // as the others
 		}
 	}

@@ -21,6 +21,20 @@ var (
 	ProviderUnavailable = errors.New("logtogin: Logto is unavailable")
 	// InsufficientRights is logtogin.ErrInsufficientRights.
 	InsufficientRights = errors.New("logtogin: insufficient rights")
+	// NotSignedIn is logtogin.ErrNotSignedIn.
+	NotSignedIn = errors.New("logtogin: not signed in")
+	// NoAttempt is logtogin.ErrNoAttempt.
+	NoAttempt = errors.New("logtogin: no such sign-in attempt in this browser")
+	// TokenExpired is logtogin.ErrTokenExpired.
+	TokenExpired = errors.New("logtogin: no valid access token, and no refresh token to get one with; Logto issues refresh tokens for the scope offline_access with PromptConsent")
+	// SessionTooLarge is logtogin.ErrSessionTooLarge.
+	SessionTooLarge = errors.New("logtogin: session too large")
+	// StoreUnavailable is logtogin.ErrStoreUnavailable.
+	StoreUnavailable = errors.New("logtogin: session store unavailable")
+	// InvalidOptions is logtogin.ErrInvalidOptions.
+	InvalidOptions = errors.New("logtogin: invalid options")
+	// ResponseStarted is logtogin.ErrResponseStarted.
+	ResponseStarted = errors.New("logtogin: the response has already been started")
 )
 
 var (
@@ -52,4 +66,12 @@ func Misconfiguredf(format string, args ...any) error {
 // InvalidTokenf is an InvalidToken that names the check that failed.
 func InvalidTokenf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", InvalidToken, fmt.Sprintf(format, args...))
+}
+
+// Unavailable makes a ProviderUnavailable of what keeps a session from being confirmed.
+func Unavailable(err error) error {
+	if errors.Is(err, ProviderUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ProviderUnavailable, err)
 }

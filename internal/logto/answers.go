@@ -111,6 +111,30 @@ func (r *Refusal) Error() string { return r.public.Error() }
 // Unwrap returns the error of Settings.PublicRefusal.
 func (r *Refusal) Unwrap() error { return r.public }
 
+// IsOfOperator reports whether a refusal is about the application and not about the
+// session: what it is registered as, or its secret, which Logto calls an invalid
+// request when it has expired. What comes with a callback, visitors can make up.
+func (r *Refusal) IsOfOperator() bool {
+	if r.Status == 0 {
+		return false
+	}
+	switch r.Code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
+		return true
+	}
+	return false
+}
+
+// IsSecretExpired reports whether Logto calls a request invalid because the App secret has expired.
+func (r *Refusal) IsSecretExpired() bool {
+	return r.Code == "invalid_request" && strings.Contains(r.Description, "secret has expired")
+}
+
+// IsOfClient reports whether Logto refuses the application itself, and so each of its requests.
+func (r *Refusal) IsOfClient() bool {
+	return r.Status != 0 && (r.Code == "invalid_client" || r.Code == "unauthorized_client" || r.IsSecretExpired())
+}
+
 func (p *Provider) refusal(code, description string, status int) error {
 	return &Refusal{code, description, status, p.settings.PublicRefusal(code, description, status)}
 }

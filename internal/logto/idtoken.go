@@ -70,6 +70,17 @@ type IDTokenExpectation struct {
 	Freshness time.Duration
 }
 
+// VerifyRefreshed is VerifyIDToken for an answer to a refresh, whose ID token takes the place of the original one. It
+// returns when the new one expires.
+func (p *Provider) VerifyRefreshed(ctx context.Context, original string, got *Tokens, freshness time.Duration) (expiry time.Time, err error) {
+	before, err := ReadIDToken(original)
+	if err != nil {
+		return time.Time{}, err
+	}
+	token, err := p.VerifyIDToken(ctx, got.IDToken, IDTokenExpectation{Original: &before, AccessToken: got.AccessToken, Freshness: freshness})
+	return token.Expiry, err
+}
+
 // VerifyIDToken makes the checks of OpenID Connect Core, section 3.1.3.7, and of section 12.2
 // for a refreshed one, on a token that came straight from the token endpoint.
 //

@@ -52,34 +52,18 @@ const (
 	valueKey = "logtogin"
 )
 
-// Settings are what attempts need to know of the application.
-type Settings struct {
-	// Name is the name of the session's cookie; the names of attempts begin with it.
-	Name string
-	// Origin is the scheme and the host of the application. Attempts are bound to it.
-	Origin string
-	// Cookie has the attributes of the cookies, without MaxAge.
-	Cookie sessions.Options
-	// Secrets are what seals, the current one first. Purpose says for which application.
-	Secrets []string
-	Purpose func(record string) string
-	// ClockSkew is by how much the clocks of instances may differ.
-	ClockSkew time.Duration
-	Now       func() time.Time
-}
-
 // Attempts are the attempts to sign in of the browsers of one application. Nothing is kept for them
 // here, so that they hold on all instances and cost no memory. It is safe for concurrent use.
 type Attempts struct {
-	s      Settings
-	store  sessions.Store
-	states *seal.Sealer
-	starts *seal.Sealer
+	settings Settings
+	store    sessions.Store
+	states   *seal.Sealer
+	starts   *seal.Sealer
 }
 
 // NewAttempts returns the attempts of an application.
 func NewAttempts(s Settings) (*Attempts, error) {
-	a := &Attempts{s: s, store: cookiestore.NewShort(valueKey, verifierLength)}
+	a := &Attempts{settings: s, store: cookiestore.NewShort(valueKey, verifierLength)}
 	var err error
 	if a.states, err = seal.New(s.Secrets, s.Purpose("state")); err != nil {
 		return nil, err
@@ -91,7 +75,7 @@ func NewAttempts(s Settings) (*Attempts, error) {
 }
 
 // NameOf is the name of the cookie of an attempt.
-func (a *Attempts) NameOf(id ID) string { return a.s.Name + "_" + id.String() }
+func (a *Attempts) NameOf(id ID) string { return a.settings.Name + "_" + id.String() }
 
 // Announce writes the cookie of an attempt that a guard begins and that is not at Logto yet.
 func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) {
@@ -101,7 +85,7 @@ func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) {
 // Start fills in the State of an attempt and writes the cookie with its Verifier, which has 43 characters.
 func (a *Attempts) Start(r *http.Request, header http.Header, started *Attempt) {
 	started.challenge = sha256.Sum256([]byte(started.Verifier))
-	started.State = a.states.Seal(started.encode(a.s.Origin), a.s.Name)
+	started.State = a.states.Seal(started.encode(a.settings.Origin), a.settings.Name)
 	a.write(r, header, started.ID, started.Verifier, AttemptLifetime)
 }
 
@@ -113,7 +97,7 @@ func (a *Attempts) Remove(r *http.Request, header http.Header, id ID) {
 func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) {
 	name := a.NameOf(id)
 	written := sessions.NewSession(a.store, name)
-	options := a.s.Cookie
+	options := a.settings.Cookie
 	options.MaxAge = int(lifetime / time.Second)
 	written.Options = &options
 	written.Values[valueKey] = value
@@ -125,11 +109,11 @@ func (a *Attempts) write(r *http.Request, header http.Header, id ID, value strin
 // Open returns the attempt of a state, without its verifier. The error says that it was not sealed here,
 // was changed, or is of another origin.
 func (a *Attempts) Open(state string) (*Attempt, error) {
-	encoded, _, err := a.states.Open(state, a.s.Name)
+	encoded, _, err := a.states.Open(state, a.settings.Name)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := decodeAttempt(encoded, a.s.Origin)
+	opened, err := decodeAttempt(encoded, a.settings.Origin)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +163,7 @@ func (a *Attempts) Pending(r *http.Request) (pending []Pending) {
 
 // idOf is the ID in the name of a cookie, if it is one of an attempt of this application.
 func (a *Attempts) idOf(name string) (id ID, ok bool) {
-	rest, ok := strings.CutPrefix(name, a.s.Name+"_")
+	rest, ok := strings.CutPrefix(name, a.settings.Name+"_")
 	if !ok {
 		return ID{}, false
 	}
@@ -207,7 +191,7 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) {
 	if total <= CookieBudget && count <= maxAttempts {
 		return
 	}
-	now := a.s.Now()
+	now := a.settings.Now()
 	slices.SortStableFunc(pending, func(one, other Pending) int {
 		if worth := a.worth(one, now); worth != a.worth(other, now) || worth != worthAWait {
 			return worth - a.worth(other, now)
@@ -228,12 +212,12 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) {
 func (a *Attempts) sizes(r *http.Request, header http.Header) (total int, sizes map[string]int, written map[string]bool) {
 	sizes, written = map[string]int{}, map[string]bool{}
 	for _, cookie := range r.Cookies() {
-		if strings.HasPrefix(cookie.Name, a.s.Name) {
+		if strings.HasPrefix(cookie.Name, a.settings.Name) {
 			sizes[cookie.Name] += cookieSize(cookie)
 		}
 	}
 	for _, cookie := range cookiesSet(header) {
-		if !strings.HasPrefix(cookie.Name, a.s.Name) {
+		if !strings.HasPrefix(cookie.Name, a.settings.Name) {
 			continue
 		}
 		written[cookie.Name], sizes[cookie.Name] = true, 0
@@ -261,7 +245,7 @@ func (a *Attempts) worth(p Pending, now time.Time) int {
 		lifetime = AttemptLifetime
 	}
 	switch {
-	case age >= lifetime, age < -a.s.ClockSkew:
+	case age >= lifetime, age < -a.settings.ClockSkew:
 		return worthNothing
 	case p.ID.IsCrossSite():
 		return worthLittle

@@ -6,19 +6,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/gorilla/sessions"
 )
-
-const name = "logtogin-logtogin-logt_12345678" // as long as it can be
 
 func newAttempts(t *testing.T, now time.Time, change func(*Settings)) *Attempts {
 	t.Helper()
-	s := Settings{
-		Name: name, Origin: "https://app.example.com", Cookie: sessions.Options{Path: "/", HttpOnly: true},
-		Secrets: []string{strings.Repeat("s", 32)}, Purpose: func(record string) string { return record },
-		ClockSkew: time.Minute, Now: func() time.Time { return now },
-	}
+	s := newSettings()
+	s.Now = func() time.Time { return now }
 	if change != nil {
 		change(&s)
 	}

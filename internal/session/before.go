@@ -23,7 +23,7 @@ type Before struct {
 
 // CookieOf is the digest of the session's cookies in a request.
 func (a *Attempts) CookieOf(r *http.Request) uint64 {
-	values := cookiestore.AppendValues(nil, r.Header, a.s.Name, candidates)
+	values := cookiestore.AppendValues(nil, r.Header, a.settings.Name, candidates)
 	if len(values) == 0 {
 		return 0
 	}

@@ -95,7 +95,7 @@ func (a *Attempts) SealStart(start Start) string {
 		flags |= isCrossSite
 	}
 	w.Number(flags)
-	return a.starts.Seal(w.Bytes(), a.s.Name)
+	return a.starts.Seal(w.Bytes(), a.settings.Name)
 }
 
 // OpenStart returns the start of a parameter. ok is false if it was not sealed here.
@@ -103,7 +103,7 @@ func (a *Attempts) OpenStart(sealed string) (start Start, ok bool) {
 	if len(sealed) > maxStart {
 		return Start{}, false
 	}
-	encoded, _, err := a.starts.Open(sealed, a.s.Name)
+	encoded, _, err := a.starts.Open(sealed, a.settings.Name)
 	if err != nil {
 		return Start{}, false
 	}
@@ -161,18 +161,18 @@ const (
 
 // Next decides whose turn it is, by the attempts of the request.
 func (a *Attempts) Next(start Start, r *http.Request) Turn {
-	return start.next(a.awaited(a.Pending(r)), a.s.Now())
+	return start.next(a.awaited(a.Pending(r)), a.settings.Now())
 }
 
 // awaited are the attempts that others still wait for.
 func (a *Attempts) awaited(pending []Pending) []Pending {
-	now := a.s.Now()
+	now := a.settings.Now()
 	return slices.DeleteFunc(pending, func(p Pending) bool {
 		longest, age := simultaneous, now.Sub(p.ID.Time())
 		if p.IsStarted {
 			longest = maxSignIn
 		}
-		return age >= longest || age < -a.s.ClockSkew // what is farther ahead is made up
+		return age >= longest || age < -a.settings.ClockSkew // what is farther ahead is made up
 	})
 }
 

@@ -1,0 +1,164 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/logto"
+)
+
+// pagesUnderWay is how long requests are under way with the cookie of a session that has just begun.
+const pagesUnderWay = time.Minute
+
+// NewSession completes the session of tokens that were asked for at that time.
+func (s *Sessions) NewSession(ctx context.Context, token logto.IDToken, got *logto.Tokens, asked time.Time) *Session {
+	now := s.settings.Now()
+	session := &Session{
+		ID:             rand.Text(),
+		Format:         Format,
+		Origin:         s.store.origin,
+		StartedAt:      now.Truncate(time.Millisecond),
+		ActiveAt:       now,
+		Expires:        now.Add(s.settings.Lifetime),
+		BegunAt:        token.IssuedAt,
+		ConfirmedAt:    asked.Truncate(time.Millisecond),
+		IDTokenExpires: token.Expiry,
+		AuthTime:       token.AuthTime,
+		Subject:        token.Subject,
+		LogtoSessionID: token.SessionID,
+		IDToken:        got.IDToken,
+		RefreshToken:   got.RefreshToken,
+		AccessTokens:   []AccessToken{s.newAccessToken(token.Subject, got, Target{})},
+	}
+	// Without a refresh token nothing would ever tell that the user has been
+	// removed, so the session ends with its ID token.
+	if session.RefreshToken == "" && token.Expiry.Before(session.Expires) {
+		session.Expires = token.Expiry
+	}
+	s.revocations.CatchUp(ctx)
+	session.StartedAt = s.revocations.startOf(session)
+	return session
+}
+
+// Beginning is a session that is the request's and not yet the browser's, so that the application can refuse it.
+type Beginning struct {
+	sessions *Sessions
+	x        *Exchange
+	session  *Session
+	parallel *Session // of another tab, which takes its place, or nil
+
+	before     known // what the request knew, if it did
+	had        bool
+	isAdmitted bool
+}
+
+// Prepare makes a session the request's, or one that another tab has just begun. Cancel must be deferred.
+func (s *Sessions) Prepare(ctx context.Context, x *Exchange, started *Attempt, session *Session) *Beginning {
+	b := &Beginning{sessions: s, x: x, session: session, parallel: s.parallel(ctx, x, started, session)}
+	b.before, b.had = x.Known.get(s)
+	s.remember(x, b.Session())
+	return b
+}
+
+// Session is the one that the application is asked about.
+func (b *Beginning) Session() *Session { return cmp.Or(b.parallel, b.session) }
+
+// Cancel makes the request know what it knew before, unless the session was admitted.
+func (b *Beginning) Cancel() {
+	switch {
+	case b.isAdmitted:
+	case b.had:
+		b.x.Known.set(b.before)
+	default:
+		b.x.Known.unset(b.sessions)
+	}
+}
+
+// Admit gives the browser the session, by the cookies of the outcome. The error is ErrStoreUnavailable or
+// ErrSessionTooLarge.
+func (b *Beginning) Admit(ctx context.Context, outcome *Outcome) error {
+	s := b.sessions
+	created := s.CreatedHere(b.x) // it may have been refreshed meanwhile, and somebody may be reading it
+	if b.parallel != nil && created != nil && !s.store.isOver(created) {
+		b.isAdmitted, outcome.Session, outcome.IsResumed = true, created, true
+		return nil
+	}
+	own := *b.session
+	if b.parallel == nil && created != nil {
+		own = *created
+	}
+	own.ActiveAt = s.settings.Now() // the application may have taken its time
+	if err := s.replace(ctx, b.x, &own, outcome.Cookies); err != nil {
+		return err
+	}
+	s.remember(b.x, &own)
+	b.isAdmitted, outcome.Session = true, &own
+	return nil
+}
+
+// parallel is the session of the same user that another tab of the browser has just begun, or nil.
+// Pages of that tab are under way with its cookie, so it must not end. The tokens of this sign-in are as
+// new as its own, and are not needed then; they are not revoked, because sign-ins in one session at Logto
+// have one grant. After an attempt that had to authenticate the user again there is a new session in any
+// case, or a copy of the other one would be worth more than before.
+func (s *Sessions) parallel(ctx context.Context, x *Exchange, started *Attempt, session *Session) *Session {
+	if started.NeedsOwnSession {
+		return nil
+	}
+	// Not as the session of this request: what was revoked must not be taken away at Logto now, where the
+	// new session shares its grant.
+	found, err := s.store.load(ctx, x.Request)
+	other := found.session
+	if err != nil || other.Subject != session.Subject || other.LogtoSessionID != session.LogtoSessionID ||
+		s.settings.Now().Sub(other.StartedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(s.BeforeOf(x, other)) {
+		return nil
+	}
+	return other
+}
+
+// replace writes a new session and ends those that the browser had. The refresh token of the same
+// user is not revoked: Logto shares the grant between the sign-ins of one browser.
+func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, cookies http.Header) error {
+	// The code has been redeemed: what it yielded is kept even if the browser has gone.
+	ctx = context.WithoutCancel(ctx)
+	f, err := s.find(ctx, x.Request)
+	if err != nil {
+		return err
+	}
+	written := http.Header{}
+	if err := s.store.create(ctx, x.Request, written, session); err != nil {
+		return err
+	}
+	ended := s.endReplaced(ctx, x.Request, f, written)
+	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], written["Set-Cookie"]...)
+	polite, cancel := context.WithTimeout(ctx, logto.RevocationTimeout)
+	defer cancel()
+	s.RevokeAtLogto(polite, slices.DeleteFunc(ended, func(old *Session) bool {
+		return old.Subject == session.Subject && !s.revocations.wasLoggedOut(old)
+	}))
+	return nil
+}
+
+// endReplaced ends what the browser had when it gets a new session, and returns it.
+func (s *Sessions) endReplaced(ctx context.Context, r *http.Request, f requestEntries, cookies http.Header) (ended []*Session) {
+	s.noteOverwriting(f.entries)
+	for _, entry := range withoutLeftovers(f.entries, f.left) {
+		if old, _ := s.store.open(entry); old != nil && !s.store.isExpired(old) { // also one without activity
+			if newest, isFirst := s.end(ctx, old); isFirst {
+				ended = append(ended, newest)
+			}
+		}
+		if err := s.store.remove(ctx, r, entry); err != nil {
+			s.settings.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
+		}
+	}
+	before, err := s.endLeftovers(ctx, r, f, cookies)
+	if err != nil {
+		s.settings.Logger.ErrorContext(ctx, "logtogin: a session of an earlier configuration could not be deleted", "error", err)
+	}
+	return append(ended, before...)
+}

@@ -1,0 +1,155 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
+)
+
+// Current returns the session of the request, which is read once, and marks the response as one that depends on it. The
+// error is ErrNotSignedIn or ErrStoreUnavailable. A nil *Sessions has none.
+func (s *Sessions) Current(ctx context.Context, x *Exchange) (*Session, error) {
+	if s == nil || x.IsByToken {
+		return nil, fault.NotSignedIn
+	}
+	// A goroutine that reads may also write, and needs the store three times for that.
+	now, isKnown, err := x.Known.getOrRead(ctx, s, 4*s.settings.StoreTimeout)
+	switch {
+	case err != nil:
+		return nil, unreadable(err)
+	case isKnown:
+		now = s.asOfNow(ctx, x, now)
+	default:
+		defer x.Known.endReading()
+		now = s.read(ctx, x)
+		if ctx.Err() == nil || !errors.Is(now.err, fault.StoreUnavailable) { // of this caller's context: another one may do better
+			x.Known.set(now)
+		}
+	}
+	x.Response.DependOnSession(now.err == nil)
+	return now.session, now.err
+}
+
+// Check reads the sessions of a request, for the error of the store.
+func (s *Sessions) Check(ctx context.Context, r *http.Request) error {
+	if _, err := s.store.load(ctx, r); errors.Is(err, fault.StoreUnavailable) {
+		return err
+	}
+	return nil
+}
+
+// read is what a request learns that asks for the first time.
+func (s *Sessions) read(ctx context.Context, x *Exchange) known {
+	found, err := s.store.load(ctx, x.Request)
+	s.clearRevoked(ctx, x.Request, found.revoked)
+	if err == nil && s.store.isDue(found.session) && !x.Response.HasBegun() {
+		found.session, err = s.renew(ctx, x, found.session)
+	}
+	now := known{by: s, session: found.session, err: err}
+	switch {
+	case err == nil:
+		s.store.noteActivity(found.session)
+	case found.ended != nil && errors.Is(err, fault.NotSignedIn):
+		now.endedStart = found.ended.StartedAt
+	}
+	return now
+}
+
+// asOfNow is what the request knows of its session, as of now: while a handler runs for long, the
+// session can end.
+func (s *Sessions) asOfNow(ctx context.Context, x *Exchange, before known) known {
+	if before.err != nil {
+		return before
+	}
+	switch isOver, err := s.store.isOverNow(ctx, x.Request, before.session); {
+	case err != nil:
+		return known{by: s, err: err}
+	case isOver:
+		return known{by: s, err: fault.NotSignedIn, endedStart: before.session.StartedAt}
+	}
+	return before
+}
+
+// Before is the session that the browser has, whether it is good or not.
+func (s *Sessions) Before(ctx context.Context, x *Exchange) Before {
+	_, _ = s.Current(ctx, x) // if it cannot be read, its cookie has to do
+	now, _ := x.Known.get(s)
+	before := Before{Start: now.endedStart, Cookie: s.Attempts.CookieOf(x.Request)}
+	if now.session != nil {
+		before.Start = now.session.StartedAt
+	}
+	return before
+}
+
+// clearRevoked removes sessions from the store that were revoked while the browser was away, and takes their refresh
+// tokens away, which a sign-out at Logto leaves alive. It waits for that, two seconds at most: a sign-in that follows
+// shares the grant at Logto, and its code would go with the token. The browser keeps the cookies: a sign-in overwrites
+// them, and nothing else can be sure that they are still there.
+func (s *Sessions) clearRevoked(ctx context.Context, r *http.Request, revoked []*Session) {
+	if len(revoked) == 0 {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	for i, session := range revoked {
+		revoked[i] = s.versions.newestAnywhere(ctx, session)
+		s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", session.Subject)
+		s.revocations.apply(Revocation{Kind: revokeSession, Name: session.ID, expires: session.Expires})
+		s.versions.forget(ctx, session)
+		if err := s.store.remove(ctx, r, session.Entry); err != nil {
+			s.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
+		}
+	}
+	polite, cancel := context.WithTimeout(ctx, logto.RevocationTimeout)
+	defer cancel()
+	s.RevokeAtLogto(polite, revoked)
+}
+
+// renew reads the session of the request again, where the store can tell more than the request, and writes it. That it
+// cannot be written does not make it worse than it was. The error is ErrNotSignedIn.
+func (s *Sessions) renew(ctx context.Context, x *Exchange, session *Session) (*Session, error) {
+	renewed, err := s.store.reload(ctx, x.Request, session)
+	if err == nil && s.store.isDue(renewed) {
+		renewed, err = s.write(ctx, x, s.versions.newestHere(renewed))
+	}
+	switch {
+	case errors.Is(err, fault.NotSignedIn):
+		return nil, fault.NotSignedIn
+	case errors.Is(err, fault.ResponseStarted):
+		return session, nil
+	case err != nil:
+		s.settings.Logger.WarnContext(ctx, "logtogin: the session cannot be renewed", "error", err)
+		return session, nil
+	}
+	return renewed, nil
+}
+
+// write writes a session into the store or the cookies of the response, and that the user
+// is active. Access tokens that find no room are left out. The error is ErrNotSignedIn if it has
+// ended meanwhile, and ErrResponseStarted if the browser gets no cookies any more.
+func (s *Sessions) write(ctx context.Context, x *Exchange, session *Session) (*Session, error) {
+	if x.Response.HasBegun() {
+		return nil, fault.ResponseStarted
+	}
+	cookies := http.Header{}
+	active := *session
+	active.ActiveAt = s.settings.Now()
+	written, err := s.store.update(ctx, x.Request, cookies, &active)
+	if err != nil {
+		return nil, err
+	}
+	if s.store.sessions.Remembers() {
+		s.revocations.CatchUp(context.WithoutCancel(ctx))
+	}
+	// A sign-out that came in between must not have been in vain. What the browser has is
+	// left alone: if another user has signed in, it is that session's by now.
+	if s.store.hasEnded(session) {
+		return nil, errors.Join(fault.NotSignedIn, s.store.remove(context.WithoutCancel(ctx), x.Request, session.Entry))
+	}
+	if len(cookies) == 0 { // of a store whose cookie stays as it is
+		return written, nil
+	}
+	return written, s.setCookies(x, cookies, func() bool { return s.store.isOver(written) }, s.settings.Name)
+}

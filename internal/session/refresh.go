@@ -1,0 +1,305 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
+)
+
+// Refreshing a session: once, however many requests, instances and browsers need it.
+
+const (
+	// maxAccessTokens is how many access tokens a session remembers; the latest stay.
+	maxAccessTokens = 16
+
+	// maxResultPause is the last of the pauses in which the result of another
+	// instance is waited for.
+	maxResultPause = 400 * time.Millisecond
+
+	// refreshTimeout bounds a refresh, like any call to Logto.
+	refreshTimeout = logto.RequestTimeout
+)
+
+// need is what a request wants of a session.
+type need struct {
+	target Target
+	// isMet reports whether a version of the session, that of the request or a newer
+	// one, is good enough.
+	isMet func(*Session) bool
+}
+
+// refresh returns the newest version of a session, in which the need is met. It asks
+// Logto if no version that is known will do; requests of one session with the same
+// target share a call, others wait for their turn. ctx ends the waiting and not the
+// refresh, whose result is remembered.
+//
+// The errors are ErrNotSignedIn if the session has ended, ErrTokenExpired without a
+// refresh token, *ProviderError, ErrInvalidToken, ErrProviderUnavailable,
+// ErrStoreUnavailable, and that of ctx.
+func (s *Sessions) refresh(ctx context.Context, r *http.Request, session *Session, need need) (*Session, error) {
+	for {
+		newest := s.versions.newestHere(session)
+		switch isOver, err := s.store.isOverNow(ctx, r, newest); {
+		case err != nil:
+			return nil, err
+		case isOver:
+			return nil, fault.NotSignedIn
+		}
+		if need.isMet(newest) {
+			return newest, nil
+		}
+		if newest.RefreshToken == "" {
+			return nil, fault.TokenExpired
+		}
+		under, isMine := s.flights.start(r, session, need.target, func(ctx context.Context, r *http.Request) (*Session, error) {
+			return s.runRefresh(ctx, r, session, need)
+		})
+		if err := under.wait(ctx); err != nil {
+			return nil, err
+		}
+		// What another request has asked for may not do.
+		if isMine || errors.Is(under.err, fault.NotSignedIn) || (under.target == need.target && (under.err != nil || need.isMet(under.session))) {
+			return under.session, under.err
+		}
+	}
+}
+
+// clearing is the target of a flight that asks for no token; it is no URI.
+var clearing = Target{Resource: "clear access tokens"}
+
+// clear makes a version of the session without access tokens.
+func (s *Sessions) clear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
+	for {
+		under, isMine := s.flights.start(r, session, clearing, func(ctx context.Context, r *http.Request) (*Session, error) {
+			return s.runClear(ctx, r, session)
+		})
+		if err := under.wait(ctx); err != nil {
+			return nil, err
+		}
+		if isMine || errors.Is(under.err, fault.NotSignedIn) {
+			return under.session, under.err
+		}
+	}
+}
+
+func (s *Sessions) runClear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
+	versions := s.versions
+	release, _ := versions.claim(ctx, versions.newestHere(session), func(*Session) bool { return true })
+	defer release(false)
+	for {
+		newest, err := s.newest(ctx, r, session)
+		if err != nil {
+			return nil, err
+		}
+		cleared := *newest
+		cleared.Version++
+		cleared.AccessTokens = nil
+		if versions.remember(ctx, newest, &cleared) {
+			return s.keep(ctx, r, newest, &cleared)
+		}
+		// Another instance has refreshed it at the same moment.
+		if theirs, err := s.newestOfOthers(ctx, r, newest); err != nil || theirs.Version == newest.Version {
+			versions.note(ctx, &cleared)
+			return s.keep(ctx, r, newest, &cleared)
+		}
+	}
+}
+
+// runRefresh asks Logto, unless somebody else has.
+func (s *Sessions) runRefresh(ctx context.Context, r *http.Request, session *Session, need need) (*Session, error) {
+	versions := s.versions
+	newest, err := s.newest(ctx, r, session)
+	if err != nil || need.isMet(newest) {
+		return newest, err
+	}
+	isMade := false
+	release, hasWaited := versions.claim(ctx, newest, func(other *Session) bool { return !need.isMet(other) })
+	defer func() { release(isMade) }()
+	if hasWaited {
+		if newest, err = s.newest(ctx, r, newest); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		if need.isMet(newest) {
+			return newest, nil
+		}
+		next, err := s.askForTokens(ctx, newest, need.target)
+		isFirst := next != nil && versions.remember(ctx, newest, next)
+		isMade = isMade || isFirst
+		switch {
+		case err == nil && isFirst:
+			return s.keep(ctx, r, newest, next)
+		case err != nil && isFirst:
+			_, _ = s.keep(ctx, r, newest, next)
+			return nil, err
+		case err != nil && !isRefused(err, need.target):
+			return nil, err
+		}
+		// Somebody else has refreshed it, or may have used the refresh token: then theirs
+		// is the result.
+		theirs, unknown := s.newestOfOthers(ctx, r, newest)
+		switch {
+		case unknown != nil:
+			return nil, unknown
+		case theirs.Version > newest.Version:
+			newest = theirs
+		case err == nil: // it is not to be had
+			versions.note(ctx, next)
+			return s.keep(ctx, r, newest, next)
+		default:
+			return nil, s.endRefused(ctx, r, newest)
+		}
+	}
+}
+
+// newestOfOthers is newest for a refresh that somebody else may have made at the same
+// moment, whose result then is about to be there.
+func (s *Sessions) newestOfOthers(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		newest, err := s.newest(ctx, r, session)
+		if err != nil || newest.Version > session.Version || pause > maxResultPause || !s.hasOthers() {
+			return newest, err
+		}
+		if !sleep(ctx, pause) {
+			return newest, nil
+		}
+	}
+}
+
+// hasOthers reports whether there is a place where another instance's result can be.
+func (s *Sessions) hasOthers() bool {
+	return s.versions.shared.Exists() || s.store.sessions.Remembers()
+}
+
+// newest is the newest version of the session that this instance, the others or the
+// store know of.
+func (s *Sessions) newest(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
+	newest := s.versions.newestAnywhere(ctx, session)
+	if s.hasEndedAnywhere(ctx, session) {
+		return nil, fault.NotSignedIn
+	}
+	stored, err := s.store.reload(ctx, r, newest)
+	if err != nil {
+		return nil, err
+	}
+	if stored.Version > newest.Version {
+		return stored, nil
+	}
+	return newest, nil
+}
+
+// hasEndedAnywhere reports whether the session has been ended, here or, as far as that can
+// be known, at another instance until now.
+func (s *Sessions) hasEndedAnywhere(ctx context.Context, session *Session) bool {
+	s.revocations.CatchUp(ctx)
+	return s.store.hasEnded(session)
+}
+
+// askForTokens makes the next version of a session from an answer of Logto's. With an error,
+// a version has the refresh token of an answer of which nothing else can be used: Logto has
+// replaced the one before it.
+func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Target) (*Session, error) {
+	if err := s.backingOff(session); err != nil {
+		return nil, err
+	}
+	if err := s.denied(session, target); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	asked, ended := s.settings.Now(), s.settings.Observe(ctx, session.Subject)
+	got, err := s.settings.Logto.Refresh(ctx, session.RefreshToken, target.Resource, target.Organization)
+	var next *Session
+	if err == nil {
+		next, err = s.nextVersion(ctx, session, got, target, asked)
+	}
+	if err != nil && got != nil && !errors.Is(err, fault.AnotherUser) {
+		next = session.WithRefreshToken(got.RefreshToken)
+	}
+	ended(err)
+	return next, s.noteOutcome(ctx, session, target, err)
+}
+
+// nextVersion is the session with what a refresh has yielded that was begun at that time.
+// An answer without a refresh token or an ID token leaves those that are there.
+func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *logto.Tokens, target Target, asked time.Time) (*Session, error) {
+	now := s.settings.Now()
+	next := *session
+	next.Version++
+	next.ConfirmedAt = asked.Truncate(time.Millisecond)
+	if got.RefreshToken != "" && got.RefreshToken != session.RefreshToken {
+		next.RefreshToken = got.RefreshToken
+		next.Replacements++
+	}
+	if got.IDToken != "" {
+		expiry, err := s.settings.Logto.VerifyRefreshed(ctx, session.IDToken, got, AttemptLifetime)
+		if err != nil {
+			return nil, err
+		}
+		next.IDToken, next.IDTokenExpires, next.Memo = got.IDToken, expiry, nil
+	}
+	next.AccessTokens = append([]AccessToken{s.newAccessToken(session.Subject, got, target)},
+		slices.DeleteFunc(slices.Clone(session.AccessTokens), func(token AccessToken) bool {
+			return token.Target() == target || !now.Before(token.Expires) || s.hasChanged(session)
+		})...)
+	next.AccessTokens = next.AccessTokens[:min(len(next.AccessTokens), maxAccessTokens)]
+	return &next, nil
+}
+
+// keep writes the next version into a store that remembers. A sign-out that came in
+// between wins.
+func (s *Sessions) keep(ctx context.Context, r *http.Request, before, next *Session) (*Session, error) {
+	err := s.store.updateStored(ctx, r, next)
+	if err != nil && !errors.Is(err, fault.NotSignedIn) {
+		s.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
+	}
+	if errors.Is(err, fault.NotSignedIn) || s.hasEndedAnywhere(ctx, next) {
+		if err := s.store.remove(ctx, r, next.Entry); err != nil {
+			s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
+		}
+		if next.RefreshToken != before.RefreshToken {
+			s.RevokeAtLogto(ctx, []*Session{next})
+		}
+		return nil, fault.NotSignedIn
+	}
+	return next, nil
+}
+
+// endRefused ends a session that Logto does not renew.
+func (s *Sessions) endRefused(ctx context.Context, r *http.Request, session *Session) error {
+	s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", session.Subject)
+	s.end(ctx, session)
+	if err := s.store.remove(ctx, r, session.Entry); err != nil {
+		s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
+	}
+	return &RefusedError{session}
+}
+
+// RefusedError is the ErrNotSignedIn of a session that Logto does not renew.
+type RefusedError struct{ Session *Session }
+
+func (*RefusedError) Error() string {
+	return fault.NotSignedIn.Error() + ": Logto does not renew the session"
+}
+
+// Unwrap makes it an ErrNotSignedIn.
+func (*RefusedError) Unwrap() error { return fault.NotSignedIn }
+
+// newAccessToken is the access token of an answer, with what it was asked for. One that guards refuse, because its user
+// has just been revoked, is renewed as soon as a new one is accepted.
+func (s *Sessions) newAccessToken(subject string, got *logto.Tokens, target Target) AccessToken {
+	token := AccessToken{
+		Resource: target.Resource, Organization: target.Organization,
+		Token: got.AccessToken, Scope: got.Scope, Expires: got.Expires, RenewAt: got.RenewAt,
+	}
+	if until := s.revocations.refusesTokensUntil(subject); !until.IsZero() {
+		token.RenewAt = earlier(token.RenewAt, until.Add(time.Second))
+	}
+	return token
+}

@@ -1,0 +1,68 @@
+package session
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/fault"
+)
+
+// Sessions are the sessions of the users of one application. They are safe for concurrent use.
+type Sessions struct {
+	Attempts *Attempts
+	Outcomes *Outcomes
+
+	store       *store
+	revocations *Revocations
+	versions    *versions
+	flights     *flights
+	backoff     *backoff
+
+	// overwritten says which response was the last one that overwrote or deleted the cookie of a
+	// session, by a number of its own, for sign-outs whose responses come late.
+	overwritten *cache.Cache[string, uint64]
+	overwrites  atomic.Uint64
+
+	settings Settings
+}
+
+// New returns the sessions of an application. Close ends what is under way; it leaves the revocations alone.
+func New(s Settings, revocations *Revocations) (*Sessions, error) {
+	attempts, err := NewAttempts(s)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := newVersions(s)
+	if err != nil {
+		return nil, err
+	}
+	store, err := newStore(s, revocations)
+	if err != nil {
+		return nil, err
+	}
+	return &Sessions{
+		Attempts:    attempts,
+		Outcomes:    newOutcomes(versions),
+		store:       store,
+		revocations: revocations,
+		versions:    versions,
+		flights:     newFlights(),
+		backoff:     newBackoff(s.Now),
+		overwritten: cache.New[string, uint64](maxActive, s.Now),
+		settings:    s,
+	}, nil
+}
+
+// Name is the name of the session's cookie.
+func (s *Sessions) Name() string { return s.settings.Name }
+
+// Close ends refreshes that are under way and waits for them, and for calls of the store, not longer than one may take.
+// The error is an ErrStoreUnavailable.
+func (s *Sessions) Close() error {
+	s.flights.close()
+	if err := s.store.sessions.Close(); err != nil {
+		return fmt.Errorf("%w: %w", fault.StoreUnavailable, err)
+	}
+	return nil
+}
