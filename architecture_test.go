@@ -177,10 +177,39 @@ func importsOf(t *testing.T, file string) (paths []string) {
 
 func TestFilesCallEachOtherInNoCircle(t *testing.T) {
 	t.Parallel()
-	graph := rootGraph(t)
-	t.Log(graph)
-	for _, files := range graph.circles() {
-		t.Errorf("%v call each other in a circle: let a file be called, or call, and not both", files)
+	exports, ours := exportData(t)
+	for _, listed := range ours {
+		folder, _ := place(listed.ImportPath)
+		graph := graphOf(t, listed, exports)
+		t.Log(folder, graph)
+		for _, files := range graph.circles() {
+			t.Errorf("%s: %v call each other in a circle: let a file be called, or call, and not both", folder, files)
+		}
+	}
+}
+
+// maxFunction is how many lines a function has at most, its signature and comments included.
+const maxFunction = 60
+
+func TestFunctionsAreShort(t *testing.T) {
+	t.Parallel()
+	for _, listed := range listPackages(t, "./...", "./_example") {
+		for _, name := range listed.GoFiles {
+			files := token.NewFileSet()
+			parsed, err := parser.ParseFile(files, filepath.Join(listed.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, declared := range parsed.Decls {
+				function, isFunction := declared.(*ast.FuncDecl)
+				if !isFunction {
+					continue
+				}
+				if lines := files.Position(function.End()).Line - files.Position(function.Pos()).Line + 1; lines > maxFunction {
+					t.Errorf("%s in %s has %d lines: split it, %d at most", function.Name, path.Join(listed.ImportPath, name), lines, maxFunction)
+				}
+			}
+		}
 	}
 }
 
@@ -232,23 +261,27 @@ func (g fileGraph) circles() (circles [][]string) {
 	return circles
 }
 
-// rootGraph finds out which files of the root package call functions and methods of which
-// others.
-func rootGraph(t *testing.T) fileGraph {
+// exportData is where the compiled packages are, and which of them are the root and the internal ones.
+func exportData(t *testing.T) (exports map[string]string, ours []listedPackage) {
 	t.Helper()
-	exports := map[string]string{}
-	var root listedPackage
+	exports = map[string]string{}
 	for _, listed := range listPackages(t, "-export", "-deps", ".") {
 		exports[listed.ImportPath] = listed.Export
-		if listed.ImportPath == module {
-			root = listed
+		if _, isOurs := place(listed.ImportPath); isOurs {
+			ours = append(ours, listed)
 		}
 	}
+	return exports, ours
+}
+
+// graphOf finds out which files of a package call functions and methods of which others.
+func graphOf(t *testing.T, listed listedPackage, exports map[string]string) fileGraph {
+	t.Helper()
 	files := token.NewFileSet()
 	var parsed []*ast.File
 	graph := fileGraph{calls: map[string]map[string]bool{}}
-	for _, name := range root.GoFiles {
-		source, err := os.ReadFile(filepath.Join(root.Dir, name))
+	for _, name := range listed.GoFiles {
+		source, err := os.ReadFile(filepath.Join(listed.Dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +297,7 @@ func rootGraph(t *testing.T) fileGraph {
 	config := types.Config{Importer: importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})}
-	checked, err := config.Check(module, files, parsed, info)
+	checked, err := config.Check(listed.ImportPath, files, parsed, info)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -82,6 +83,42 @@ func lifeOf(token *oauth2.Token) time.Duration {
 		return defaultTokenLife
 	}
 	return time.Duration(seconds) * time.Second
+}
+
+var errNotJSON = errors.New("the answer is not JSON")
+
+// maxBody bounds every answer.
+const maxBody = 1 << 20
+
+func (p *Provider) get(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/json")
+	return p.do(request)
+}
+
+// do returns the body of an answer with status 200.
+func (p *Provider) do(request *http.Request) ([]byte, error) {
+	response, err := p.client.Do(request)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, withoutURL(err)
+	case len(body) > maxBody:
+		return nil, errors.New("the answer is longer than 1 MiB")
+	case response.StatusCode != http.StatusOK:
+		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
+	}
+	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
+		return nil, errNotJSON
+	}
+	return body, nil
 }
 
 // answerError is an answer with a status other than 200.

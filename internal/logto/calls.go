@@ -17,11 +17,6 @@ import (
 	"github.com/logtogin/logtogin/internal/jsonobject"
 )
 
-var errNotJSON = errors.New("the answer is not JSON")
-
-// maxBody bounds every answer.
-const maxBody = 1 << 20
-
 // fetchKeys returns the JWKS document as it is.
 func (p *Provider) fetchKeys(ctx context.Context) (body []byte, err error) {
 	m, err := p.Metadata(ctx)
@@ -195,15 +190,6 @@ func (p *Provider) askUserInfo(ctx context.Context, accessToken string) (body []
 	return body, p.answerTo("user info", err)
 }
 
-func (p *Provider) get(ctx context.Context, address string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Accept", "application/json")
-	return p.do(request)
-}
-
 // PageAnswer is an answer that is meant for a browser.
 type PageAnswer struct {
 	Status   int
@@ -252,26 +238,4 @@ func (p *Provider) DateOf(ctx context.Context, address string) (time.Time, error
 	}
 	defer response.Body.Close()
 	return http.ParseTime(response.Header.Get("Date"))
-}
-
-// do returns the body of an answer with status 200.
-func (p *Provider) do(request *http.Request) ([]byte, error) {
-	response, err := p.client.Do(request)
-	if err != nil {
-		return nil, withoutURL(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
-	switch {
-	case err != nil:
-		return nil, withoutURL(err)
-	case len(body) > maxBody:
-		return nil, errors.New("the answer is longer than 1 MiB")
-	case response.StatusCode != http.StatusOK:
-		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
-	}
-	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
-		return nil, errNotJSON
-	}
-	return body, nil
 }
