@@ -32,7 +32,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/session"},
 	{"internal/logto", "internal/anystore", "internal/response", "internal/shared"},
-	{"internal/cookiestore", "internal/remote", "internal/tokentransport"},
+	{"internal/cookiestore", "internal/oauth", "internal/remote", "internal/tokentransport"},
 	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/seal", "internal/web"},
 }
 
@@ -147,9 +147,13 @@ func TestDependenciesHaveAHome(t *testing.T) {
 				}
 			}
 		}
-		// What is below the root is to be understood, and tested, without a router.
-		if layerOf(folder) > layerOf(".") && slices.Contains(listed.Deps, "github.com/gin-gonic/gin") {
-			t.Errorf("%s needs gin, by way of what it imports", folder)
+		for _, needed := range listed.Deps {
+			switch {
+			case layerOf(folder) > layerOf(".") && strings.HasPrefix(needed, "github.com/gin-"):
+				t.Errorf("%s needs %s, by way of what it imports: what is below the root is to be understood, and tested, without a router", folder, needed)
+			case folder == "internal/session" && (strings.HasPrefix(needed, "github.com/lestrrat-go/") || needed == "html" || needed == "html/template"):
+				t.Errorf("%s needs %s, by way of what it imports: sessions know no token format and no page", folder, needed)
+			}
 		}
 	}
 	for prefix := range homes {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -161,7 +162,7 @@ func (a *Auth) openAttempt(state string) *session.Attempt {
 func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *logto.AuthorizationResponse) (*session.Session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), logto.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), oauth.RequestTimeout)
 	defer cancel()
 	if answer.Issuer != a.settings.issuer && (answer.Issuer != "" || m.IssuerInCallback) {
 		return nil, fmt.Errorf("%w; if this happens to everybody, compare Config.Endpoint with the Logto endpoint in the Logto Console", ErrIssuerMismatch)
@@ -194,7 +195,10 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attem
 	if err != nil {
 		return nil, err
 	}
-	begun := a.sessions.NewSession(ctx, token, got, asked)
+	begun := a.sessions.Begin(ctx, session.Session{
+		Subject: token.Subject, LogtoSessionID: token.SessionID,
+		BegunAt: token.IssuedAt, IDTokenExpires: token.Expiry, AuthTime: token.AuthTime,
+	}, got, asked)
 	if !now.Before(begun.Expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // What errors.Is tells apart. Beside these there are ProviderError, ConfigError
@@ -167,8 +167,8 @@ func (e *ProviderError) cure() string {
 }
 
 // refusal is the refusal of Logto that the error is made of.
-func (e *ProviderError) refusal() *logto.Refusal {
-	return &logto.Refusal{Code: e.Code, Description: e.Description, Status: e.Status}
+func (e *ProviderError) refusal() *oauth.Refusal {
+	return &oauth.Refusal{Code: e.Code, Description: e.Description, Status: e.Status}
 }
 
 // isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -163,7 +163,7 @@ func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
 	if status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(logto.RetryAfterOf(err)/time.Second))))
+		c.Header("Retry-After", strconv.Itoa(max(retryAfter, int(oauth.RetryAfterOf(err)/time.Second))))
 	}
 	if a.settings.OnError != nil && a.answeredByHook(c, status, err, how) {
 		return

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -109,7 +109,7 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
 	hooked := hookContext{c, c.Copy()}
 	ended, err := a.sessions.End(ctx, x)
-	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), logto.RevocationTimeout) // for all calls to Logto
+	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), oauth.RevocationTimeout) // for all calls to Logto
 	defer cancel()
 	a.sessions.RevokeAtLogto(polite, slices.Concat(ended.Sessions, ended.OutOfTime))
 	// Meanwhile the user may have signed in again in another tab.

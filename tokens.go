@@ -11,6 +11,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -156,7 +157,7 @@ func (a *Auth) userInfo(ctx context.Context, x *session.Exchange) (*UserInfo, er
 		return nil, err
 	}
 	claims, err := a.askUserInfo(ctx, token, current.Subject)
-	if logto.StatusOf(err) == http.StatusUnauthorized {
+	if oauth.StatusOf(err) == http.StatusUnauthorized {
 		// Logto has withdrawn the token before its time.
 		if token, err = a.sessions.AnotherToken(ctx, x, current, token); err != nil {
 			return nil, err
@@ -174,7 +175,7 @@ func (a *Auth) userInfo(ctx context.Context, x *session.Exchange) (*UserInfo, er
 }
 
 func (a *Auth) askUserInfo(ctx context.Context, token session.AccessToken, subject string) (jsonobject.Object, error) {
-	asking, cancel := context.WithTimeout(ctx, logto.RequestTimeout)
+	asking, cancel := context.WithTimeout(ctx, oauth.RequestTimeout)
 	defer cancel()
 	claims, err := a.provider.UserInfo(asking, token.Token, subject)
 	if err != nil && ctx.Err() != nil { // that the caller has given up is no outage of Logto

@@ -16,22 +16,13 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // What Logto's answers mean: tokens, a refusal, or an outage.
 
 // maxRetryAfter bounds how long Logto can ask to be left alone.
 const maxRetryAfter = time.Minute
-
-// Tokens is a successful answer of the token endpoint (RFC 6749, section 5.1).
-type Tokens struct {
-	AccessToken  string
-	Expires      time.Time // of the access token
-	RenewAt      time.Time // when the access token should no longer be handed out if there can be another
-	Scope        string    // that was granted, names separated by spaces
-	RefreshToken string    // "" if there is none
-	IDToken      string    // as it was sent, not verified; "" if there is none
-}
 
 const (
 	// defaultTokenLife is assumed of an access token that comes without a word on
@@ -47,12 +38,12 @@ const (
 // readTokens reads the answer to a request that was made at this time, and that has ended. With a
 // fault.InvalidToken the refresh token is still of use: Logto has replaced the one before it.
 // The arithmetic of x/oauth2 takes a token without expires_in for eternal.
-func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*Tokens, error) {
+func readTokens(token *oauth2.Token, err error, asked time.Time, ended func(error)) (*oauth.Tokens, error) {
 	ended(err)
 	if err != nil {
 		return nil, err
 	}
-	got := &Tokens{RefreshToken: token.RefreshToken}
+	got := &oauth.Tokens{RefreshToken: token.RefreshToken}
 	if !strings.EqualFold(token.TokenType, "Bearer") {
 		return got, fault.OtherTokenType
 	}
@@ -113,7 +104,7 @@ func (p *Provider) do(request *http.Request) ([]byte, error) {
 	case len(body) > maxBody:
 		return nil, errors.New("the answer is longer than 1 MiB")
 	case response.StatusCode != http.StatusOK:
-		return nil, &answerError{response.StatusCode, body, retryAfterHeader(response, p.settings.Now())}
+		return nil, &oauth.Answer{Status: response.StatusCode, Body: body, RetryAfter: retryAfterHeader(response, p.settings.Now())}
 	}
 	if len(body) > 0 && !isJSON(response.Header.Get("Content-Type")) {
 		return nil, errNotJSON
@@ -121,87 +112,8 @@ func (p *Provider) do(request *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// answerError is an answer with a status other than 200.
-type answerError struct {
-	status     int
-	body       []byte
-	retryAfter time.Duration
-}
-
-func (e *answerError) Error() string { return fmt.Sprintf("status %d", e.status) }
-
-// Refusal is a refusal by Logto, in the terms of RFC 6749, section 5.2. It unwraps to the error
-// that the application gets to see.
-type Refusal struct {
-	// Code is the error code, for example "invalid_grant".
-	Code string
-	// Description is meant for developers and may be empty.
-	Description string
-	// Status is the HTTP status of the answer.
-	Status int
-
-	public error
-}
-
-func (r *Refusal) Error() string { return r.public.Error() }
-
-// Unwrap returns the error of Settings.PublicRefusal.
-func (r *Refusal) Unwrap() error { return r.public }
-
-// IsOfOperator reports whether a refusal is about the application and not about the
-// session: what it is registered as, or its secret, which Logto calls an invalid
-// request when it has expired. What comes with a callback, visitors can make up.
-func (r *Refusal) IsOfOperator() bool {
-	if r.Status == 0 {
-		return false
-	}
-	switch r.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
-		return true
-	}
-	return false
-}
-
-// IsSecretExpired reports whether Logto calls a request invalid because the App secret has expired.
-func (r *Refusal) IsSecretExpired() bool {
-	return r.Code == "invalid_request" && strings.Contains(r.Description, "secret has expired")
-}
-
-// IsOfClient reports whether Logto refuses the application itself, and so each of its requests.
-func (r *Refusal) IsOfClient() bool {
-	return r.Status != 0 && (r.Code == "invalid_client" || r.Code == "unauthorized_client" || r.IsSecretExpired())
-}
-
 func (p *Provider) refusal(code, description string, status int) error {
-	return &Refusal{code, description, status, p.settings.PublicRefusal(code, description, status)}
-}
-
-// StatusOf returns the HTTP status of the answer of Logto in err, or 0.
-func StatusOf(err error) int {
-	var refused *Refusal
-	var answer *answerError
-	switch {
-	case errors.As(err, &refused):
-		return refused.Status
-	case errors.As(err, &answer):
-		return answer.status
-	}
-	return 0
-}
-
-// RetryAfterOf returns the Retry-After of the answer of Logto in err, or 0.
-func RetryAfterOf(err error) time.Duration {
-	var answer *answerError
-	if errors.As(err, &answer) {
-		return answer.retryAfter
-	}
-	return 0
-}
-
-// IsAnswered reports whether Logto answered the failed call, even with an error.
-func IsAnswered(err error) bool {
-	var answer *answerError
-	return errors.As(err, &answer) || errors.Is(err, errUnreadable) || !errors.Is(err, fault.ProviderUnavailable)
+	return &oauth.Refusal{Code: code, Description: description, Status: status, Public: p.settings.PublicRefusal(code, description, status)}
 }
 
 func isJSON(contentType string) bool {
@@ -232,14 +144,14 @@ func (p *Provider) answerTo(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var answer *answerError
+	var answer *oauth.Answer
 	if errors.As(err, &answer) {
 		var body struct {
 			Code        string `json:"error"`
 			Description string `json:"error_description"`
 		}
-		if json.Unmarshal(answer.body, &body) == nil && isRefusal(answer.status, body.Code) {
-			return p.refusal(body.Code, body.Description, answer.status)
+		if json.Unmarshal(answer.Body, &body) == nil && isRefusal(answer.Status, body.Code) {
+			return p.refusal(body.Code, body.Description, answer.Status)
 		}
 	}
 	return unavailable(what, err)
@@ -257,15 +169,15 @@ func (p *Provider) tokenEndpointError(ctx context.Context, err error) error {
 		}
 		return unavailable("the token endpoint", describe(err))
 	}
-	answer := &answerError{}
+	answer := &oauth.Answer{}
 	if refused.Response != nil {
-		answer.status, answer.retryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response, p.settings.Now())
+		answer.Status, answer.RetryAfter = refused.Response.StatusCode, retryAfterHeader(refused.Response, p.settings.Now())
 	}
 	switch {
-	case !isRefusal(answer.status, refused.ErrorCode), refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
+	case !isRefusal(answer.Status, refused.ErrorCode), refused.ErrorCode == "temporarily_unavailable", refused.ErrorCode == "server_error":
 		return unavailable("the token endpoint", answer)
 	}
-	return p.refusal(refused.ErrorCode, refused.ErrorDescription, answer.status)
+	return p.refusal(refused.ErrorCode, refused.ErrorDescription, answer.Status)
 }
 
 // isRefusal reports whether an answer with this error code is one of an OAuth endpoint (RFC 6749,
@@ -308,8 +220,5 @@ func describe(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	}
-	return errUnreadable
+	return oauth.ErrUnreadable
 }
-
-// errUnreadable means that Logto answered, so it is not down.
-var errUnreadable = errors.New("the answer cannot be read")

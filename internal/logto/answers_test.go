@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 func TestATokenLivesAsLongAsExpiresInSays(t *testing.T) {
@@ -75,22 +76,22 @@ func TestMembersOfATokenAnswerAreRead(t *testing.T) {
 	t.Parallel()
 	const otherType = "the token endpoint issued a token of a type other than Bearer"
 	for body, test := range map[string]struct {
-		want  Tokens // without its times
-		check string // that fails, "" for none
+		want  oauth.Tokens // without its times
+		check string       // that fails, "" for none
 	}{
-		`{"access_token":"a","token_type":"Bearer"}`:                              {Tokens{AccessToken: "a"}, ""},
-		`{"access_token":"a","token_type":"bearer"}`:                              {Tokens{AccessToken: "a"}, ""},
-		`{"access_token":"a","token_type":"BEARER","scope":"b c"}`:                {Tokens{AccessToken: "a", Scope: "b c"}, ""},
-		`{"access_token":"a","token_type":"Bearer","id_token":"i"}`:               {Tokens{AccessToken: "a", IDToken: "i"}, ""},
-		`{"access_token":"a","token_type":"Bearer","refresh_token":"r"}`:          {Tokens{AccessToken: "a", RefreshToken: "r"}, ""},
-		`{"access_token":"a","token_type":"Bearer","id_token":7,"scope":["b"]}`:   {Tokens{AccessToken: "a"}, ""},
-		`{"access_token":"a","token_type":"Bearer","id_token":null,"scope":null}`: {Tokens{AccessToken: "a"}, ""},
-		`{"access_token":"a","token_type":"Bearer","ID_Token":"i","Scope":"b"}`:   {Tokens{AccessToken: "a"}, ""},
-		`{"access_token":"a"}`:                        {Tokens{}, otherType},
-		`{"access_token":"a","token_type":""}`:        {Tokens{}, otherType},
-		`{"access_token":"a","token_type":"DPoP"}`:    {Tokens{}, otherType},
-		`{"access_token":"a","token_type":"N_A"}`:     {Tokens{}, otherType},
-		`{"access_token":"a","token_type":"Bearer "}`: {Tokens{}, otherType},
+		`{"access_token":"a","token_type":"Bearer"}`:                              {oauth.Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"bearer"}`:                              {oauth.Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"BEARER","scope":"b c"}`:                {oauth.Tokens{AccessToken: "a", Scope: "b c"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":"i"}`:               {oauth.Tokens{AccessToken: "a", IDToken: "i"}, ""},
+		`{"access_token":"a","token_type":"Bearer","refresh_token":"r"}`:          {oauth.Tokens{AccessToken: "a", RefreshToken: "r"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":7,"scope":["b"]}`:   {oauth.Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"Bearer","id_token":null,"scope":null}`: {oauth.Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a","token_type":"Bearer","ID_Token":"i","Scope":"b"}`:   {oauth.Tokens{AccessToken: "a"}, ""},
+		`{"access_token":"a"}`:                        {oauth.Tokens{}, otherType},
+		`{"access_token":"a","token_type":""}`:        {oauth.Tokens{}, otherType},
+		`{"access_token":"a","token_type":"DPoP"}`:    {oauth.Tokens{}, otherType},
+		`{"access_token":"a","token_type":"N_A"}`:     {oauth.Tokens{}, otherType},
+		`{"access_token":"a","token_type":"Bearer "}`: {oauth.Tokens{}, otherType},
 	} {
 		got, err := newTestProvider(t, answers{tokenPath: json200(body)}, nil).Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		checkTokenError(t, body, body, err, test.check)
@@ -99,7 +100,7 @@ func TestMembersOfATokenAnswerAreRead(t *testing.T) {
 			if *got != test.want {
 				t.Errorf("%s: got %+v, want %+v", body, *got, test.want)
 			}
-		} else if got != nil && *got != (Tokens{}) {
+		} else if got != nil && *got != (oauth.Tokens{}) {
 			t.Errorf("%s: got %+v beside the error, want no more than a refresh token", body, got)
 		}
 	}
@@ -165,7 +166,7 @@ func (c answerCase) check(t *testing.T, name string, err error) {
 		t.Errorf("%s: got no error", name)
 		return
 	}
-	var refused *Refusal
+	var refused *oauth.Refusal
 	var public *publicError
 	switch isRefused := errors.As(err, &refused); {
 	case isRefused != (c.code != "") || isRefused == errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.InvalidToken):
@@ -176,13 +177,13 @@ func (c answerCase) check(t *testing.T, name string, err error) {
 	case !errors.As(err, &public) || public.code != refused.Code || public.description != refused.Description || public.status != refused.Status || err.Error() != public.Error():
 		t.Errorf("%s: got the error %q, want that of Settings.PublicRefusal", name, err)
 	}
-	if got := StatusOf(err); got != c.answer.status {
+	if got := oauth.StatusOf(err); got != c.answer.status {
 		t.Errorf("%s: the status is %d, want %d", name, got, c.answer.status)
 	}
-	if got := RetryAfterOf(err); got != c.retryAfter {
+	if got := oauth.RetryAfterOf(err); got != c.retryAfter {
 		t.Errorf("%s: to be asked again after %v, want %v", name, got, c.retryAfter)
 	}
-	if !IsAnswered(err) {
+	if !oauth.IsAnswered(err) {
 		t.Errorf("%s: got %v, of which IsAnswered is false", name, err)
 	}
 	if strings.Contains(fmt.Sprintf("%v", err), bodySecret) {
@@ -275,7 +276,7 @@ func TestTokenAnswersThatCannotBeReadAreOutages(t *testing.T) {
 		_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		_, err2 := p.Refresh(t.Context(), "refresh token", "", "")
 		for _, err := range []error{err1, err2} {
-			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, errUnreadable) || !IsAnswered(err) || StatusOf(err) != 0 || RetryAfterOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
+			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, oauth.ErrUnreadable) || !oauth.IsAnswered(err) || oauth.StatusOf(err) != 0 || oauth.RetryAfterOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
 				t.Errorf("%s: got the error %v, want an answer that cannot be read", name, err)
 			}
 		}
@@ -291,7 +292,7 @@ func TestOtherAnswersThatCannotBeReadAreOutages(t *testing.T) {
 		"more than a MiB": otherBody(200, "application/json", "", `{"sub":"u","more":"*`+strings.Repeat("a", maxBody)+`"}`),
 	} {
 		_, err := newTestProvider(t, answers{userInfoPath: answer}, nil).UserInfo(t.Context(), "access token", "u")
-		if !errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.InvalidToken) || StatusOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
+		if !errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.InvalidToken) || oauth.StatusOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
 			t.Errorf("%s: got the error %v, want a fault.ProviderUnavailable without the body", name, err)
 		}
 	}
@@ -312,12 +313,12 @@ func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 	_, err3 := p.UserInfo(t.Context(), "access token", "u")
 	err4 := p.Revoke(t.Context(), "refresh token")
 	for i, err := range []error{err1, err2, err3, err4} {
-		if !errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != 0 {
+		if !errors.Is(err, fault.ProviderUnavailable) || oauth.StatusOf(err) != 0 {
 			t.Errorf("call %d: got the error %v, want a fault.ProviderUnavailable", i+1, err)
 		}
 	}
 	for i, err := range []error{err3, err4} {
-		if !errors.Is(err, broken) || IsAnswered(err) {
+		if !errors.Is(err, broken) || oauth.IsAnswered(err) {
 			t.Errorf("call %d: got the error %v, want %v", i+3, err, broken)
 		}
 	}
@@ -326,8 +327,8 @@ func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 func TestErrorsTellWhatLogtoHasAnswered(t *testing.T) {
 	t.Parallel()
 	public := &publicError{code: "invalid_grant"}
-	refused := &Refusal{Code: "invalid_grant", Status: 400, public: public}
-	answered := &answerError{status: 503, body: []byte(bodySecret), retryAfter: time.Second}
+	refused := &oauth.Refusal{Code: "invalid_grant", Status: 400, Public: public}
+	answered := &oauth.Answer{Status: 503, Body: []byte(bodySecret), RetryAfter: time.Second}
 	for name, test := range map[string]struct {
 		err        error
 		status     int
@@ -337,14 +338,14 @@ func TestErrorsTellWhatLogtoHasAnswered(t *testing.T) {
 		"a refusal":                     {refused, 400, 0, true},
 		"a refusal that is wrapped":     {fmt.Errorf("sign-in: %w", refused), 400, 0, true},
 		"an outage with an answer":      {unavailable("user info", answered), 503, time.Second, true},
-		"an outage that was unreadable": {unavailable("the token endpoint", errUnreadable), 0, 0, true},
+		"an outage that was unreadable": {unavailable("the token endpoint", oauth.ErrUnreadable), 0, 0, true},
 		"an outage without an answer":   {unavailable("user info", io.ErrUnexpectedEOF), 0, 0, false},
 		"an outage by its name alone":   {fault.ProviderUnavailable, 0, 0, false},
 		"a timeout":                     {unavailable("user info", context.DeadlineExceeded), 0, 0, false},
 		"a token that is not good":      {fault.InvalidTokenf("x"), 0, 0, true},
 		"no error":                      {nil, 0, 0, true},
 	} {
-		if status, retryAfter, isAnswered := StatusOf(test.err), RetryAfterOf(test.err), IsAnswered(test.err); status != test.status || retryAfter != test.retryAfter || isAnswered != test.isAnswered {
+		if status, retryAfter, isAnswered := oauth.StatusOf(test.err), oauth.RetryAfterOf(test.err), oauth.IsAnswered(test.err); status != test.status || retryAfter != test.retryAfter || isAnswered != test.isAnswered {
 			t.Errorf("%s: got the status %d, %v, answered: %t, want %d, %v, %t", name, status, retryAfter, isAnswered, test.status, test.retryAfter, test.isAnswered)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // fetchKeys returns the JWKS document as it is.
@@ -30,7 +31,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (body []byte, err error) {
 
 // Exchange redeems an authorization code (RFC 6749, section 4.1.3, and
 // RFC 7636, section 4.5). BeginExchange says when.
-func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (got *Tokens, err error) {
+func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (got *oauth.Tokens, err error) {
 	defer func() { p.redemptions.note(err, p.settings.Now()) }()
 	m, err := p.Metadata(ctx)
 	if err != nil {
@@ -45,7 +46,7 @@ func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI str
 // Refresh asks for new tokens (RFC 6749, section 6), with the resource (RFC 8707)
 // and the organization that the access token is for, if they are not empty. It goes
 // by x/oauth2's clientcredentials, whose TokenSource cannot send these.
-func (p *Provider) Refresh(ctx context.Context, refreshToken, resource, organization string) (*Tokens, error) {
+func (p *Provider) Refresh(ctx context.Context, refreshToken, resource, organization string) (*oauth.Tokens, error) {
 	m, err := p.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -127,7 +128,7 @@ func (p *Provider) AuthorizationURL(m *Metadata, request AuthorizationRequest) s
 
 // Revoke makes Logto forget a refresh token and its grant (RFC 7009). It does nothing if Logto has no endpoint for that.
 func (p *Provider) Revoke(ctx context.Context, refreshToken string) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, RevocationTimeout)
+	ctx, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout)
 	defer cancel()
 	m, err := p.Metadata(ctx)
 	if err != nil || m.RevocationEndpoint == "" {

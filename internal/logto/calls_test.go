@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 const (
@@ -124,7 +125,7 @@ func TestFormsSayWhatIsAskedForAndNothingElse(t *testing.T) {
 func TestTokensOfAnAnswerAreReturned(t *testing.T) {
 	t.Parallel()
 	p := newTestProvider(t, answers{tokenPath: json200(tokenAnswer)}, nil)
-	want := Tokens{
+	want := oauth.Tokens{
 		AccessToken: "access token", Expires: testNow.Add(time.Hour), RenewAt: testNow.Add(time.Hour - maxTokenMargin),
 		Scope: "openid profile", RefreshToken: "new refresh token", IDToken: "id token",
 	}
@@ -192,7 +193,7 @@ func TestRedirectsOfCallsAreNotFollowed(t *testing.T) {
 		_, err4 := p.UserInfo(t.Context(), "token", "u")
 		_, err5 := p.KeyWithdrawals(t.Context())
 		for i, err := range []error{err1, err2, err3, err4, err5} {
-			if !errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != status {
+			if !errors.Is(err, fault.ProviderUnavailable) || oauth.StatusOf(err) != status {
 				t.Errorf("%d, call %d: got the error %v, want a fault.ProviderUnavailable with the status", status, i+1, err)
 			}
 		}
@@ -324,7 +325,7 @@ func TestCallsWithoutMetadataAreNotMade(t *testing.T) {
 	_, err4 := p.UserInfo(t.Context(), "token", "u")
 	_, err5 := p.KeyWithdrawals(t.Context())
 	for i, err := range []error{err1, err2, err3, err4, err5} {
-		if !errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != 503 || strings.Count(err.Error(), fault.ProviderUnavailable.Error()) != 1 {
+		if !errors.Is(err, fault.ProviderUnavailable) || oauth.StatusOf(err) != 503 || strings.Count(err.Error(), fault.ProviderUnavailable.Error()) != 1 {
 			t.Errorf("call %d: got the error %v, want one fault.ProviderUnavailable with the status", i+1, err)
 		}
 	}
@@ -356,7 +357,7 @@ func TestErrorsOfTheNetworkNameNoAddressAndNoSecret(t *testing.T) {
 		_, err4 := p.UserInfo(t.Context(), "secret-token", "u")
 		_, err5 := p.KeyWithdrawals(t.Context())
 		for i, err := range []error{err1, err2, err3, err4, err5} {
-			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, test.want) || IsAnswered(err) || StatusOf(err) != 0 {
+			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, test.want) || oauth.IsAnswered(err) || oauth.StatusOf(err) != 0 {
 				t.Errorf("%s, call %d: got the error %v, want a fault.ProviderUnavailable that is %v", name, i+1, err, test.want)
 			}
 			if strings.Contains(err.Error(), "https:") || strings.Contains(err.Error(), "secret") {

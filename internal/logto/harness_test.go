@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 const testIssuer = "https://example.logto.app/oidc"
@@ -399,7 +400,7 @@ func sampleAnswers(f *testing.F, prefixes ...string) (answers []fixedAnswer) {
 // checkAnswerError: whatever Logto sends is a refusal, an outage or a token that is not good.
 // Of the body, an error holds nothing but OAuth's two members.
 func checkAnswerError(t *testing.T, answer fixedAnswer, err error) {
-	var refused *Refusal
+	var refused *oauth.Refusal
 	switch {
 	case errors.As(err, &refused):
 		if refused.Code == "" || refused.Status == http.StatusTooManyRequests || refused.Status >= 500 {
@@ -413,7 +414,7 @@ func checkAnswerError(t *testing.T, answer fixedAnswer, err error) {
 	if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 		t.Fatalf("%q", err)
 	}
-	if wait := RetryAfterOf(err); wait < 0 || wait > maxRetryAfter {
+	if wait := oauth.RetryAfterOf(err); wait < 0 || wait > maxRetryAfter {
 		t.Fatalf("%q: wait for %v", answer.retryAfter, wait)
 	}
 }

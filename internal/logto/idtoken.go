@@ -14,6 +14,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // IDToken holds the claims of an ID token (OpenID Connect Core, section 2).
@@ -72,7 +73,7 @@ type IDTokenExpectation struct {
 
 // VerifyRefreshed is VerifyIDToken for an answer to a refresh, whose ID token takes the place of the original one. It
 // returns when the new one expires.
-func (p *Provider) VerifyRefreshed(ctx context.Context, original string, got *Tokens, freshness time.Duration) (expiry time.Time, err error) {
+func (p *Provider) VerifyRefreshed(ctx context.Context, original string, got *oauth.Tokens, freshness time.Duration) (expiry time.Time, err error) {
 	before, err := ReadIDToken(original)
 	if err != nil {
 		return time.Time{}, err

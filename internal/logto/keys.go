@@ -18,6 +18,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -60,7 +61,7 @@ type verificationKey struct {
 func newKeySet(now func() time.Time, fetch func(context.Context) ([]byte, error)) *keySet {
 	var before keys // one fetch at a time is under way
 	return &keySet{current: remote.New(remote.Policy{
-		Timeout:    RequestTimeout,
+		Timeout:    oauth.RequestTimeout,
 		RenewAfter: keysRenewAfter,
 		Lifetime:   keysLifetime,
 		KeepFor:    keysKeepFor,

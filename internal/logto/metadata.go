@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 const (
@@ -51,7 +52,7 @@ func (p *Provider) Discover(ctx context.Context) (m *Metadata, err error) {
 	ended := p.settings.Observe(ctx, "discovery")
 	defer func() { ended(err) }()
 	body, err := p.get(ctx, p.settings.Issuer+"/.well-known/openid-configuration")
-	if StatusOf(err) == http.StatusNotFound || errors.Is(err, errNotJSON) {
+	if oauth.StatusOf(err) == http.StatusNotFound || errors.Is(err, errNotJSON) {
 		err = fmt.Errorf("%w; Config.Endpoint must be the Logto endpoint of the Logto Console, without /oidc", err)
 	}
 	if err != nil {

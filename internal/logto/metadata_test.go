@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // isSaid reports whether an error has this text; "…" stands for any rest.
@@ -189,7 +190,7 @@ func TestRedirectsOfDiscoveryAreNotFollowed(t *testing.T) {
 		t.Cleanup(server.Close)
 		p := newTestProvider(t, nil, func(settings *Settings) { settings.Issuer = server.URL + "/oidc" })
 		_, err := p.Discover(t.Context())
-		if StatusOf(err) != status || followed.Load() != 0 {
+		if oauth.StatusOf(err) != status || followed.Load() != 0 {
 			t.Errorf("%d: got the error %v after %d more requests, want the status after none", status, err, followed.Load())
 		}
 	}
@@ -217,7 +218,7 @@ func TestMetadataAreRememberedAndKeptOverAnOutage(t *testing.T) {
 		moment.passed.Store(int64(step.age))
 		logto.answer(path, step.answer)
 		got, err := p.Metadata(t.Context())
-		if (err == nil) != step.isThere || (err != nil && (!errors.Is(err, fault.ProviderUnavailable) || StatusOf(err) != 503)) || (err == nil && got.KeysEndpoint != testIssuer+"/jwks") {
+		if (err == nil) != step.isThere || (err != nil && (!errors.Is(err, fault.ProviderUnavailable) || oauth.StatusOf(err) != 503)) || (err == nil && got.KeysEndpoint != testIssuer+"/jwks") {
 			t.Errorf("%s: got %+v, %v, want metadata: %t", step.name, got, err, step.isThere)
 		}
 		if got := len(logto.requests(path)); got != step.fetches {

@@ -14,16 +14,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
 const (
-	// RequestTimeout bounds every call to Logto except Revoke.
-	RequestTimeout = 10 * time.Second
-
-	// RevocationTimeout bounds Revoke. Sign-out does not depend on its result.
-	RevocationTimeout = 2 * time.Second
-
 	// failureMemory is how long a failed fetch of discovery or keys is answered from memory.
 	// It is short, so that recovery is quick, and long enough that a Logto that is down is not
 	// flooded.
@@ -41,7 +36,7 @@ type Settings struct {
 	// public client.
 	AppID, AppSecret string
 	// HTTPClient is a client to take the transport from, and the Timeout if that is shorter than
-	// RequestTimeout.
+	// the one of all requests.
 	HTTPClient *http.Client
 	// ClockSkew is how far the clocks may be apart.
 	ClockSkew time.Duration
@@ -69,7 +64,7 @@ func New(settings Settings) *Provider {
 	p := &Provider{settings: settings, client: newHTTPClient(settings.HTTPClient)}
 	p.redemptions.turns = make(chan struct{}, maxRedemptions)
 	p.metadata = remote.New(remote.Policy{
-		Timeout:    RequestTimeout,
+		Timeout:    oauth.RequestTimeout,
 		RenewAfter: metadataRenewAfter,
 		Lifetime:   metadataLifetime,
 		KeepFor:    metadataKeepFor,
@@ -106,8 +101,8 @@ func newHTTPClient(given *http.Client) *http.Client {
 			client.Transport = transport
 		}
 	}
-	if client.Timeout <= 0 || client.Timeout > RequestTimeout {
-		client.Timeout = RequestTimeout
+	if client.Timeout <= 0 || client.Timeout > oauth.RequestTimeout {
+		client.Timeout = oauth.RequestTimeout
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Jar = nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 func TestAProviderMakesNoCallBeforeItIsAsked(t *testing.T) {
@@ -30,7 +31,7 @@ func TestTheClientIsACopyWithLimits(t *testing.T) {
 	}
 	given := &http.Client{Jar: jar, Transport: roundTrip(nil)}
 	for name, client := range map[string]*http.Client{"none": newHTTPClient(nil), "an empty one": newHTTPClient(&http.Client{}), "one with a transport": newHTTPClient(given)} {
-		if client.Timeout != RequestTimeout || client.Jar != nil || client.CheckRedirect == nil || !errors.Is(client.CheckRedirect(nil, nil), http.ErrUseLastResponse) {
+		if client.Timeout != oauth.RequestTimeout || client.Jar != nil || client.CheckRedirect == nil || !errors.Is(client.CheckRedirect(nil, nil), http.ErrUseLastResponse) {
 			t.Errorf("%s: got %+v, want a client with a timeout, without cookies and redirects", name, client)
 		}
 		transport, ok := client.Transport.(*http.Transport)
@@ -52,7 +53,7 @@ func TestAClosedProviderFails(t *testing.T) {
 	_, err2 := p.KeyWithdrawals(t.Context())
 	_, err3 := p.Refresh(t.Context(), "token", "", "")
 	for i, err := range []error{err1, err2, err3} {
-		if !errors.Is(err, fault.ProviderUnavailable) || IsAnswered(err) {
+		if !errors.Is(err, fault.ProviderUnavailable) || oauth.IsAnswered(err) {
 			t.Errorf("call %d: got the error %v, want a fault.ProviderUnavailable", i+1, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // redemptions bound the token calls that strangers can cause: everybody can begin a sign-in and make up its
@@ -57,7 +58,7 @@ func (p *Provider) BeginExchange(ctx context.Context, response *AuthorizationRes
 
 // note starts a pause if the error of an Exchange says that Logto wants one.
 func (r *redemptions) note(err error, now time.Time) {
-	if StatusOf(err) == http.StatusTooManyRequests {
-		r.pausedUntil.Store(now.Add(max(RetryAfterOf(err), time.Second)).UnixNano())
+	if oauth.StatusOf(err) == http.StatusTooManyRequests {
+		r.pausedUntil.Store(now.Add(max(oauth.RetryAfterOf(err), time.Second)).UnixNano())
 	}
 }

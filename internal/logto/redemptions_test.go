@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 func TestARedemptionWaitsTwoSecondsForItsTurn(t *testing.T) {
@@ -52,7 +53,7 @@ func TestRedemptionsPauseWhenLogtoAsksForIt(t *testing.T) {
 	for retryAfter, want := range map[string]time.Duration{"7": 7 * time.Second, "": time.Second} {
 		now := &clock{}
 		p := newTestProvider(t, answers{tokenPath: {status: http.StatusTooManyRequests, retryAfter: retryAfter}}, func(s *Settings) { s.Now = now.now })
-		if _, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback"); StatusOf(err) != http.StatusTooManyRequests {
+		if _, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback"); oauth.StatusOf(err) != http.StatusTooManyRequests {
 			t.Fatal(err)
 		}
 		for passed, isPaused := range map[time.Duration]bool{0: true, want - 1: true, want: false} {

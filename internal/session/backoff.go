@@ -11,7 +11,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // When Logto is left alone: after an outage, and after a refusal that asking again would not
@@ -184,7 +184,7 @@ func (s *Sessions) hasFailed(id string) bool {
 // outage. Mistakes of the operator count as one, and so does a refusal that says nothing about the
 // session. The operator is told of what only the operator can correct.
 func (s *Sessions) noteOutcome(ctx context.Context, session *Session, target Target, err error) error {
-	var refused *logto.Refusal
+	var refused *oauth.Refusal
 	isRefusal := errors.As(err, &refused)
 	isAboutToken := target != (Target{}) && ((isRefusal && !refused.IsOfOperator()) || errors.Is(err, fault.OtherTokenType))
 	switch {
@@ -206,7 +206,7 @@ func (s *Sessions) noteOutcome(ctx context.Context, session *Session, target Tar
 		s.noteUnacceptable(ctx, session, err)
 		return err
 	}
-	isOthersToo := (isRefusal && refused.IsOfClient()) || !logto.IsAnswered(err) || logto.StatusOf(err) == http.StatusTooManyRequests
+	isOthersToo := (isRefusal && refused.IsOfClient()) || !oauth.IsAnswered(err) || oauth.StatusOf(err) == http.StatusTooManyRequests
 	err = fault.Unavailable(err) // also a mistake of the operator
 	level := slog.LevelError
 	if s.hasFailed(session.ID) { // the operator knows
@@ -230,7 +230,7 @@ func (s *Sessions) backOff(whose string, err error) {
 	now := s.settings.Now()
 	last, _ := s.backoff.failures.Get(whose)
 	pause := min(minBackOff<<min(last.count, 10), maxBackOff)
-	if asked := logto.RetryAfterOf(err); asked > pause {
+	if asked := oauth.RetryAfterOf(err); asked > pause {
 		pause = asked
 	}
 	s.backoff.failures.Put(whose, failure{err, last.count + 1, now.Add(pause)}, now.Add(pause+time.Minute))
@@ -239,7 +239,7 @@ func (s *Sessions) backOff(whose string, err error) {
 // isRefused reports whether Logto has ended the session: the refresh token is not valid any more, or the user may no
 // longer use this application at all. With a resource or an organization, access_denied refuses the token only.
 func isRefused(err error, target Target) bool {
-	var refused *logto.Refusal
+	var refused *oauth.Refusal
 	if errors.As(err, &refused) {
 		return refused.Code == "invalid_grant" || (refused.Code == "access_denied" && target == Target{})
 	}

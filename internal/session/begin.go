@@ -8,40 +8,28 @@ import (
 	"slices"
 	"time"
 
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // pagesUnderWay is how long requests are under way with the cookie of a session that has just begun.
 const pagesUnderWay = time.Minute
 
-// NewSession completes the session of tokens that were asked for at that time.
-func (s *Sessions) NewSession(ctx context.Context, token logto.IDToken, got *logto.Tokens, asked time.Time) *Session {
-	now := s.settings.Now()
-	session := &Session{
-		ID:             rand.Text(),
-		Format:         Format,
-		Origin:         s.store.origin,
-		StartedAt:      now.Truncate(time.Millisecond),
-		ActiveAt:       now,
-		Expires:        now.Add(s.settings.Lifetime),
-		BegunAt:        token.IssuedAt,
-		ConfirmedAt:    asked.Truncate(time.Millisecond),
-		IDTokenExpires: token.Expiry,
-		AuthTime:       token.AuthTime,
-		Subject:        token.Subject,
-		LogtoSessionID: token.SessionID,
-		IDToken:        got.IDToken,
-		RefreshToken:   got.RefreshToken,
-		AccessTokens:   []AccessToken{s.newAccessToken(token.Subject, got, Target{})},
-	}
+// Begin makes a session of what the ID token says and of the tokens that were asked for at that time. It is nobody's yet.
+func (s *Sessions) Begin(ctx context.Context, token Session, got *oauth.Tokens, asked time.Time) *Session {
+	begun, now := &token, s.settings.Now()
+	begun.ID, begun.Format, begun.Origin = rand.Text(), Format, s.store.origin
+	begun.StartedAt, begun.ActiveAt, begun.ConfirmedAt = now.Truncate(time.Millisecond), now, asked.Truncate(time.Millisecond)
+	begun.IDToken, begun.RefreshToken = got.IDToken, got.RefreshToken
+	begun.AccessTokens = []AccessToken{s.newAccessToken(begun.Subject, got, Target{})}
+	begun.Expires = now.Add(s.settings.Lifetime)
 	// Without a refresh token nothing would ever tell that the user has been
 	// removed, so the session ends with its ID token.
-	if session.RefreshToken == "" && token.Expiry.Before(session.Expires) {
-		session.Expires = token.Expiry
+	if begun.RefreshToken == "" {
+		begun.Expires = earlier(begun.Expires, begun.IDTokenExpires)
 	}
 	s.revocations.CatchUp(ctx)
-	session.StartedAt = s.revocations.startOf(session)
-	return session
+	begun.StartedAt = s.revocations.startOf(begun)
+	return begun
 }
 
 // Beginning is a session that is the request's and not yet the browser's, so that the application can refuse it.
@@ -135,7 +123,7 @@ func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, c
 	}
 	ended := s.endReplaced(ctx, x.Request, f, written)
 	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], written["Set-Cookie"]...)
-	polite, cancel := context.WithTimeout(ctx, logto.RevocationTimeout)
+	polite, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout)
 	defer cancel()
 	s.RevokeAtLogto(polite, slices.DeleteFunc(ended, func(old *Session) bool {
 		return old.Subject == session.Subject && !s.revocations.wasLoggedOut(old)

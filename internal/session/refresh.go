@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // Refreshing a session: once, however many requests, instances and browsers need it.
@@ -22,7 +22,7 @@ const (
 	maxResultPause = 400 * time.Millisecond
 
 	// refreshTimeout bounds a refresh, like any call to Logto.
-	refreshTimeout = logto.RequestTimeout
+	refreshTimeout = oauth.RequestTimeout
 )
 
 // need is what a request wants of a session.
@@ -228,7 +228,7 @@ func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Ta
 
 // nextVersion is the session with what a refresh has yielded that was begun at that time.
 // An answer without a refresh token or an ID token leaves those that are there.
-func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *logto.Tokens, target Target, asked time.Time) (*Session, error) {
+func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *oauth.Tokens, target Target, asked time.Time) (*Session, error) {
 	now := s.settings.Now()
 	next := *session
 	next.Version++
@@ -293,7 +293,7 @@ func (*RefusedError) Unwrap() error { return fault.NotSignedIn }
 
 // newAccessToken is the access token of an answer, with what it was asked for. One that guards refuse, because its user
 // has just been revoked, is renewed as soon as a new one is accepted.
-func (s *Sessions) newAccessToken(subject string, got *logto.Tokens, target Target) AccessToken {
+func (s *Sessions) newAccessToken(subject string, got *oauth.Tokens, target Target) AccessToken {
 	token := AccessToken{
 		Resource: target.Resource, Organization: target.Organization,
 		Token: got.AccessToken, Scope: got.Scope, Expires: got.Expires, RenewAt: got.RenewAt,

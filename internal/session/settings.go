@@ -8,7 +8,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
-	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/shared"
 )
 
@@ -57,7 +57,7 @@ type Settings struct {
 
 // Logto is what sessions ask Logto for. *logto.Provider does it.
 type Logto interface {
-	Refresh(ctx context.Context, refreshToken, resource, organization string) (*logto.Tokens, error)
-	VerifyRefreshed(ctx context.Context, original string, got *logto.Tokens, freshness time.Duration) (expiry time.Time, err error)
+	Refresh(ctx context.Context, refreshToken, resource, organization string) (*oauth.Tokens, error)
+	VerifyRefreshed(ctx context.Context, original string, got *oauth.Tokens, freshness time.Duration) (expiry time.Time, err error)
 	Revoke(ctx context.Context, refreshToken string) error
 }
