@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"internal/session"},
 	{"internal/logto", "internal/anystore"},
 	{"internal/cookiestore", "internal/remote"},
-	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/seal", "internal/web"},
+	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/page", "internal/recent", "internal/record", "internal/seal", "internal/web"},
 }
 
 // homes are the packages, or the files, that may import a dependency. Dependencies are replaced
