@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -169,16 +170,11 @@ func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 		return
 	}
 	if how.asPage {
-		a.writeErrorPage(c, status, err, how)
+		showPage(c, status, a.errorPage(c, status, err, how))
 		return
 	}
 	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(status, problem{
-		Type:   "about:blank",
-		Title:  http.StatusText(status),
-		Status: status,
-		Detail: adviceFor(err),
-	})
+	c.AbortWithStatusJSON(status, problem{"about:blank", http.StatusText(status), status, adviceFor(err)})
 }
 
 // problem is a problem document of RFC 9457.
@@ -187,6 +183,94 @@ type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+}
+
+// errorPage says what happened and offers ways on.
+func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) page.Document {
+	shown := a.waysOn(c, status, err, how)
+	shown.Title, shown.Advice = titleFor(status, err), adviceFor(err)
+	if shown.InNewTab && errors.Is(err, ErrAccountRefused) {
+		shown.Advice += " Sign out first, then sign in with another account."
+	}
+	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
+		shown.Advice += " What you have sent was not saved; send it again then."
+	}
+	var refused *ProviderError
+	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
+		shown.Detail = errorText(refused.Code, 64)
+		if refused.Description != "" {
+			shown.Detail += ": " + errorText(refused.Description, 200)
+		}
+	}
+	return shown.Document()
+}
+
+// waysOn are the addresses that an error page offers.
+func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (ways page.Error) {
+	isOfRoute := a.isOfRoute(c)
+	start := a.startPage(c, isOfRoute)
+	isOfAccount := errors.Is(err, ErrAccountRefused) || (errors.Is(err, ErrSessionTooLarge) && isOfRoute)
+	switch {
+	case isOfAccount, status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
+		ways.SignOut = a.SignOutPath()
+		ways.InNewTab = ways.SignOut != "" && a.settings.AfterSignOut == ""
+		switch {
+		case !isOfAccount:
+			ways.Start = start
+		case ways.InNewTab: // a page that was refused can be loaded again, and a callback cannot
+			ways.SignIn = a.signInPath(how.returnTo)
+		}
+	case status > http.StatusInternalServerError: // an outage
+		ways.Retry = a.retryPath(c, how.returnTo)
+	case isOfSignIn(err) && (isOfRoute || !errors.Is(err, ErrInvalidToken)):
+		how.start.WantsLogin = how.start.WantsLogin || needsPrompt(err)
+		ways.SignIn = a.signInPathFor(c, how)
+	case isOfRoute:
+		ways.Retry, ways.Start = a.retryPath(c, how.returnTo), start
+	}
+	if ways == (page.Error{}) {
+		ways.Start = start
+	}
+	return ways
+}
+
+// isOfRoute reports whether the request is a step of a sign-in or a sign-out, and not for a page of the application.
+func (a *Auth) isOfRoute(c *gin.Context) bool {
+	_, isCallback := c.Get(wayBackKey{a})
+	return isCallback || isOwnRoute(c)
+}
+
+// startPage is the page after a sign-in, unless that page was refused. It may be guarded, so that after a
+// sign-in that has failed it is the page after a sign-out.
+func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
+	start := a.settings.AfterSignIn
+	if isOfRoute {
+		start = a.settings.AfterSignOut
+	}
+	if a.settings.base == nil || !web.IsSafePath(start) || (web.IsNavigation(c.Request) && c.Request.URL.Path == web.PathOf(start)) {
+		return ""
+	}
+	return a.external(start)
+}
+
+// retryPath is what a user tries again, or "" if that is not known, or would send a form again. A callback cannot be
+// tried again, because its code is spent.
+func (a *Auth) retryPath(c *gin.Context, returnTo string) string {
+	path := c.FullPath()
+	isForm := c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead
+	switch {
+	case a.settings.base == nil, isForm && web.PathOf(returnTo) == c.Request.URL.Path:
+		return ""
+	case path != "" && path == a.routes.SignOut:
+		return a.SignOutPath()
+	case path != "" && path == a.routes.SignUp:
+		return a.sameRoute(c)
+	case a.isOfRoute(c) && a.routes.SignIn != "":
+		return a.signInPath(returnTo)
+	case a.mayReturnTo(returnTo):
+		return a.external(returnTo)
+	}
+	return ""
 }
 
 // answering is how an error is answered. It is known while Config.OnError of an Auth runs, which must not be
