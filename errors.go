@@ -180,25 +180,15 @@ func isOfClient(refused *ProviderError) bool {
 // session: what it is registered as, or its secret, which Logto calls an invalid
 // request when it has expired. What comes with a callback, visitors can make up.
 func isOperators(refused *ProviderError) bool {
-	if refused.Status == 0 {
-		return false
-	}
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
-		return true
-	}
-	return false
+	return refused.Status != 0 && slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type",
+		"invalid_request", "invalid_scope"}, refused.Code)
 }
 
 // isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
 // it asks for: nothing that a user does changes it.
 func isOfRegistration(refused *ProviderError) bool {
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode",
-		"invalid_request", "invalid_scope", "invalid_target", "insufficient_scope":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
+		"unsupported_response_mode", "invalid_request", "invalid_scope", "invalid_target", "insufficient_scope"}, refused.Code)
 }
 
 // isOfAccount reports whether Logto has refused, in a sign-in, the account and not this one attempt. An invalid_grant

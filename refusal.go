@@ -113,7 +113,13 @@ const (
 // isFutile reports whether the session that is refused comes from a sign-in that was offered
 // because of a refusal. If not, one is going to be offered.
 func (a *Auth) isFutile(c *gin.Context, err error) bool {
-	record := a.refusedBy(c, err)
+	refused := &refusedSession{}
+	if !errors.As(err, &refused) {
+		if ctx, x, missing := a.exchangeOf(c); missing == nil {
+			refused.session, _ = a.current(ctx, x)
+		}
+	}
+	record := refused.session
 	if record == nil {
 		return false
 	}
@@ -128,20 +134,6 @@ func (a *Auth) isFutile(c *gin.Context, err error) bool {
 	now := a.settings.Now()
 	a.offers.Put(record.Subject, offer{record.ID, now}, now.Add(offerMemory))
 	return false
-}
-
-// refusedBy is the session that an error is about, or nil.
-func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
-	var refused *refusedSession
-	if errors.As(err, &refused) {
-		return refused.session
-	}
-	ctx, x, missing := a.exchangeOf(c)
-	if missing != nil {
-		return nil
-	}
-	record, _ := a.current(ctx, x)
-	return record
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -285,7 +277,7 @@ type answeringKey struct{ a *Auth }
 
 func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answering) bool {
 	_, x, missing := a.exchangeOf(c)
-	if _, isNested := a.answering(c); isNested || missing != nil {
+	if isNested := c.Request.Context().Value(answeringKey{a}) != nil; isNested || missing != nil {
 		return false
 	}
 	request := c.Request
@@ -334,37 +326,25 @@ func (w *errorWriter) WriteHeader(status int) {
 // about to show it, so that a page or a redirect makes sense. A program wants JSON
 // or a bare status. In Config.OnError it is what the answer of this package would
 // have been.
-func (a *Auth) WantsPage(c *gin.Context) bool {
-	if how, ok := a.answering(c); ok {
-		return how.asPage
-	}
-	return web.ShowsPage(c.Request)
-}
+func (a *Auth) WantsPage(c *gin.Context) bool { return a.answering(c).asPage }
 
 // SignInPath is the path of the sign-in route, as browsers see it, which leads back
 // to the page that the browser is on, for a link or a button. In Config.OnError
 // it leads to where the user had wanted to go, and asks for what the guard asks for (MaxAge). It is "" if there
 // is no sign-in route. It is no way on from ErrAccountRefused.
-func (a *Auth) SignInPath(c *gin.Context) string {
-	if how, ok := a.answering(c); ok {
-		return a.signInPathFor(c, how)
-	}
-	return a.signInPath(a.wantedPage(c))
-}
+func (a *Auth) SignInPath(c *gin.Context) string { return a.signInPathFor(c, a.answering(c)) }
 
 // RetryPath is the path, as browsers see it, to try again after an outage (StatusCode 502, 503 or 504): the same page, the page
 // of a form, or the sign-in if a callback has failed, whose code is spent. It is for Config.OnError, and "" if that page is
 // not known.
-func (a *Auth) RetryPath(c *gin.Context) string {
-	if how, ok := a.answering(c); ok {
-		return a.retryPath(c, how.returnTo)
-	}
-	return a.retryPath(c, a.wantedPage(c))
-}
+func (a *Auth) RetryPath(c *gin.Context) string { return a.retryPath(c, a.answering(c).returnTo) }
 
-func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
-	how, ok = c.Request.Context().Value(answeringKey{a}).(answering)
-	return how, ok
+// answering is how the error is answered that Config.OnError is asked about, or else how one would be.
+func (a *Auth) answering(c *gin.Context) answering {
+	if how, ok := c.Request.Context().Value(answeringKey{a}).(answering); ok {
+		return how
+	}
+	return answering{returnTo: a.wantedPage(c), asPage: web.ShowsPage(c.Request)}
 }
 
 // lead sends the browser on, or shows the error, unless a time limit has answered.
