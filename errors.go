@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
@@ -174,12 +175,8 @@ func (e *ProviderError) refusal() *oauth.Refusal {
 // isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
 // it asks for: nothing that a user does changes it.
 func isOfRegistration(refused *ProviderError) bool {
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode",
-		"invalid_request", "invalid_scope", "invalid_target", "insufficient_scope":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
+		"unsupported_response_mode", "invalid_request", "invalid_scope", "invalid_target", "insufficient_scope"}, refused.Code)
 }
 
 // isOfAccount reports whether Logto has refused, in a sign-in, the account and not this one attempt. An invalid_grant
@@ -300,4 +297,99 @@ func StatusCode(err error) int {
 	default:
 		return http.StatusInternalServerError
 	}
+}
+
+// titleFor tells a user what happened.
+func titleFor(status int, err error) string {
+	if errors.Is(err, ErrInsufficientAuthentication) && !errors.Is(err, errFutile) {
+		return "Sign in again"
+	}
+	switch status {
+	case http.StatusInternalServerError:
+		return "Something went wrong"
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return "Temporarily unavailable"
+	case http.StatusForbidden:
+		return "Not allowed"
+	case http.StatusUnauthorized:
+		return "Not signed in"
+	}
+	return "Sign-in did not work"
+}
+
+// adviceFor tells a user what to do.
+func adviceFor(err error) string {
+	var refused *ProviderError
+	var refusal *RefusalError
+	var bearer *bearerError
+	var called *url.Error
+	switch {
+	case errors.Is(err, errNoToken):
+		return "Send an access token."
+	case errors.Is(err, errBearerRequest):
+		return "The header Authorization is malformed."
+	case errors.As(err, &bearer) && bearer.status == http.StatusUnauthorized:
+		return "The access token is not valid."
+	case errors.Is(err, errFutile):
+		return "You have just signed in, and that was not enough for this page. Please tell the operator of this application."
+	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
+		return "The service is temporarily unavailable. Please try again in a moment."
+	case errors.As(err, &refusal):
+		return refusal.Message
+	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrNoRequest):
+		return "This application is not set up correctly. Please tell its operator."
+	case errors.Is(err, ErrSignInRefused):
+		return "Something in this application went wrong. Please try again later."
+	case errors.Is(err, ErrAccountRefused):
+		return "Your account cannot use this application, or does not exist any more."
+	case errors.As(err, &refused) && isOfRegistration(refused):
+		return "This application is not set up correctly. Please tell its operator."
+	case errors.As(err, &refused) && StatusCode(err) == http.StatusForbidden:
+		return "You are not allowed to do this."
+	case errors.As(err, &refused):
+		return "The sign-in service refused the request."
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
+		return "Sign in first."
+	case errors.Is(err, ErrCancelled):
+		return "You came back without signing in."
+	case errors.Is(err, ErrNoAttempt):
+		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
+	case errors.Is(err, ErrInsufficientAuthentication):
+		return "Please confirm who you are by signing in again."
+	case errors.Is(err, fault.NotAuthenticatedAgain):
+		return "You had to confirm who you are, and came back without having done so."
+	case errors.Is(err, ErrInsufficientRights):
+		return "You are not allowed to do this."
+	case errors.Is(err, ErrCrossOrigin):
+		return "The request came from another site."
+	case errors.Is(err, errSignOutNotAsked):
+		return "Nobody was signed out. Send POST, or open the page."
+	case errors.Is(err, ErrSessionTooLarge):
+		return "Your account has more data than this application can keep. Please tell its operator."
+	case errors.As(err, &called):
+		return "Something that this page needs does not answer. Please try again in a moment."
+	case isOfSignIn(err):
+		return "Something about this sign-in was not right. Please start again. If it happens again, tell the operator of this application."
+	}
+	return "Something in this application went wrong. Please try again later."
+}
+
+// needsPrompt reports whether Logto could not answer without a page, which the sign-in did not allow.
+func needsPrompt(err error) bool {
+	var refused *ProviderError
+	return errors.As(err, &refused) &&
+		slices.Contains([]string{"login_required", "consent_required", "interaction_required", "account_selection_required"}, refused.Code)
+}
+
+// isOfSignIn reports whether another sign-in may end better.
+func isOfSignIn(err error) bool {
+	var refused *ProviderError
+	switch {
+	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrInvalidOptions):
+		return false
+	case errors.As(err, &refused):
+		return !isOfRegistration(refused)
+	}
+	return slices.ContainsFunc([]error{ErrNotSignedIn, ErrTokenExpired, ErrInsufficientAuthentication, ErrCancelled,
+		ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch, ErrInvalidToken}, func(one error) bool { return errors.Is(err, one) })
 }

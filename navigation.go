@@ -5,10 +5,11 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
-// Where a browser goes next, and what is no navigation.
+// Where a browser goes next or which page it shows, and what is no navigation.
 
 // isWanted reports whether the user wants what a request asks for: it is no image, no script and no prefetch.
 func isWanted(header http.Header) bool {
@@ -17,21 +18,17 @@ func isWanted(header http.Header) bool {
 
 // answerUnwanted answers a request that is not wanted, such that nothing happens.
 func (a *Auth) answerUnwanted(c *gin.Context) {
-	header := c.Request.Header
-	switch {
+	c.Header("Cache-Control", "no-store")
+	switch header := c.Request.Header; {
 	case web.IsPrefetch(header):
 		// Not 204: Chromium would use that for the click that follows.
-		c.Header("Cache-Control", "no-store")
 		c.AbortWithStatus(http.StatusServiceUnavailable)
+		return
 	case web.IsHTMX(header):
 		// htmx cannot follow a redirect to another origin, but it can navigate.
-		c.Header("Cache-Control", "no-store")
 		c.Header("HX-Redirect", a.sameRoute(c))
-		c.AbortWithStatus(http.StatusNoContent)
-	default:
-		c.Header("Cache-Control", "no-store")
-		c.AbortWithStatus(http.StatusNoContent)
 	}
+	c.AbortWithStatus(http.StatusNoContent)
 }
 
 // redirect sends the browser on. After a POST and its like it is 303, so that no
@@ -48,4 +45,12 @@ func redirect(c *gin.Context, address string) {
 	}
 	c.Header("Location", address)
 	c.AbortWithStatus(status)
+}
+
+// showPage answers with a page that no cache may store.
+func showPage(c *gin.Context, status int, shown page.Document) {
+	forbidStoring(c.Writer.Header())
+	shown.SetHeader(c.Writer.Header())
+	c.Data(status, "text/html; charset=utf-8", shown.HTML)
+	c.Abort()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/oauth"
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -112,35 +113,27 @@ const (
 // isFutile reports whether the session that is refused comes from a sign-in that was offered
 // because of a refusal. If not, one is going to be offered.
 func (a *Auth) isFutile(c *gin.Context, err error) bool {
-	record := a.refusedBy(c, err)
-	if record == nil {
+	refused := &session.RefusedError{}
+	if !errors.As(err, &refused) {
+		if ctx, x, missing := a.exchangeOf(c); missing == nil {
+			refused.Session, _ = a.sessions.Current(ctx, x)
+		}
+	}
+	current := refused.Session
+	if current == nil {
 		return false
 	}
 	var skew time.Duration
 	if a.settings.SharedState != nil { // the callback may have been at another instance
 		skew = a.settings.ClockSkew
 	}
-	last, ok := a.offers.Get(record.Subject)
-	if ok && last.sessionID != record.ID && !record.StartedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
+	last, ok := a.offers.Get(current.Subject)
+	if ok && last.sessionID != current.ID && !current.StartedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
 		return true
 	}
 	now := a.settings.Now()
-	a.offers.Put(record.Subject, offer{record.ID, now}, now.Add(offerMemory))
+	a.offers.Put(current.Subject, offer{current.ID, now}, now.Add(offerMemory))
 	return false
-}
-
-// refusedBy is the session that an error is about, or nil.
-func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
-	var refused *session.RefusedError
-	if errors.As(err, &refused) {
-		return refused.Session
-	}
-	ctx, x, missing := a.exchangeOf(c)
-	if missing != nil {
-		return nil
-	}
-	current, _ := a.sessions.Current(ctx, x)
-	return current
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -169,16 +162,11 @@ func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 		return
 	}
 	if how.asPage {
-		a.writeErrorPage(c, status, err, how)
+		showPage(c, status, a.errorPage(c, status, err, how))
 		return
 	}
 	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(status, problem{
-		Type:   "about:blank",
-		Title:  http.StatusText(status),
-		Status: status,
-		Detail: adviceFor(err),
-	})
+	c.AbortWithStatusJSON(status, problem{"about:blank", http.StatusText(status), status, adviceFor(err)})
 }
 
 // problem is a problem document of RFC 9457.
@@ -187,6 +175,94 @@ type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+}
+
+// errorPage says what happened and offers ways on.
+func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) page.Document {
+	shown := a.waysOn(c, status, err, how)
+	shown.Title, shown.Advice = titleFor(status, err), adviceFor(err)
+	if shown.InNewTab && errors.Is(err, ErrAccountRefused) {
+		shown.Advice += " Sign out first, then sign in with another account."
+	}
+	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
+		shown.Advice += " What you have sent was not saved; send it again then."
+	}
+	var refused *ProviderError
+	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
+		shown.Detail = errorText(refused.Code, 64)
+		if refused.Description != "" {
+			shown.Detail += ": " + errorText(refused.Description, 200)
+		}
+	}
+	return shown.Document()
+}
+
+// waysOn are the addresses that an error page offers.
+func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (ways page.Error) {
+	isOfRoute := a.isOfRoute(c)
+	start := a.startPage(c, isOfRoute)
+	isOfAccount := errors.Is(err, ErrAccountRefused) || (errors.Is(err, ErrSessionTooLarge) && isOfRoute)
+	switch {
+	case isOfAccount, status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
+		ways.SignOut = a.SignOutPath()
+		ways.InNewTab = ways.SignOut != "" && a.settings.AfterSignOut == ""
+		switch {
+		case !isOfAccount:
+			ways.Start = start
+		case ways.InNewTab: // a page that was refused can be loaded again, and a callback cannot
+			ways.SignIn = a.signInPath(how.returnTo)
+		}
+	case status > http.StatusInternalServerError: // an outage
+		ways.Retry = a.retryPath(c, how.returnTo)
+	case isOfSignIn(err) && (isOfRoute || !errors.Is(err, ErrInvalidToken)):
+		how.start.WantsLogin = how.start.WantsLogin || needsPrompt(err)
+		ways.SignIn = a.signInPathFor(c, how)
+	case isOfRoute:
+		ways.Retry, ways.Start = a.retryPath(c, how.returnTo), start
+	}
+	if ways == (page.Error{}) {
+		ways.Start = start
+	}
+	return ways
+}
+
+// isOfRoute reports whether the request is a step of a sign-in or a sign-out, and not for a page of the application.
+func (a *Auth) isOfRoute(c *gin.Context) bool {
+	_, isCallback := c.Get(wayBackKey{a})
+	return isCallback || isOwnRoute(c)
+}
+
+// startPage is the page after a sign-in, unless that page was refused. It may be guarded, so that after a
+// sign-in that has failed it is the page after a sign-out.
+func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
+	start := a.settings.AfterSignIn
+	if isOfRoute {
+		start = a.settings.AfterSignOut
+	}
+	if a.settings.base == nil || !web.IsSafePath(start) || (web.IsNavigation(c.Request) && c.Request.URL.Path == web.PathOf(start)) {
+		return ""
+	}
+	return a.external(start)
+}
+
+// retryPath is what a user tries again, or "" if that is not known, or would send a form again. A callback cannot be
+// tried again, because its code is spent.
+func (a *Auth) retryPath(c *gin.Context, returnTo string) string {
+	path := c.FullPath()
+	isForm := c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead
+	switch {
+	case a.settings.base == nil, isForm && web.PathOf(returnTo) == c.Request.URL.Path:
+		return ""
+	case path != "" && path == a.routes.SignOut:
+		return a.SignOutPath()
+	case path != "" && path == a.routes.SignUp:
+		return a.sameRoute(c)
+	case a.isOfRoute(c) && a.routes.SignIn != "":
+		return a.signInPath(returnTo)
+	case a.mayReturnTo(returnTo):
+		return a.external(returnTo)
+	}
+	return ""
 }
 
 // answering is how an error is answered. It is known while Config.OnError of an Auth runs, which must not be
@@ -201,7 +277,7 @@ type answeringKey struct{ a *Auth }
 
 func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answering) bool {
 	_, x, missing := a.exchangeOf(c)
-	if _, isNested := a.answering(c); isNested || missing != nil {
+	if isNested := c.Request.Context().Value(answeringKey{a}) != nil; isNested || missing != nil {
 		return false
 	}
 	request := c.Request
@@ -250,37 +326,25 @@ func (w *errorWriter) WriteHeader(status int) {
 // about to show it, so that a page or a redirect makes sense. A program wants JSON
 // or a bare status. In Config.OnError it is what the answer of this package would
 // have been.
-func (a *Auth) WantsPage(c *gin.Context) bool {
-	if how, ok := a.answering(c); ok {
-		return how.asPage
-	}
-	return web.ShowsPage(c.Request)
-}
+func (a *Auth) WantsPage(c *gin.Context) bool { return a.answering(c).asPage }
 
 // SignInPath is the path of the sign-in route, as browsers see it, which leads back
 // to the page that the browser is on, for a link or a button. In Config.OnError
 // it leads to where the user had wanted to go, and asks for what the guard asks for (MaxAge). It is "" if there
 // is no sign-in route. It is no way on from ErrAccountRefused.
-func (a *Auth) SignInPath(c *gin.Context) string {
-	if how, ok := a.answering(c); ok {
-		return a.signInPathFor(c, how)
-	}
-	return a.signInPath(a.wantedPage(c))
-}
+func (a *Auth) SignInPath(c *gin.Context) string { return a.signInPathFor(c, a.answering(c)) }
 
 // RetryPath is the path, as browsers see it, to try again after an outage (StatusCode 502, 503 or 504): the same page, the page
 // of a form, or the sign-in if a callback has failed, whose code is spent. It is for Config.OnError, and "" if that page is
 // not known.
-func (a *Auth) RetryPath(c *gin.Context) string {
-	if how, ok := a.answering(c); ok {
-		return a.retryPath(c, how.returnTo)
-	}
-	return a.retryPath(c, a.wantedPage(c))
-}
+func (a *Auth) RetryPath(c *gin.Context) string { return a.retryPath(c, a.answering(c).returnTo) }
 
-func (a *Auth) answering(c *gin.Context) (how answering, ok bool) {
-	how, ok = c.Request.Context().Value(answeringKey{a}).(answering)
-	return how, ok
+// answering is how the error is answered that Config.OnError is asked about, or else how one would be.
+func (a *Auth) answering(c *gin.Context) answering {
+	if how, ok := c.Request.Context().Value(answeringKey{a}).(answering); ok {
+		return how
+	}
+	return answering{returnTo: a.wantedPage(c), asPage: web.ShowsPage(c.Request)}
 }
 
 // lead sends the browser on, or shows the error, unless a time limit has answered.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -173,7 +174,7 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 	case !isWanted(header):
 		a.answerUnwanted(c)
 	case web.ComesFromAnotherOrigin(header):
-		a.showSignOutPage(c)
+		showPage(c, http.StatusOK, page.SignOut(a.SignOutPath()))
 	default:
 		a.SignOut(c, SignOutOptions{})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/oauth"
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -74,7 +75,7 @@ func (a *Auth) SignOut(c *gin.Context, opts SignOutOptions) {
 	case c.Writer.Written(): // a time limit has answered beside the handler
 		c.Abort()
 	case isForm:
-		a.showLeavingPage(c, address)
+		showPage(c, http.StatusOK, page.Leaving(address))
 	default:
 		c.AbortWithStatusJSON(http.StatusOK, struct {
 			Location string `json:"location"`

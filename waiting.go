@@ -3,9 +3,11 @@ package logtogin
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -34,7 +36,13 @@ func (a *Auth) serveStart(c *gin.Context, start session.Start, opts SignInOption
 	switch {
 	case isLate(c, x):
 	case address == "" && err == nil:
-		a.showWaitingPage(c, start, turn, opts.ReturnTo)
+		step := session.Waits
+		if turn.Move == session.WaitOnce {
+			step = session.GaveWay
+		}
+		next := a.startPath(start.With(step, turn.Attempt), opts.ReturnTo)
+		insisting := a.startPath(start.With(session.Insists, session.ID{}), opts.ReturnTo)
+		showPage(c, http.StatusOK, page.Waiting(next, turn.Pause, insisting))
 	default:
 		a.lead(c, x, address, err, opts.ReturnTo)
 	}
