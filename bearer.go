@@ -7,13 +7,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
-	"github.com/logtogin/logtogin/internal/recent"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -222,47 +220,22 @@ func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []Tok
 	return strings.Join(missing, " ")
 }
 
-// maxVerified bounds the tokens in memory, of about 2 KiB each. That so few do is
-// because those that come often are kept.
-const maxVerified = 8192
-
-// verifiedToken is what was verified of a token: signature, issuer and times. It is not
-// what a guard made of it.
-type verifiedToken struct {
-	claims  *AccessTokenClaims // to be copied before anybody gets it
-	expires time.Time
-	// withdrawals is how often keys had been withdrawn before the one was fetched by which
-	// it was verified.
-	withdrawals uint64
-}
-
 // bearerToken returns the verified claims of the request's token, for this request alone.
 func (a *Auth) bearerToken(r *http.Request) (*AccessTokenClaims, error) {
 	token, err := tokenOf(r.Header)
 	if err != nil {
 		return nil, err
 	}
-	ctx, now := r.Context(), a.settings.Now()
-	withdrawals, err := a.provider.KeyWithdrawals(ctx)
+	ctx := r.Context()
+	found, isKnown, err := a.provider.VerifyAccessToken(ctx, token)
 	if err != nil {
 		return nil, err
 	}
 	a.revocations.keepUp(ctx)
-	digest := recent.DigestOf(token)
-	if known, ok := a.verified.Get(digest); ok {
-		if known.withdrawals == withdrawals && now.Before(known.expires) {
-			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: known.claims.Subject})
-			return known.claims.own(), nil
-		}
-		a.verified.Delete(digest)
+	if isKnown {
+		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: found.Subject})
 	}
-	found, err := a.provider.VerifyAccessToken(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	verified := &verifiedToken{newAccessTokenClaims(found.AccessToken), found.AcceptedUntil, found.KeyWithdrawals}
-	a.verified.Put(digest, verified)
-	return verified.claims.own(), nil
+	return newAccessTokenClaims(*found).own(), nil
 }
 
 // tokenOf reads the header Authorization (RFC 6750, section 2.1). Tokens in forms or

@@ -42,7 +42,6 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/logto"
-	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -61,7 +60,6 @@ type Auth struct {
 	origins  *http.CrossOriginProtection
 
 	refresher   *refresher
-	verified    *recent.Cache[*verifiedToken]
 	lookups     *cache.Cache[string, *lookup]
 	offers      *cache.Cache[string, offer] // by the ID of the user
 	shared      *boundedState
@@ -100,7 +98,6 @@ func New(cfg Config) (*Auth, error) {
 		provider:    logto.New(s.providerSettings()),
 		origins:     http.NewCrossOriginProtection(),
 		refresher:   newRefresher(s.Now),
-		verified:    recent.New[*verifiedToken](maxVerified),
 		lookups:     cache.New[string, *lookup](maxLookups, s.Now),
 		offers:      cache.New[string, offer](maxOffers, s.Now),
 		outcomes:    cache.New[string, *outcome](maxOutcomes, s.Now),

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -58,11 +59,16 @@ type Provider struct {
 	client   *http.Client
 	metadata *remote.Value[*Metadata]
 	keys     *keySet
+	verified *recent.Cache[*verifiedAccessToken]
 }
 
 // New makes a Provider. It makes no call.
 func New(settings Settings) *Provider {
-	p := &Provider{settings: settings, client: newHTTPClient(settings.HTTPClient)}
+	p := &Provider{
+		settings: settings,
+		client:   newHTTPClient(settings.HTTPClient),
+		verified: recent.New[*verifiedAccessToken](maxVerified),
+	}
 	p.metadata = remote.New(remote.Policy{
 		Timeout:    RequestTimeout,
 		RenewAfter: metadataRenewAfter,
