@@ -230,30 +230,13 @@ func tokenOf(header http.Header) (string, error) {
 		return "", errNoToken
 	}
 	token = strings.TrimLeft(token, " ")
-	if !isToken(token) {
+	if !logto.IsBearerToken(token) {
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
 	}
 	if strings.Count(token, ".") != 2 {
 		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource; the client has to ask for one for the API (Config.Resources and Resource)")
 	}
 	return token, nil
-}
-
-// tokenCharacters are those of b64token in RFC 6750, section 2.1.
-var tokenCharacters = func() (is [256]bool) {
-	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
-		is[b] = true
-	}
-	return is
-}()
-
-func isToken(text string) bool {
-	for i := range len(text) {
-		if !tokenCharacters[text[i]] {
-			return false
-		}
-	}
-	return text != ""
 }
 
 var (

@@ -65,6 +65,24 @@ func AccessTokenOf(claims jsonobject.Object) AccessToken {
 	return token
 }
 
+// IsBearerToken reports whether a text has the form of a token in the header Authorization, which is b64token of
+// RFC 6750, section 2.1.
+func IsBearerToken(text string) bool {
+	for i := range len(text) {
+		if !inBearerToken[text[i]] {
+			return false
+		}
+	}
+	return text != ""
+}
+
+var inBearerToken = func() (is [256]bool) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
+		is[b] = true
+	}
+	return is
+}()
+
 // maxVerified bounds the verified tokens in memory, of about 2 KiB each. That so few do is because
 // those that come often are kept.
 const maxVerified = 8192
