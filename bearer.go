@@ -7,13 +7,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
-	"github.com/logtogin/logtogin/internal/recent"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -56,8 +54,7 @@ func (a *Auth) Bearer(audience string, requirements ...TokenRequirement) gin.Han
 	if audience == "" {
 		panic("logtogin: Bearer needs the API identifier that tokens must be for")
 	}
-	guard := newBearerGuard(requirements)
-	return a.bearer(guard, func(_ *gin.Context, claims *AccessTokenClaims) error {
+	return a.bearer(requirements, func(_ *gin.Context, claims *AccessTokenClaims) error {
 		if !slices.Contains(claims.Audience, audience) {
 			return audienceError(claims, audience)
 		}
@@ -82,8 +79,7 @@ func audienceError(claims *AccessTokenClaims, audience string) error {
 // https://docs.logto.io/authorization/organization-permissions.
 func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...TokenRequirement) gin.HandlerFunc {
 	source.mustBeSet("BearerOrganization")
-	guard := newBearerGuard(requirements)
-	return a.bearer(guard, func(c *gin.Context, claims *AccessTokenClaims) error {
+	return a.bearer(requirements, func(c *gin.Context, claims *AccessTokenClaims) error {
 		id, err := source.of(c)
 		if err != nil {
 			return err
@@ -116,70 +112,30 @@ func AccessTokenClaimsFrom(ctx context.Context) (claims *AccessTokenClaims, ok b
 
 // bearerGuard is what a guard requires of tokens.
 type bearerGuard struct {
-	requirements []TokenRequirement
-	// isWithin says that tokens within an organization are welcome.
-	isWithin bool
+	requirements  []*requirement
+	isWithin      bool // tokens within an organization are welcome
+	checkAudience func(*gin.Context, *AccessTokenClaims) error
 }
 
-func newBearerGuard(requirements []TokenRequirement) *bearerGuard {
-	guard := &bearerGuard{requirements: slices.Clone(requirements)}
-	for _, one := range requirements {
+func (a *Auth) bearer(requirements []TokenRequirement, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
+	guard := bearerGuard{requirements: detailsOf(requirements), checkAudience: checkAudience}
+	for _, one := range guard.requirements {
 		mustBeToldByToken(one)
-		guard.isWithin = guard.isWithin || asksForOrganization(one)
+		guard.isWithin = guard.isWithin || one.isWithin
 	}
-	return guard
-}
-
-// mustBeToldByToken panics if an access token cannot tell whether a requirement is met.
-func mustBeToldByToken(one Requirement) {
-	if _, ok := one.(TokenRequirement); !ok {
-		panic(fmt.Sprintf("logtogin: an access token cannot tell %s", one.describe()))
-	}
-	if members, ok := one.(anyRequirement); ok {
-		for _, member := range members {
-			mustBeToldByToken(member)
-		}
-	}
-}
-
-// scopesOf are the permissions that a requirement asks for.
-func scopesOf(one Requirement) (scopes []string) {
-	switch r := one.(type) {
-	case scopeRequirement:
-		return r
-	case anyRequirement:
-		for _, member := range r {
-			scopes = append(scopes, scopesOf(member)...)
-		}
-	}
-	return scopes
-}
-
-func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *AccessTokenClaims) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		p := a.enter(c, "Authorization", true)
 		defer p.leave(c)
 		p.exchange.IsByToken = true
 		claims, err := a.bearerToken(c.Request)
 		a.endIfLate(c, p)
+		subject := ""
 		if err == nil {
-			err = checkAudience(c, claims)
-		}
-		if err == nil && claims.OrganizationID != "" && !guard.isWithin {
-			err = fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for; the requirement InOrganization does")
-		}
-		if err == nil && a.revocations.RefusesToken(claims.Subject, claims.IssuedAt) {
-			err = fault.InvalidTokenf("its user has been revoked since it was issued")
-		}
-		if err == nil {
-			err = guard.check(c, claims)
+			subject = claims.Subject
+			err = a.checkToken(c, claims, guard)
 			a.endIfLate(c, p)
 		}
 		if err != nil {
-			subject := ""
-			if claims != nil {
-				subject = claims.Subject
-			}
 			p.deny(c)
 			a.refuseBearer(c, subject, err)
 			return
@@ -189,13 +145,33 @@ func (a *Auth) bearer(guard *bearerGuard, checkAudience func(*gin.Context, *Acce
 	}
 }
 
-func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
-	for i, one := range g.requirements {
-		switch isMet, err := one.metByToken(c, claims); {
+// mustBeToldByToken panics if an access token cannot tell whether a requirement is met.
+func mustBeToldByToken(r *requirement) {
+	if r.byToken == nil {
+		panic("logtogin: an access token cannot tell " + r.name)
+	}
+	for _, choice := range r.choices {
+		mustBeToldByToken(choice)
+	}
+}
+
+// checkToken returns why a verified token does not get in.
+func (a *Auth) checkToken(c *gin.Context, claims *AccessTokenClaims, guard bearerGuard) error {
+	if err := guard.checkAudience(c, claims); err != nil {
+		return err
+	}
+	switch {
+	case claims.OrganizationID != "" && !guard.isWithin:
+		return fault.InvalidTokenf("it is for the API within an organization, which this guard does not ask for; the requirement InOrganization does")
+	case a.revocations.RefusesToken(claims.Subject, claims.IssuedAt):
+		return fault.InvalidTokenf("its user has been revoked since it was issued")
+	}
+	for i, one := range guard.requirements {
+		switch isMet, err := one.byToken(c, claims); {
 		case err != nil:
 			return err
 		case !isMet:
-			return &RequirementError{Requirement: one.describe(), scope: missingScopes(c, claims, g.requirements[i:])}
+			return &RequirementError{Requirement: one.name, scope: missingScopes(c, claims, guard.requirements[i:])}
 		}
 	}
 	return nil
@@ -203,37 +179,22 @@ func (g *bearerGuard) check(c *gin.Context, claims *AccessTokenClaims) error {
 
 // missingScopes are the permissions of all requirements that are not met, for a client that is going
 // to ask for another token.
-func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []TokenRequirement) string {
+func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []*requirement) string {
 	var missing []string
 	for _, one := range requirements {
-		scopes := scopesOf(one)
-		if len(scopes) == 0 {
+		if len(one.permissions) == 0 {
 			continue
 		}
-		if isMet, _ := one.metByToken(c, claims); isMet {
+		if isMet, _ := one.byToken(c, claims); isMet {
 			continue
 		}
-		for _, scope := range scopes {
-			if !slices.Contains(missing, scope) {
-				missing = append(missing, scope)
+		for _, permission := range one.permissions {
+			if !slices.Contains(missing, permission) {
+				missing = append(missing, permission)
 			}
 		}
 	}
 	return strings.Join(missing, " ")
-}
-
-// maxVerified bounds the tokens in memory, of about 2 KiB each. That so few do is
-// because those that come often are kept.
-const maxVerified = 8192
-
-// verifiedToken is what was verified of a token: signature, issuer and times. It is not
-// what a guard made of it.
-type verifiedToken struct {
-	claims  *AccessTokenClaims // to be copied before anybody gets it
-	expires time.Time
-	// withdrawals is how often keys had been withdrawn before the one was fetched by which
-	// it was verified.
-	withdrawals uint64
 }
 
 // bearerToken returns the verified claims of the request's token, for this request alone.
@@ -242,27 +203,16 @@ func (a *Auth) bearerToken(r *http.Request) (*AccessTokenClaims, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, now := r.Context(), a.settings.Now()
-	withdrawals, err := a.provider.KeyWithdrawals(ctx)
+	ctx := r.Context()
+	found, isKnown, err := a.provider.VerifyAccessToken(ctx, token)
 	if err != nil {
 		return nil, err
 	}
 	a.revocations.KeepUp(ctx)
-	digest := recent.DigestOf(token)
-	if known, ok := a.verified.Get(digest); ok {
-		if known.withdrawals == withdrawals && now.Before(known.expires) {
-			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: known.claims.Subject})
-			return known.claims.own(), nil
-		}
-		a.verified.Delete(digest)
+	if isKnown {
+		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: found.Subject})
 	}
-	found, err := a.provider.VerifyAccessToken(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	verified := &verifiedToken{newAccessTokenClaims(found.AccessToken), found.AcceptedUntil, found.KeyWithdrawals}
-	a.verified.Put(digest, verified)
-	return verified.claims.own(), nil
+	return newAccessTokenClaims(*found).own(), nil
 }
 
 // tokenOf reads the header Authorization (RFC 6750, section 2.1). Tokens in forms or
@@ -280,30 +230,13 @@ func tokenOf(header http.Header) (string, error) {
 		return "", errNoToken
 	}
 	token = strings.TrimLeft(token, " ")
-	if !isToken(token) {
+	if !logto.IsBearerToken(token) {
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
 	}
 	if strings.Count(token, ".") != 2 {
 		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource; the client has to ask for one for the API (Config.Resources and Resource)")
 	}
 	return token, nil
-}
-
-// tokenCharacters are those of b64token in RFC 6750, section 2.1.
-var tokenCharacters = func() (is [256]bool) {
-	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
-		is[b] = true
-	}
-	return is
-}()
-
-func isToken(text string) bool {
-	for i := range len(text) {
-		if !tokenCharacters[text[i]] {
-			return false
-		}
-	}
-	return text != ""
 }
 
 var (

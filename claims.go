@@ -1,10 +1,12 @@
 package logtogin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/logtogin/logtogin/internal/jsonobject"
@@ -128,6 +130,30 @@ func (s claimSet) Get(name string, value any) error {
 	return nil
 }
 
+// marshal returns the claims as they were sent, or else, if they were made by hand, what write makes of the fields.
+func (s claimSet) marshal(write func(*jsonobject.Writer)) ([]byte, error) {
+	if source := s.object.Source(); source != nil {
+		return slices.Clone(source), nil
+	}
+	var written jsonobject.Writer
+	write(&written)
+	return written.MarshalJSON()
+}
+
+// unmarshal gives read the object that UnmarshalJSON is given. null changes nothing, by the convention of
+// encoding/json.
+func unmarshal(raw []byte, what string, read func(jsonobject.Object)) error {
+	if string(bytes.TrimSpace(raw)) == "null" {
+		return nil
+	}
+	set, err := jsonobject.Parse(bytes.Clone(raw))
+	if err != nil {
+		return fmt.Errorf("logtogin: JSON of %s: %w", what, err)
+	}
+	read(set)
+	return nil
+}
+
 // Address is the address claim. Logto names its members in camel case, unlike
 // OpenID Connect Core, section 5.1.1.
 type Address struct {
@@ -160,73 +186,64 @@ type OrganizationData struct {
 	Description string `json:"description,omitempty"` // empty also if null
 }
 
+// texts are the claims that are strings. An array takes no allocation.
+func (u *UserClaims) texts() [17]textClaim {
+	return [...]textClaim{
+		{"sub", &u.Subject}, {"name", &u.Name}, {"username", &u.Username}, {"picture", &u.Picture},
+		{"given_name", &u.GivenName}, {"family_name", &u.FamilyName}, {"middle_name", &u.MiddleName}, {"nickname", &u.Nickname},
+		{"preferred_username", &u.PreferredUsername}, {"profile", &u.Profile}, {"website", &u.Website}, {"gender", &u.Gender},
+		{"birthdate", &u.Birthdate}, {"zoneinfo", &u.Zoneinfo}, {"locale", &u.Locale},
+		{"email", &u.Email}, {"phone_number", &u.PhoneNumber},
+	}
+}
+
+type textClaim struct {
+	name  string
+	field *string
+}
+
 func newUserClaims(set jsonobject.Object) UserClaims {
 	u := UserClaims{
-		claimSet:          claimSet{set},
-		Subject:           set.Text("sub"),
-		Name:              set.Text("name"),
-		Username:          set.Text("username"),
-		Picture:           set.Text("picture"),
-		GivenName:         set.Text("given_name"),
-		FamilyName:        set.Text("family_name"),
-		MiddleName:        set.Text("middle_name"),
-		Nickname:          set.Text("nickname"),
-		PreferredUsername: set.Text("preferred_username"),
-		Profile:           set.Text("profile"),
-		Website:           set.Text("website"),
-		Gender:            set.Text("gender"),
-		Birthdate:         set.Text("birthdate"),
-		Zoneinfo:          set.Text("zoneinfo"),
-		Locale:            set.Text("locale"),
-		CreatedAt:         set.Milliseconds("created_at"),
-		UpdatedAt:         set.Milliseconds("updated_at"),
-		Email:             set.Text("email"),
-		PhoneNumber:       set.Text("phone_number"),
+		claimSet:            claimSet{set},
+		CreatedAt:           set.Milliseconds("created_at"),
+		UpdatedAt:           set.Milliseconds("updated_at"),
+		EmailVerified:       set.IsTrue("email_verified"),
+		PhoneNumberVerified: set.IsTrue("phone_number_verified"),
+		Identities:          jsonobject.Map[Identity](set, "identities"),
+		SSOIdentities:       jsonobject.List[SSOIdentity](set, "sso_identities"),
+		OrganizationData:    jsonobject.List[OrganizationData](set, "organization_data"),
 	}
-	u.EmailVerified = set.IsTrue("email_verified")
-	u.PhoneNumberVerified = set.IsTrue("phone_number_verified")
+	for _, claim := range u.texts() {
+		*claim.field = set.Text(claim.name)
+	}
 	u.Roles, _ = set.Texts("roles")
 	u.Organizations, _ = set.Texts("organizations")
 	u.OrganizationRoles, _ = set.Texts("organization_roles")
-	jsonobject.Fill(set, "organization_data", &u.OrganizationData)
 	jsonobject.Fill(set, "address", &u.Address)
-	jsonobject.Fill(set, "identities", &u.Identities)
-	jsonobject.Fill(set, "sso_identities", &u.SSOIdentities)
-	u.leaveOutNulls()
 	if data := set.Member("custom_data"); len(data) > 0 && data[0] == '{' {
-		u.CustomData = data
+		u.CustomData = slices.Clone(data) // which may be changed
 	}
 	return u
 }
 
-// leaveOutNulls empties the fields whose claim has a null in the place of an object, which
-// makes it a claim of another type. UnmarshalJSON of the elements cannot say so: null leaves
-// them as they are, by the convention of encoding/json. Only an empty element can have been a
-// null, so that the usual claims are decoded once.
-func (u *UserClaims) leaveOutNulls() {
-	hasNull := func(claim string) bool {
-		var list []json.RawMessage
-		if json.Unmarshal(u.object.Member(claim), &list) != nil {
-			var members map[string]json.RawMessage
-			_ = json.Unmarshal(u.object.Member(claim), &members) // it was decoded before
-			list = slices.Collect(maps.Values(members))
-		}
-		return slices.ContainsFunc(list, func(element json.RawMessage) bool { return string(element) == "null" })
+func (u *UserClaims) write(w *jsonobject.Writer) {
+	for _, claim := range u.texts() {
+		w.Put(claim.name, *claim.field)
 	}
-	if slices.Contains(u.OrganizationData, OrganizationData{}) && hasNull("organization_data") {
-		u.OrganizationData = nil
+	w.PutMilliseconds("created_at", u.CreatedAt)
+	w.PutMilliseconds("updated_at", u.UpdatedAt)
+	w.Put("email_verified", u.EmailVerified)
+	w.Put("phone_number_verified", u.PhoneNumberVerified)
+	w.Put("address", u.Address)
+	if len(u.CustomData) > 0 {
+		w.Put("custom_data", u.CustomData)
 	}
-	if slices.ContainsFunc(u.SSOIdentities, func(i SSOIdentity) bool { return i.Issuer == "" && i.IdentityID == "" }) && hasNull("sso_identities") {
-		u.SSOIdentities = nil
-	}
-	for _, identity := range u.Identities {
-		if identity.UserID == "" {
-			if hasNull("identities") {
-				u.Identities = nil
-			}
-			break
-		}
-	}
+	w.Put("identities", u.Identities)
+	w.Put("sso_identities", u.SSOIdentities)
+	w.Put("roles", u.Roles)
+	w.Put("organizations", u.Organizations)
+	w.Put("organization_data", u.OrganizationData)
+	w.Put("organization_roles", u.OrganizationRoles)
 }
 
 // AccessTokenClaims are the claims of an access token that is a JWT (RFC 9068, section 2.2).
@@ -251,19 +268,6 @@ type AccessTokenClaims struct {
 // credentials, and not one of a user.
 func (claims *AccessTokenClaims) IsMachine() bool { return claims.Subject == claims.ClientID }
 
-// own is a copy that may be changed. The usual one, of a single audience and a few scopes,
-// takes one allocation.
-func (claims *AccessTokenClaims) own() *AccessTokenClaims {
-	copied := &struct {
-		AccessTokenClaims
-		audience [1]string
-		scopes   [4]string
-	}{AccessTokenClaims: *claims}
-	copied.Audience = append(copied.audience[:0:1], claims.Audience...)
-	copied.Scopes = append(copied.scopes[:0:4], claims.Scopes...)
-	return &copied.AccessTokenClaims
-}
-
 func newAccessTokenClaims(token logto.AccessToken) *AccessTokenClaims {
 	return &AccessTokenClaims{
 		claimSet:       claimSet{token.Claims},
@@ -277,6 +281,19 @@ func newAccessTokenClaims(token logto.AccessToken) *AccessTokenClaims {
 		Expiry:         token.Expiry,
 		ID:             token.ID,
 	}
+}
+
+// own is a copy that may be changed. The usual one, of a single audience and a few scopes,
+// takes one allocation.
+func (claims *AccessTokenClaims) own() *AccessTokenClaims {
+	copied := &struct {
+		AccessTokenClaims
+		audience [1]string
+		scopes   [4]string
+	}{AccessTokenClaims: *claims}
+	copied.Audience = append(copied.audience[:0:1], claims.Audience...)
+	copied.Scopes = append(copied.scopes[:0:4], claims.Scopes...)
+	return &copied.AccessTokenClaims
 }
 
 func newClaims(token logto.IDToken) *Claims {
@@ -315,4 +332,108 @@ func (claims *Claims) own() *Claims {
 		copied.Address = &address
 	}
 	return &copied
+}
+
+// Claims as JSON. Each type has both methods itself: the ones of an embedded type would be
+// promoted, and would know only its fields. UserInfo has no others.
+
+// MarshalJSON returns exactly the claims that Logto sent, or that UnmarshalJSON has read: absent
+// ones stay absent, null ones stay null. Changes of the fields are not in it.
+//
+// Claims that the application has made by hand are written from the fields, with Logto's names;
+// a field at its zero value is left out, and without any the result is null. Times are cut to
+// what Logto sends: to milliseconds for CreatedAt and UpdatedAt, to seconds for the others. The
+// error is about a time before 1970 or after 9999, or a json.RawMessage that is no JSON.
+func (claims Claims) MarshalJSON() ([]byte, error) {
+	return claims.marshal(func(w *jsonobject.Writer) {
+		claims.UserClaims.write(w)
+		w.Put("iss", claims.Issuer)
+		w.PutTextOrTexts("aud", claims.Audience)
+		w.PutSeconds("iat", claims.IssuedAt)
+		w.PutSeconds("exp", claims.Expiry)
+		w.PutSeconds("auth_time", claims.AuthTime)
+		w.Put("sid", claims.SessionID)
+	})
+}
+
+// UnmarshalJSON replaces all fields by the claims in the JSON, which it reads as it reads an ID
+// token. It verifies nothing. A claim of another type leaves its field at the zero value, names
+// are case-sensitive, and null in the place of the claims changes nothing. The error is about
+// JSON that is no object, or has a claim twice; the fields are then as before.
+func (claims *Claims) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "claims", func(set jsonobject.Object) { *claims = *newClaims(logto.IDTokenOf(set)) })
+}
+
+// MarshalJSON works as Claims.MarshalJSON does. The UserClaims of Claims from Logto have the claims of the
+// protocol in it, too.
+func (u UserClaims) MarshalJSON() ([]byte, error) { return u.marshal(u.write) }
+
+// UnmarshalJSON works as Claims.UnmarshalJSON does.
+func (u *UserClaims) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "claims", func(set jsonobject.Object) { *u = newUserClaims(set) })
+}
+
+// MarshalJSON works as Claims.MarshalJSON does.
+func (claims AccessTokenClaims) MarshalJSON() ([]byte, error) {
+	return claims.marshal(func(w *jsonobject.Writer) {
+		w.Put("sub", claims.Subject)
+		w.Put("client_id", claims.ClientID)
+		w.Put("iss", claims.Issuer)
+		w.PutTextOrTexts("aud", claims.Audience)
+		w.Put("scope", strings.Join(claims.Scopes, " "))
+		w.Put("organization_id", claims.OrganizationID)
+		w.PutSeconds("iat", claims.IssuedAt)
+		w.PutSeconds("exp", claims.Expiry)
+		w.Put("jti", claims.ID)
+	})
+}
+
+// UnmarshalJSON works as Claims.UnmarshalJSON does, for an access token. It verifies nothing.
+func (claims *AccessTokenClaims) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "claims", func(set jsonobject.Object) { *claims = *newAccessTokenClaims(logto.AccessTokenOf(set)) })
+}
+
+// encoding/gob would keep the fields only, and lose what Has and Get know. Stores of sessions use it.
+
+// GobEncode is MarshalJSON.
+func (claims Claims) GobEncode() ([]byte, error) { return claims.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (claims *Claims) GobDecode(raw []byte) error { return claims.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
+func (u UserClaims) GobEncode() ([]byte, error) { return u.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (u *UserClaims) GobDecode(raw []byte) error { return u.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
+func (claims AccessTokenClaims) GobEncode() ([]byte, error) { return claims.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (claims *AccessTokenClaims) GobDecode(raw []byte) error { return claims.UnmarshalJSON(raw) }
+
+// The members inside these claims are decoded by name, too: encoding/json would take any
+// capitalization for them.
+
+// UnmarshalJSON replaces all fields. It takes members by their exact names. A member that is
+// absent or of another type leaves its field at the zero value. The error is about JSON that is no
+// object, or has a member twice; null changes nothing.
+func (a *Address) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "address", func(set jsonobject.Object) { jsonobject.FillStruct(set, a) })
+}
+
+// UnmarshalJSON works as Address.UnmarshalJSON does.
+func (i *Identity) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
+}
+
+// UnmarshalJSON works as Address.UnmarshalJSON does.
+func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "enterprise identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
+}
+
+// UnmarshalJSON works as Address.UnmarshalJSON does.
+func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
+	return unmarshal(raw, "organization", func(set jsonobject.Object) { jsonobject.FillStruct(set, o) })
 }

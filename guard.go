@@ -49,8 +49,8 @@ import (
 // empty, without which there are no sessions, and if Config.Scopes lack what a requirement needs.
 func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 	a.mustHaveSessions("Guard")
-	requirements = slices.Clone(requirements)
-	for _, one := range requirements {
+	required := detailsOf(requirements)
+	for _, one := range required {
 		a.mustBeAbleToTell(one)
 	}
 	return func(c *gin.Context) {
@@ -70,12 +70,12 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		a.endIfLate(c, p)
 		if err != nil {
 			p.deny(c)
-			a.refuseVisitor(c, err, requirements)
+			a.refuseVisitor(c, err, required)
 			return
 		}
 		claims, err := claimsOf(current)
-		if err == nil && len(requirements) > 0 {
-			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: current, claims: claims}).meets(requirements)
+		if err == nil && len(required) > 0 {
+			err = (&subject{auth: a, c: c, ctx: ctx, x: &p.exchange, session: current, claims: claims}).meets(required)
 			a.endIfLate(c, p)
 			if err == nil { // the session may have ended meanwhile, or a requirement may have raised a doubt
 				err = a.sessions.StillGood(ctx, &p.exchange)
@@ -83,7 +83,7 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 		}
 		if err != nil {
 			p.deny(c)
-			a.refuseSubject(c, err, requirements)
+			a.refuseSubject(c, err, required)
 			return
 		}
 		p.admit(c, identity{claims: claims})
@@ -92,13 +92,13 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 }
 
 // meets returns the error for the first requirement that is not met.
-func (s *subject) meets(requirements []ClaimsRequirement) error {
+func (s *subject) meets(requirements []*requirement) error {
 	for _, one := range requirements {
-		switch isMet, err := one.metByClaims(s); {
+		switch isMet, err := one.byClaims(s); {
 		case err != nil:
 			return err
 		case !isMet:
-			return &RequirementError{Requirement: one.describe()}
+			return &RequirementError{Requirement: one.name}
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (s *subject) meets(requirements []ClaimsRequirement) error {
 
 // refuseVisitor refuses a request without a session. A visitor of a page with MaxAge starts
 // the sign-in that it needs, and not one that would have to be followed by another.
-func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []ClaimsRequirement) {
+func (a *Auth) refuseVisitor(c *gin.Context, err error, requirements []*requirement) {
 	if a.isOwnCallback(c.Request) {
 		a.Refuse(c, errGuardedCallback)
 		return
@@ -131,10 +131,10 @@ func (a *Auth) isOwnCallback(r *http.Request) bool {
 var errGuardedCallback = fmt.Errorf("%w: the callback route in SignInDefaults.RedirectURI lies behind a guard, so that no sign-in can be finished; add the route before the guard, or to a group without one", ErrInvalidOptions)
 
 // smallestAge is the age that satisfies all requirements of MaxAge, or 0 without one.
-func smallestAge(requirements []ClaimsRequirement) (smallest time.Duration) {
+func smallestAge(requirements []*requirement) (smallest time.Duration) {
 	for _, one := range requirements {
-		if age, ok := one.(ageRequirement); ok && (smallest == 0 || time.Duration(age) < smallest) {
-			smallest = time.Duration(age)
+		if one.age != 0 && (smallest == 0 || one.age < smallest) {
+			smallest = one.age
 		}
 	}
 	return smallest
@@ -146,7 +146,7 @@ type notHandled struct{}
 
 // refuseSubject sends a user who has to authenticate again through a sign-in, and refuses
 // all others.
-func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsRequirement) {
+func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []*requirement) {
 	var tooOld *ageError
 	if !errors.As(err, &tooOld) {
 		a.Refuse(c, err)
@@ -171,17 +171,15 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []ClaimsReq
 }
 
 // mustBeAbleToTell panics if a session cannot tell whether a requirement is met.
-func (a *Auth) mustBeAbleToTell(one Requirement) {
-	if _, ok := one.(ClaimsRequirement); !ok {
-		panic(fmt.Sprintf("logtogin: a session cannot tell %s", one.describe()))
+func (a *Auth) mustBeAbleToTell(r *requirement) {
+	switch {
+	case r.byClaims == nil:
+		panic("logtogin: a session cannot tell " + r.name)
+	case r.scope != "" && !slices.Contains(a.settings.scopes, r.scope):
+		panic(fmt.Sprintf("logtogin: %s needs the scope %q in Config.Scopes", r.name, r.scope))
 	}
-	if needs, ok := one.(interface{ scope() string }); ok && !slices.Contains(a.settings.scopes, needs.scope()) {
-		panic(fmt.Sprintf("logtogin: %s needs the scope %q in Config.Scopes", one.describe(), needs.scope()))
-	}
-	if members, ok := one.(anyRequirement); ok {
-		for _, member := range members {
-			a.mustBeAbleToTell(member)
-		}
+	for _, choice := range r.choices {
+		a.mustBeAbleToTell(choice)
 	}
 }
 

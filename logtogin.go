@@ -41,7 +41,6 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/logto"
-	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/shared"
 	"github.com/logtogin/logtogin/internal/web"
@@ -61,7 +60,6 @@ type Auth struct {
 	sessions *session.Sessions // nil without Config.BaseURL
 	origins  *http.CrossOriginProtection
 
-	verified    *recent.Cache[*verifiedToken]
 	lookups     *cache.Cache[string, *lookup]
 	offers      *cache.Cache[string, offer] // by the ID of the user
 	shared      *shared.State
@@ -91,7 +89,6 @@ func New(cfg Config) (*Auth, error) {
 		settings: s,
 		provider: logto.New(s.providerSettings()),
 		origins:  http.NewCrossOriginProtection(),
-		verified: recent.New[*verifiedToken](maxVerified),
 		lookups:  cache.New[string, *lookup](maxLookups, s.Now),
 		offers:   cache.New[string, offer](maxOffers, s.Now),
 		webhooks: cache.New[string, struct{}](maxKnownWebhooks, s.Now),

@@ -16,12 +16,45 @@ import (
 // What guards ask for beyond a session or a token.
 
 // Requirement is a ClaimsRequirement, a TokenRequirement, or both.
-type Requirement interface{ describe() string }
+type Requirement interface{ details() *requirement }
 
 // TokenRequirement is what Bearer and BearerOrganization can require of an access token.
 type TokenRequirement interface {
 	Requirement
-	metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error)
+	forTokens()
+}
+
+// ClaimsRequirement is what Guard can require of the user of a session.
+type ClaimsRequirement interface {
+	Requirement
+	forSessions()
+}
+
+// requirement is a Requirement of any kind.
+type requirement struct {
+	name string // in logs and errors
+
+	// byToken and byClaims report whether it is met. They are nil if an access token, or a session, cannot tell.
+	byToken  func(c *gin.Context, claims *AccessTokenClaims) (isMet bool, err error)
+	byClaims func(s *subject) (isMet bool, err error)
+
+	permissions []string       // of Scope
+	isWithin    bool           // it asks for the organization of a token
+	scope       string         // that byClaims needs in Config.Scopes
+	age         time.Duration  // of MaxAge
+	choices     []*requirement // of AnyOf
+}
+
+func (r *requirement) details() *requirement { return r }
+func (*requirement) forTokens()              {}
+func (*requirement) forSessions()            {}
+
+func detailsOf[R Requirement](requirements []R) []*requirement {
+	details := make([]*requirement, len(requirements))
+	for i, one := range requirements {
+		details[i] = one.details()
+	}
+	return details
 }
 
 // Scope requires permissions, all of them (RFC 6749, section 3.3). It panics without a name, and
@@ -35,40 +68,30 @@ func Scope(permissions ...string) TokenRequirement {
 			panic(fmt.Sprintf("logtogin: Scope cannot require %q: RFC 6749, section 3.3, allows printable ASCII without space, quotation mark and backslash; give each permission as an argument of its own", name))
 		}
 	}
-	return scopeRequirement(slices.Clone(permissions))
-}
-
-type scopeRequirement []string
-
-func (r scopeRequirement) describe() string { return "scope " + strings.Join(r, " ") }
-
-func (r scopeRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) (bool, error) {
-	for _, permission := range r {
-		if !slices.Contains(claims.Scopes, permission) {
-			return false, nil
-		}
+	permissions = slices.Clone(permissions)
+	return &requirement{
+		name:        "scope " + strings.Join(permissions, " "),
+		permissions: permissions,
+		byToken: func(_ *gin.Context, claims *AccessTokenClaims) (bool, error) {
+			for _, permission := range permissions {
+				if !slices.Contains(claims.Scopes, permission) {
+					return false, nil
+				}
+			}
+			return true, nil
+		},
 	}
-	return true, nil
 }
 
 // MachineOnly requires a token that an application got for itself by client credentials:
 // its "sub" is its "client_id".
-func MachineOnly() TokenRequirement { return machineRequirement(true) }
-
-// UserOnly requires a token of a user.
-func UserOnly() TokenRequirement { return machineRequirement(false) }
-
-type machineRequirement bool
-
-func (r machineRequirement) describe() string {
-	if r {
-		return "a token of an application"
-	}
-	return "a token of a user"
+func MachineOnly() TokenRequirement {
+	return MatchToken("a token of an application", func(_ *gin.Context, claims *AccessTokenClaims) bool { return claims.IsMachine() })
 }
 
-func (r machineRequirement) metByToken(_ *gin.Context, claims *AccessTokenClaims) (bool, error) {
-	return claims.IsMachine() == bool(r), nil
+// UserOnly requires a token of a user.
+func UserOnly() TokenRequirement {
+	return MatchToken("a token of a user", func(_ *gin.Context, claims *AccessTokenClaims) bool { return !claims.IsMachine() })
 }
 
 // MatchToken requires what a function of the application says. The name says what that is,
@@ -77,18 +100,10 @@ func MatchToken(name string, match func(c *gin.Context, claims *AccessTokenClaim
 	if name == "" || match == nil {
 		panic("logtogin: MatchToken needs a name and a function")
 	}
-	return tokenFunction{name, match}
-}
-
-type tokenFunction struct {
-	name  string
-	match func(*gin.Context, *AccessTokenClaims) bool
-}
-
-func (r tokenFunction) describe() string { return r.name }
-
-func (r tokenFunction) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
-	return r.match(c, claims), nil
+	return &requirement{
+		name:    name,
+		byToken: func(c *gin.Context, claims *AccessTokenClaims) (bool, error) { return match(c, claims), nil },
+	}
 }
 
 // InOrganization requires the organization of the source, and leaves its ID under
@@ -108,43 +123,17 @@ func InOrganization(source OrganizationSource) interface {
 	TokenRequirement
 } {
 	source.mustBeSet("InOrganization")
-	return organizationRequirement{source}
-}
-
-type organizationRequirement struct{ source OrganizationSource }
-
-func (r organizationRequirement) describe() string { return "organization " + r.source.name }
-
-func (r organizationRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
-	id, err := r.source.of(c)
-	if err != nil || id == "" || claims.OrganizationID != id {
-		return false, err
+	return &requirement{
+		name:     "organization " + source.name,
+		isWithin: true,
+		scope:    scopeOrganizations,
+		byToken: func(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
+			return source.matches(c, func(id string) (bool, error) { return claims.OrganizationID == id, nil })
+		},
+		byClaims: func(s *subject) (bool, error) {
+			return source.matches(s.c, func(id string) (bool, error) { return s.has("organizations", id) })
+		},
 	}
-	return setOrganization(c, id), nil
-}
-
-func (r organizationRequirement) metByClaims(s *subject) (bool, error) {
-	id, err := r.source.of(s.c)
-	if id == "" {
-		return false, err
-	}
-	organizations, err := s.claim("organizations")
-	if err != nil || !slices.Contains(organizations, id) {
-		return false, err
-	}
-	return setOrganization(s.c, id), nil
-}
-
-func (organizationRequirement) scope() string { return scopeOrganizations }
-
-// setOrganization leaves the organization of a request under OrganizationKey, unless the request has another one already:
-// what one requirement says about one organization and another about another is no right over either.
-func setOrganization(c *gin.Context, id string) bool {
-	if other := c.GetString(OrganizationKey); other != "" && other != id {
-		return false
-	}
-	c.Set(OrganizationKey, id)
-	return true
 }
 
 // AnyOf requires one of several requirements. They must fit the guard, which panics
@@ -153,36 +142,38 @@ func AnyOf(first Requirement, others ...Requirement) interface {
 	ClaimsRequirement
 	TokenRequirement
 } {
-	return anyRequirement(append([]Requirement{first}, others...))
-}
-
-type anyRequirement []Requirement
-
-func (r anyRequirement) describe() string {
-	var texts []string
-	for _, one := range r {
-		texts = append(texts, one.describe())
+	r := &requirement{}
+	var names []string
+	for _, one := range append([]Requirement{first}, others...) {
+		choice := one.details()
+		names = append(names, choice.name)
+		r.choices = append(r.choices, choice)
+		r.permissions = append(r.permissions, choice.permissions...)
+		r.isWithin = r.isWithin || choice.isWithin
 	}
-	return strings.Join(texts, " or ")
+	r.name = strings.Join(names, " or ")
+	r.byToken = func(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
+		return r.isAnyMet(func(choice *requirement) (bool, error) {
+			// A token within an organization counts only for a choice that asks for the organization: the same scope
+			// over the whole API is another right.
+			if claims.OrganizationID != "" && !choice.isWithin {
+				return false, nil
+			}
+			return choice.byToken(c, claims)
+		})
+	}
+	r.byClaims = func(s *subject) (bool, error) {
+		return r.isAnyMet(func(choice *requirement) (bool, error) { return choice.byClaims(s) })
+	}
+	return r
 }
 
-// metByToken lets a token within an organization count only for a requirement that asks for
-// the organization: the same scope over the whole API is another right.
-func (r anyRequirement) metByToken(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
-	return r.isAnyMet(func(one Requirement) (bool, error) {
-		if claims.OrganizationID != "" && !asksForOrganization(one) {
-			return false, nil
-		}
-		return one.(TokenRequirement).metByToken(c, claims)
-	})
-}
-
-// isAnyMet does not let a failure of one requirement stand in the way of another. Of
+// isAnyMet does not let a failure of one choice stand in the way of another. Of
 // failures, one that leaves open what is so counts for more than a refusal.
-func (r anyRequirement) isAnyMet(isMet func(Requirement) (bool, error)) (bool, error) {
+func (r *requirement) isAnyMet(isMet func(*requirement) (bool, error)) (bool, error) {
 	var failure error
-	for _, one := range r {
-		met, err := isMet(one)
+	for _, choice := range r.choices {
+		met, err := isMet(choice)
 		if met {
 			return true, nil
 		}
@@ -193,43 +184,17 @@ func (r anyRequirement) isAnyMet(isMet func(Requirement) (bool, error)) (bool, e
 	return false, failure
 }
 
-func asksForOrganization(one Requirement) bool {
-	switch r := one.(type) {
-	case organizationRequirement:
-		return true
-	case anyRequirement:
-		return slices.ContainsFunc(r, asksForOrganization)
-	}
-	return false
-}
-
-func (r anyRequirement) metByClaims(s *subject) (bool, error) {
-	return r.isAnyMet(func(one Requirement) (bool, error) { return one.(ClaimsRequirement).metByClaims(s) })
-}
-
-// ClaimsRequirement is what Guard can require of the user of a session.
-type ClaimsRequirement interface {
-	Requirement
-	metByClaims(s *subject) (bool, error)
-}
-
 // Role requires a role of the user, by its name (https://docs.logto.io/authorization).
 // Config.Scopes must have "roles". It panics without a name.
 func Role(name string) ClaimsRequirement {
 	if name == "" {
 		panic("logtogin: Role needs the name of a role")
 	}
-	return roleRequirement(name)
-}
-
-type roleRequirement string
-
-func (r roleRequirement) describe() string { return fmt.Sprintf("role %q", string(r)) }
-func (roleRequirement) scope() string      { return "roles" }
-
-func (r roleRequirement) metByClaims(s *subject) (bool, error) {
-	roles, err := s.claim("roles")
-	return slices.Contains(roles, string(r)), err
+	return &requirement{
+		name:     fmt.Sprintf("role %q", name),
+		scope:    "roles",
+		byClaims: func(s *subject) (bool, error) { return s.has("roles", name) },
+	}
 }
 
 // OrganizationRole requires a role of the user within the organization of the source, by
@@ -241,32 +206,20 @@ func OrganizationRole(source OrganizationSource, name string) ClaimsRequirement 
 	if name == "" {
 		panic("logtogin: OrganizationRole needs the name of a role")
 	}
-	return organizationRoleRequirement{source, name}
-}
-
-type organizationRoleRequirement struct {
-	source OrganizationSource
-	name   string
-}
-
-func (r organizationRoleRequirement) describe() string {
-	return fmt.Sprintf("role %q in the organization %s", r.name, r.source.name)
-}
-
-func (organizationRoleRequirement) scope() string { return scopeOrganizationRoles }
-
-// metByClaims compares the whole of "<organization id>:<role>". The name of a role may have
-// a colon; in an ID, it would make another organization's role of this.
-func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
-	id, err := r.source.of(s.c)
-	if id == "" || strings.Contains(id, ":") {
-		return false, err
+	return &requirement{
+		name:  fmt.Sprintf("role %q in the organization %s", name, source.name),
+		scope: scopeOrganizationRoles,
+		byClaims: func(s *subject) (bool, error) {
+			return source.matches(s.c, func(id string) (bool, error) {
+				// The claim has "<organization id>:<role>". The name of a role may have a colon; in an ID, it would make
+				// another organization's role of this.
+				if strings.Contains(id, ":") {
+					return false, nil
+				}
+				return s.has("organization_roles", id+":"+name)
+			})
+		},
 	}
-	roles, err := s.claim("organization_roles")
-	if err != nil || !slices.Contains(roles, id+":"+r.name) {
-		return false, err
-	}
-	return setOrganization(s.c, id), nil
 }
 
 // OrganizationAccess requires that Logto gives the user a token for the organization of the
@@ -276,35 +229,29 @@ func (r organizationRoleRequirement) metByClaims(s *subject) (bool, error) {
 // time. Config.Scopes must have "urn:logto:scope:organizations". It panics without a source.
 func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
 	source.mustBeSet("OrganizationAccess")
-	return organizationAccessRequirement{source}
+	name := "access to the organization " + source.name
+	return &requirement{
+		name:  name,
+		scope: scopeOrganizations,
+		byClaims: func(s *subject) (bool, error) {
+			return source.matches(s.c, func(id string) (bool, error) { return s.hasAccess(id, name) })
+		},
+	}
 }
 
-type organizationAccessRequirement struct{ source OrganizationSource }
-
-func (r organizationAccessRequirement) describe() string {
-	return "access to the organization " + r.source.name
-}
-
-func (organizationAccessRequirement) scope() string { return scopeOrganizations }
-
-func (r organizationAccessRequirement) metByClaims(s *subject) (bool, error) {
-	id, err := r.source.of(s.c)
-	if id == "" || len(id) > maxOrganizationID {
-		return false, err
+// hasAccess reports whether Logto gives the user a token for an organization. Its refusal is a RequirementError about
+// the requirement of this name.
+func (s *subject) hasAccess(id, requirement string) (bool, error) {
+	if len(id) > maxOrganizationID {
+		return false, nil
 	}
 	token, err := s.auth.AccessToken(s.c, Organization(id))
 	var refused *ProviderError
 	if errors.As(err, &refused) && !refused.refusal().IsOfOperator() {
-		return false, &RequirementError{Requirement: r.describe(), reason: refused}
-	}
-	if err != nil {
-		return false, err
+		return false, &RequirementError{Requirement: requirement, reason: refused}
 	}
 	// Logto ignores an organization where it does not expect one.
-	if token.Claims == nil || !slices.Contains(token.Claims.Audience, organizationAudience+id) {
-		return false, nil
-	}
-	return setOrganization(s.c, id), nil
+	return err == nil && token.Claims != nil && slices.Contains(token.Claims.Audience, organizationAudience+id), err
 }
 
 // MatchClaims requires what a function of the application says about the claims of the ID
@@ -314,18 +261,7 @@ func MatchClaims(name string, match func(c *gin.Context, claims *Claims) bool) C
 	if name == "" || match == nil {
 		panic("logtogin: MatchClaims needs a name and a function")
 	}
-	return claimsFunction{name, match}
-}
-
-type claimsFunction struct {
-	name  string
-	match func(*gin.Context, *Claims) bool
-}
-
-func (r claimsFunction) describe() string { return r.name }
-
-func (r claimsFunction) metByClaims(s *subject) (bool, error) {
-	return r.match(s.c, s.claims), nil
+	return &requirement{name: name, byClaims: func(s *subject) (bool, error) { return match(s.c, s.claims), nil }}
 }
 
 // MaxAge requires that the user has authenticated within this time, and Config.ClockSkew
@@ -343,21 +279,17 @@ func MaxAge(age time.Duration) ClaimsRequirement {
 	if age < time.Second || age%time.Second != 0 {
 		panic("logtogin: MaxAge needs a time of full seconds")
 	}
-	return ageRequirement(age)
-}
-
-type ageRequirement time.Duration
-
-func (r ageRequirement) describe() string {
-	return fmt.Sprintf("an authentication within %v", time.Duration(r))
-}
-
-func (r ageRequirement) metByClaims(s *subject) (bool, error) {
-	at := s.session.AuthTime
-	if at.Unix() > 0 && !s.auth.settings.Now().After(at.Add(time.Duration(r)+s.auth.settings.ClockSkew)) {
-		return true, nil
+	return &requirement{
+		name: fmt.Sprintf("an authentication within %v", age),
+		age:  age,
+		byClaims: func(s *subject) (bool, error) {
+			at, now, skew := s.session.AuthTime, s.auth.settings.Now(), s.auth.settings.ClockSkew
+			if at.Unix() > 0 && !now.After(at.Add(age+skew)) {
+				return true, nil
+			}
+			return false, &ageError{age}
+		},
 	}
-	return false, &ageError{time.Duration(r)}
 }
 
 // ageError is the ErrInsufficientAuthentication of a guard with MaxAge.
@@ -382,6 +314,29 @@ func (s OrganizationSource) mustBeSet(what string) {
 	if s.of == nil {
 		panic("logtogin: " + what + " needs an OrganizationSource, for example OrganizationID or FromParam")
 	}
+}
+
+// matches reports whether the organization of a request is the right one, and then leaves its ID under
+// OrganizationKey, unless the request has another one already.
+func (s OrganizationSource) matches(c *gin.Context, isRight func(id string) (bool, error)) (bool, error) {
+	id, err := s.of(c)
+	if err != nil || id == "" {
+		return false, err
+	}
+	if ok, err := isRight(id); err != nil || !ok {
+		return false, err
+	}
+	return setOrganization(c, id), nil
+}
+
+// setOrganization leaves the organization of a request under OrganizationKey, unless the request has another one already:
+// what one requirement says about one organization and another about another is no right over either.
+func setOrganization(c *gin.Context, id string) bool {
+	if other := c.GetString(OrganizationKey); other != "" && other != id {
+		return false
+	}
+	c.Set(OrganizationKey, id)
+	return true
 }
 
 // OrganizationID is always the same organization.

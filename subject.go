@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -28,15 +29,15 @@ type subject struct {
 	claims  *Claims
 }
 
-// claim is a list in the ID token or, if the ID token has no such claim, in the user info.
-// One that is null or no list is empty.
-func (s *subject) claim(name string) ([]string, error) {
-	if set := s.claims.object; set.Has(name) {
-		list, _ := set.Texts(name)
-		return list, nil
+// has reports whether a value is in a list in the ID token or, if the ID token has no such claim, in the user info.
+// A claim that is null or no list is empty.
+func (s *subject) has(claim, value string) (bool, error) {
+	if set := s.claims.object; set.Has(claim) {
+		list, _ := set.Texts(claim)
+		return slices.Contains(list, value), nil
 	}
 	lists, err := s.auth.lookUp(s.ctx, s.x, s.session)
-	return lists[name], err
+	return slices.Contains(lists[claim], value), err
 }
 
 // lookedUp are the claims that requirements ask for: the rest of the user info, which can be

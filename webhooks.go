@@ -1,7 +1,6 @@
 package logtogin
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/jsonobject"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 )
@@ -118,41 +118,37 @@ func newWebhookEvent(read logto.Webhook) *WebhookEvent {
 // application has made by hand is written from its fields, with Logto's names; an empty one is
 // null.
 func (event WebhookEvent) MarshalJSON() ([]byte, error) {
-	if source := event.object.Source(); source != nil {
-		return slices.Clone(source), nil
-	}
+	return event.marshal(event.write)
+}
+
+func (event WebhookEvent) write(w *jsonobject.Writer) {
+	w.Put("event", event.Event)
+	w.Put("hookId", event.HookID)
+	w.Put("createdAt", event.CreatedAt)
+	w.Put("organizationId", event.OrganizationID)
 	// Where the users stand depends on the event; logto.WebhookOf finds them in this order.
-	var written, data writtenClaims
+	var data jsonobject.Writer
 	users := event.UserIDs
 	switch {
 	case len(users) > 0 && logto.IsAboutOneUser(event.Event):
-		data.put("id", users[0])
+		data.Put("id", users[0])
 		users = users[1:]
 	case len(users) == 1:
-		written.put("userId", users[0])
+		w.Put("userId", users[0])
 		users = nil
 	}
 	if len(users) > 0 {
-		written.put("addedUserIds", users)
+		w.Put("addedUserIds", users)
 	}
-	written.put("event", event.Event)
-	written.put("hookId", event.HookID)
-	written.put("createdAt", event.CreatedAt)
-	written.put("organizationId", event.OrganizationID)
-	data.put("isSuspended", event.IsSuspended)
-	written.put("data", data.members)
-	return written.json()
+	data.Put("isSuspended", event.IsSuspended)
+	w.Put("data", data)
 }
 
 // UnmarshalJSON fills all fields as if Logto had sent the JSON, which it does not verify. A
 // member of another type leaves its field at the zero value; null changes nothing. The error is
 // about JSON that is no object, or has a member twice.
 func (event *WebhookEvent) UnmarshalJSON(raw []byte) error {
-	set, ok, err := objectOf(bytes.Clone(raw), "webhook event")
-	if ok {
-		*event = *newWebhookEvent(logto.WebhookOf(set))
-	}
-	return err
+	return unmarshal(raw, "webhook event", func(set jsonobject.Object) { *event = *newWebhookEvent(logto.WebhookOf(set)) })
 }
 
 // passOn gives an event to the application, unless it is a recording.

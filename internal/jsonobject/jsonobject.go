@@ -1,11 +1,14 @@
 // Package jsonobject reads JSON objects from outside: strictly, because two readers that
-// understand a token differently are an attack, and without losing what was sent. It knows
-// nothing of tokens or claims.
+// understand a token differently are an attack, and without losing what was sent. It also
+// writes objects that are read the same way. It knows nothing of tokens.
 package jsonobject
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +85,53 @@ func Fill[T any](o Object, name string, value *T) {
 	}
 }
 
+// FillStruct sets the fields of a struct to the members that their json tags name: exactly these,
+// unlike encoding/json, to which "userid" is "userId". All fields are replaced: a member that is
+// absent or of another type leaves its field at the zero value.
+func FillStruct[T any](o Object, value *T) {
+	fields := reflect.ValueOf(value).Elem()
+	fields.SetZero()
+	for i := range fields.NumField() {
+		name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
+		decoded := reflect.New(fields.Field(i).Type())
+		if json.Unmarshal(o.members[name], decoded.Interface()) == nil {
+			fields.Field(i).Set(decoded.Elem())
+		}
+	}
+}
+
+// List returns a member that is a list of this type, or nil. A null among its elements makes it a
+// list of another type; encoding/json would make a zero value of the null.
+func List[T any](o Object, name string) []T {
+	var elements []*T
+	Fill(o, name, &elements)
+	if elements == nil || slices.Contains(elements, nil) {
+		return nil
+	}
+	list := make([]T, len(elements))
+	for i, element := range elements {
+		list[i] = *element
+	}
+	return list
+}
+
+// Map is List for an object whose members are of this type.
+func Map[T any](o Object, name string) map[string]T {
+	var elements map[string]*T
+	Fill(o, name, &elements)
+	if elements == nil {
+		return nil
+	}
+	values := make(map[string]T, len(elements))
+	for key, element := range elements {
+		if element == nil {
+			return nil
+		}
+		values[key] = *element
+	}
+	return values
+}
+
 // Text returns a member that is a string, or "".
 func (o Object) Text(name string) string {
 	text, _, _ := o.OptionalText(name)
@@ -118,18 +168,8 @@ func (o Object) Texts(name string) (texts []string, ok bool) {
 	if texts, ok := plainTexts(string(raw)); ok {
 		return texts, true
 	}
-	var elements []*string
-	if json.Unmarshal(raw, &elements) != nil {
-		return nil, false
-	}
-	texts = make([]string, len(elements))
-	for i, element := range elements {
-		if element == nil {
-			return nil, false
-		}
-		texts[i] = *element
-	}
-	return texts, true
+	texts = List[string](o, name)
+	return texts, texts != nil
 }
 
 // TextOrTexts returns a member that is a string or a list of at least one, as "aud" is
@@ -244,4 +284,57 @@ func plainTexts(list string) (texts []string, ok bool) {
 		rest = rest[end:]
 	}
 	return texts, true
+}
+
+// Writer makes an object of values that did not come from outside. Reading the object yields the
+// same values. The zero value is ready for use, and is null in JSON.
+type Writer struct {
+	members map[string]any
+	err     error
+}
+
+// Put adds a member, unless it is at its zero value. A list that is empty and not nil is added.
+func (w *Writer) Put(name string, value any) {
+	if reflect.ValueOf(value).IsZero() {
+		return
+	}
+	if w.members == nil {
+		w.members = map[string]any{}
+	}
+	w.members[name] = value
+}
+
+// PutTextOrTexts adds a list that Object.TextOrTexts reads: a single text not as a list.
+func (w *Writer) PutTextOrTexts(name string, texts []string) {
+	if len(texts) == 1 && texts[0] != "" {
+		w.Put(name, texts[0])
+	} else {
+		w.Put(name, texts)
+	}
+}
+
+// PutSeconds adds a time that Object.Seconds reads.
+func (w *Writer) PutSeconds(name string, at time.Time) { w.putTime(name, at, at.Unix()) }
+
+// PutMilliseconds adds a time that Object.Milliseconds reads.
+func (w *Writer) PutMilliseconds(name string, at time.Time) { w.putTime(name, at, at.UnixMilli()) }
+
+// putTime refuses a time that would be read as none: it would be lost without a word.
+func (w *Writer) putTime(name string, at time.Time, number int64) {
+	switch {
+	case at.IsZero():
+	case number <= 0 || at.UTC().Year() > 9999:
+		w.err = fmt.Errorf("logtogin: the claim %q is a time before 1970 or after 9999", name)
+	default:
+		w.Put(name, number)
+	}
+}
+
+// MarshalJSON returns the object, or null if no member was added. The error is about a time that
+// was added and cannot be read, or a json.RawMessage that is no JSON.
+func (w Writer) MarshalJSON() ([]byte, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	return json.Marshal(w.members)
 }

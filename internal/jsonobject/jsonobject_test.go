@@ -128,6 +128,85 @@ func TestTimesOutsideOfWhatArithmeticSurvivesAreNone(t *testing.T) {
 	}
 }
 
+// pair has the fields that the tests of objects within objects read.
+type pair struct {
+	A string          `json:"aB,omitempty"`
+	B json.RawMessage `json:"b"`
+}
+
+func TestAStructIsFilledByTheExactNamesOfItsTags(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]pair{
+		`{"aB":"x","b":[1]}`:          {"x", json.RawMessage(`[1]`)},
+		`{"ab":"x","AB":"y","B":[1]}`: {},
+		`{"aB":7,"b":"y"}`:            {B: json.RawMessage(`"y"`)},
+		`{"":"x","-":"y"}`:            {},
+		`{}`:                          {},
+	} {
+		got := pair{"before", json.RawMessage(`before`)}
+		if FillStruct(mustParse(t, source), &got); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", source, got, want)
+		}
+	}
+}
+
+func TestANullAmongObjectsMakesAMemberOfAnotherType(t *testing.T) {
+	t.Parallel()
+	for member, want := range map[string][]pair{
+		`[]`: {}, `[{"aB":"x"},{}]`: {{A: "x"}, {}},
+		`[{"aB":"x"},null]`: nil, `[null]`: nil, `[1]`: nil, `null`: nil, `{}`: nil, `"x"`: nil,
+	} {
+		if got := List[pair](mustParse(t, `{"m":`+member+`}`), "m"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: List is %#v, want %#v", member, got, want)
+		}
+	}
+	for member, want := range map[string]map[string]pair{
+		`{}`: {}, `{"x":{"aB":"y"},"z":{}}`: {"x": {A: "y"}, "z": {}},
+		`{"x":{},"z":null}`: nil, `{"x":1}`: nil, `null`: nil, `[]`: nil, `"x"`: nil,
+	} {
+		if got := Map[pair](mustParse(t, `{"m":`+member+`}`), "m"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: Map is %#v, want %#v", member, got, want)
+		}
+	}
+	if List[pair](Object{}, "m") != nil || Map[pair](Object{}, "m") != nil {
+		t.Error("the zero value has members")
+	}
+}
+
+func TestWhatIsWrittenIsReadAsTheSame(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_800_000_000, 987_654_321)
+	for want, write := range map[string]func(w *Writer){
+		`null`:                func(*Writer) {},
+		`{"m":"x","n":7}`:     func(w *Writer) { w.Put("n", 7); w.Put("m", "x") },
+		`{"empty":[]}`:        func(w *Writer) { w.Put("empty", []string{}); w.Put("none", []string(nil)); w.Put("", 0) },
+		`{"m":1800000000}`:    func(w *Writer) { w.PutSeconds("m", at); w.PutSeconds("none", time.Time{}) },
+		`{"m":1800000000987}`: func(w *Writer) { w.PutMilliseconds("m", at) },
+		`{"m":"x"}`:           func(w *Writer) { w.PutTextOrTexts("m", []string{"x"}); w.PutTextOrTexts("none", nil) },
+		`{"m":[""]}`:          func(w *Writer) { w.PutTextOrTexts("m", []string{""}) },
+		`{"m":["x","y"]}`:     func(w *Writer) { w.PutTextOrTexts("m", []string{"x", "y"}) },
+		`{"inner":{"m":"x"},"m":[]}`: func(w *Writer) {
+			w.Put("inner", Writer{members: map[string]any{"m": "x"}})
+			w.Put("m", []int{})
+			w.Put("none", Writer{})
+		},
+	} {
+		var w Writer
+		write(&w)
+		if got, err := json.Marshal(w); err != nil || string(got) != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	for _, lost := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		for _, put := range []func(*Writer, string, time.Time){(*Writer).PutSeconds, (*Writer).PutMilliseconds} {
+			var w Writer
+			if put(&w, "m", lost); w.err == nil {
+				t.Errorf("%v would be read as none, and is written as %v", lost, w.members)
+			}
+		}
+	}
+}
+
 // C98: whatever is parsed is what encoding/json reads, but for the case of names.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/jsonobject"
+	"github.com/logtogin/logtogin/internal/recent"
 )
 
 // unknownKeyCooldown is how soon after a fetch of the keys a token with an unknown key
@@ -64,33 +65,74 @@ func AccessTokenOf(claims jsonobject.Object) AccessToken {
 	return token
 }
 
-// VerifiedAccessToken is an access token whose type, signature, issuer and times were verified.
-type VerifiedAccessToken struct {
+// IsBearerToken reports whether a text has the form of a token in the header Authorization, which is b64token of
+// RFC 6750, section 2.1.
+func IsBearerToken(text string) bool {
+	for i := range len(text) {
+		if !inBearerToken[text[i]] {
+			return false
+		}
+	}
+	return text != ""
+}
+
+var inBearerToken = func() (is [256]bool) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") {
+		is[b] = true
+	}
+	return is
+}()
+
+// maxVerified bounds the verified tokens in memory, of about 2 KiB each. That so few do is because
+// those that come often are kept.
+const maxVerified = 8192
+
+// verifiedAccessToken is an access token whose type, signature, issuer and times were verified.
+type verifiedAccessToken struct {
 	AccessToken
-	// AcceptedUntil is its expiry and the clock skew.
-	AcceptedUntil time.Time
-	// KeyWithdrawals is the count at verification. Verify the token again once
-	// Provider.KeyWithdrawals returns more.
-	KeyWithdrawals uint64
+	acceptedUntil time.Time // its expiry and the clock skew
+	// withdrawals is how often keys had been withdrawn at verification. If it was more often by now, the key may be
+	// withdrawn, too.
+	withdrawals uint64
 }
 
 // VerifyAccessToken makes those checks of RFC 9068, section 4, that are the same for every API:
 // type, signature, issuer and times. It does not check the audience, nor what the token permits.
+// A token is verified once and then remembered while it lasts and its key is Logto's; isKnown
+// says that it was. The result is shared: do not change it.
 //
 // The error is a fault.InvalidToken, which names the check, or a fault.ProviderUnavailable if
 // the keys cannot be had.
-func (p *Provider) VerifyAccessToken(ctx context.Context, token string) (VerifiedAccessToken, error) {
+func (p *Provider) VerifyAccessToken(ctx context.Context, token string) (found *AccessToken, isKnown bool, err error) {
+	withdrawals, err := p.KeyWithdrawals(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	digest := recent.DigestOf(token)
+	known, ok := p.verified.Get(digest)
+	if ok && known.withdrawals == withdrawals && p.settings.Now().Before(known.acceptedUntil) {
+		return &known.AccessToken, true, nil
+	}
+	verified, err := p.verifyAccessToken(ctx, token)
+	if err != nil {
+		return nil, false, err
+	}
+	p.verified.Put(digest, verified)
+	return &verified.AccessToken, false, nil
+}
+
+func (p *Provider) verifyAccessToken(ctx context.Context, token string) (*verifiedAccessToken, error) {
 	now, skew, issuers := p.settings.Now(), p.settings.ClockSkew, p.settings.AccessTokenIssuers
 	verified, err := p.keys.verifySignature(ctx, token, unknownKeyCooldown)
 	if err != nil {
-		return VerifiedAccessToken{}, err
+		return nil, err
 	}
 	if err := checkAccessTokenType(verified.header.Text("typ")); err != nil {
-		return VerifiedAccessToken{}, err
+		return nil, err
 	}
 	found, err := readAccessToken(verified.payload)
 	if err != nil {
-		return VerifiedAccessToken{}, err
+		return nil, err
 	}
 	claims := found.Claims
 	_, hasExpiry := claims.Seconds("exp")
@@ -118,9 +160,9 @@ func (p *Provider) VerifyAccessToken(ctx context.Context, token string) (Verifie
 		err = fault.InvalidTokenf("organization_id is empty or no string")
 	}
 	if err != nil {
-		return VerifiedAccessToken{}, err
+		return nil, err
 	}
-	return VerifiedAccessToken{found, found.Expiry.Add(skew), verified.withdrawals}, nil
+	return &verifiedAccessToken{found, found.Expiry.Add(skew), verified.withdrawals}, nil
 }
 
 // checkAccessTokenType tells access tokens from all else that Logto signs (RFC 9068,

@@ -219,7 +219,10 @@ func TestKeysAreTheSameByNameAndValue(t *testing.T) {
 func TestAnUnknownKeyCausesOneFetchPerCooldown(t *testing.T) {
 	t.Parallel()
 	known, unknown := newTestKeyOf(t, "ES256", "known"), newTestKeyOf(t, "ES256", "unknown")
-	ofAccess := func(p *Provider, token string) error { _, err := p.VerifyAccessToken(t.Context(), token); return err }
+	ofAccess := func(p *Provider, token string) error {
+		_, _, err := p.VerifyAccessToken(t.Context(), token)
+		return err
+	}
 	ofLogout := func(p *Provider, token string) error { _, err := p.VerifyLogoutToken(t.Context(), token); return err }
 	for name, test := range map[string]struct {
 		cooldown time.Duration

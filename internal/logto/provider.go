@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/oauth"
+	"github.com/logtogin/logtogin/internal/recent"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -57,11 +58,16 @@ type Provider struct {
 	keys     *keySet
 
 	redemptions redemptions
+	verified    *recent.Cache[*verifiedAccessToken]
 }
 
 // New makes a Provider. It makes no call.
 func New(settings Settings) *Provider {
-	p := &Provider{settings: settings, client: newHTTPClient(settings.HTTPClient)}
+	p := &Provider{
+		settings: settings,
+		client:   newHTTPClient(settings.HTTPClient),
+		verified: recent.New[*verifiedAccessToken](maxVerified),
+	}
 	p.redemptions.turns = make(chan struct{}, maxRedemptions)
 	p.metadata = remote.New(remote.Policy{
 		Timeout:    oauth.RequestTimeout,

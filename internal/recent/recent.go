@@ -59,15 +59,6 @@ func (c *Cache[V]) Put(digest Digest, value V) {
 	c.put(s, digest, value)
 }
 
-// Delete forgets the value of a digest.
-func (c *Cache[V]) Delete(digest Digest) {
-	s := c.shard(digest)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.young, digest)
-	delete(s.old, digest)
-}
-
 func (c *Cache[V]) shard(digest Digest) *shard[V] { return &c.shards[digest[0]%shards] }
 
 func (c *Cache[V]) put(s *shard[V], digest Digest, value V) {

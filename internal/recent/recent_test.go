@@ -21,10 +21,6 @@ func TestValuesAreRemembered(t *testing.T) {
 	if value, ok := c.Get(one); !ok || value != 11 {
 		t.Error(value, ok)
 	}
-	c.Delete(one)
-	if _, ok := c.Get(one); ok {
-		t.Error("one is still there")
-	}
 	if value, ok := c.Get(two); !ok || value != 2 {
 		t.Error(value, ok)
 	}
@@ -55,18 +51,6 @@ func TestWhatIsAskedForStaysAndTheRestGoes(t *testing.T) {
 	}
 }
 
-func TestOneThatIsDeletedWhileOldStaysAway(t *testing.T) {
-	t.Parallel()
-	c := recent.New[int](32) // one for each generation of a shard
-	first := recent.Digest{}
-	c.Put(first, 1)
-	c.Put(recent.Digest{1: 1}, 2) // of the same shard: the first is old
-	c.Delete(first)
-	if _, ok := c.Get(first); ok {
-		t.Error("it is back")
-	}
-}
-
 func TestItIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	c := recent.New[int](64)
@@ -78,9 +62,6 @@ func TestItIsSafeForConcurrentUse(t *testing.T) {
 				c.Put(digest, i%100)
 				if value, ok := c.Get(digest); ok && value != i%100 {
 					t.Errorf("%d is %d", i%100, value)
-				}
-				if i%7 == 0 {
-					c.Delete(digest)
 				}
 			}
 		})
