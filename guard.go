@@ -155,7 +155,7 @@ func (a *Auth) refuseSubject(c *gin.Context, err error, requirements []*requirem
 	age := min(tooOld.age, cmp.Or(smallestAge(requirements), tooOld.age))
 	isPage := web.IsNavigation(c.Request) && !web.IsHTMX(c.Request.Header)
 	if isPage && a.routes.SignIn == "" {
-		if !isWanted(c.Request.Header) {
+		if !web.IsWanted(c.Request.Header) {
 			a.answerUnwanted(c)
 		} else {
 			// "login" alone would yield no refresh token.

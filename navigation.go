@@ -11,24 +11,18 @@ import (
 
 // Where a browser goes next or which page it shows, and what is no navigation.
 
-// isWanted reports whether the user wants what a request asks for: it is no image, no script and no prefetch.
-func isWanted(header http.Header) bool {
-	return !web.IsPrefetch(header) && !web.IsHTMX(header) && !web.IsSubresource(header)
-}
-
-// answerUnwanted answers a request that is not wanted, such that nothing happens.
+// answerUnwanted answers a request that the user does not want (web.IsWanted), such that nothing happens.
 func (a *Auth) answerUnwanted(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
+	status := http.StatusNoContent
 	switch header := c.Request.Header; {
 	case web.IsPrefetch(header):
-		// Not 204: Chromium would use that for the click that follows.
-		c.AbortWithStatus(http.StatusServiceUnavailable)
-		return
+		status = http.StatusServiceUnavailable // Chromium would use 204 for the click that follows
 	case web.IsHTMX(header):
 		// htmx cannot follow a redirect to another origin, but it can navigate.
 		c.Header("HX-Redirect", a.sameRoute(c))
 	}
-	c.AbortWithStatus(http.StatusNoContent)
+	c.AbortWithStatus(status)
 }
 
 // redirect sends the browser on. After a POST and its like it is 303, so that no

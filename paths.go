@@ -1,7 +1,6 @@
 package logtogin
 
 import (
-	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -34,10 +33,8 @@ func (a *Auth) mayReturnTo(target string) bool {
 	if !isCallbackPath(uri) && a.settings.base != nil {
 		uri = web.PathWithin(a.settings.base, uri)
 	}
-	if uri != "" && strings.EqualFold(strings.TrimRight(web.PathOf(uri), "/"), path) {
-		return false // a callback route of the application's own
-	}
-	for _, route := range []string{a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {
+	// The first one is a callback route of the application's own.
+	for _, route := range []string{web.PathOf(uri), a.routes.SignIn, a.routes.SignUp, a.routes.Callback, a.routes.SignOut, a.routes.BackchannelLogout} {
 		if route != "" && strings.EqualFold(strings.TrimRight(route, "/"), path) {
 			return false
 		}
@@ -89,17 +86,7 @@ func (a *Auth) signInPath(returnTo string) string {
 // getsCookies reports whether browsers send our cookies with a request for this path of the application, with or without
 // a query.
 func (a *Auth) getsCookies(target string) bool {
-	path, _, _ := strings.Cut(a.settings.basePath+target, "?")
-	return web.IsSentTo(path, a.settings.Cookies.Path)
-}
-
-// ownSpelling is a path and its query as our own links would have them.
-func ownSpelling(target string) string {
-	path, query, hasQuery := strings.Cut(target, "?")
-	if path = web.NormalPath(path); hasQuery {
-		path += "?" + query
-	}
-	return path
+	return web.IsSentTo(a.settings.basePath+target, a.settings.Cookies.Path)
 }
 
 // SignOutPath is the path of the sign-out route, as browsers see it, for a link or a form, or "" if there is no
@@ -120,7 +107,7 @@ func (a *Auth) wantedPage(c *gin.Context) string {
 	}
 	switch {
 	case web.IsHTMX(r.Header):
-		return a.htmxPage(r)
+		return a.ownPath(r.Header.Get("HX-Current-URL")) // the page that the part belongs to
 	case web.IsNavigation(r):
 		return a.withCookies(web.PathAndQuery(r.URL))
 	case web.ShowsPage(r): // of a form
@@ -128,9 +115,6 @@ func (a *Auth) wantedPage(c *gin.Context) string {
 	}
 	return ""
 }
-
-// htmxPage is the path of the page that an htmx request belongs to.
-func (a *Auth) htmxPage(r *http.Request) string { return a.ownPath(r.Header.Get("HX-Current-URL")) }
 
 // ownPath is the path of an address of this application, or "".
 func (a *Auth) ownPath(address string) string {
@@ -143,7 +127,7 @@ func (a *Auth) ownPath(address string) string {
 // withCookies is a path in the spelling to which browsers send our cookies, if there is one. A router decodes "/%61pp",
 // and a browser sends no cookie of "/app" there.
 func (a *Auth) withCookies(target string) string {
-	if own := ownSpelling(target); target != "" && !a.getsCookies(target) && a.getsCookies(own) {
+	if own := web.NormalPath(target); !a.getsCookies(target) && a.getsCookies(own) {
 		return own
 	}
 	return target

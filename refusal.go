@@ -47,10 +47,10 @@ func (a *Auth) refuse(c *gin.Context, err error, start session.Start) {
 		switch {
 		case c.FullPath() == a.routes.SignIn, c.Request.URL.Path == a.routes.SignIn, c.Request.URL.Path == a.settings.base.Path+a.routes.SignIn:
 			err = errGuardedSignIn
-		case !isPart && !isWanted(c.Request.Header):
+		case !isPart && !web.IsWanted(c.Request.Header):
 			a.answerUnwanted(c)
 			return
-		case !a.getsCookies(ownSpelling(web.PathAndQuery(c.Request.URL))):
+		case !a.getsCookies(web.NormalPath(web.PathAndQuery(c.Request.URL))):
 			// A visitor can ask for anything; the route is what the operator has to correct.
 			if route := c.FullPath(); route != "" && !strings.ContainsAny(route, ":*") && !a.getsCookies(web.EscapePath(route)) {
 				err = errGuardedElsewhere

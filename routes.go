@@ -129,7 +129,7 @@ func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) 
 
 func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !isWanted(c.Request.Header) {
+		if !web.IsWanted(c.Request.Header) {
 			a.answerUnwanted(c)
 			return
 		}
@@ -144,7 +144,7 @@ func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
 }
 
 func (a *Auth) serveCallback(c *gin.Context) {
-	if !isWanted(c.Request.Header) {
+	if !web.IsWanted(c.Request.Header) {
 		a.answerUnwanted(c)
 		return
 	}
@@ -171,7 +171,7 @@ func (a *Auth) serveSignOut(c *gin.Context) {
 		a.SignOut(c, SignOutOptions{})
 	case web.IsSubresource(header) && !web.IsHTMX(header) && !web.IsPrefetch(header):
 		a.answerError(c, errSignOutNotAsked, answering{})
-	case !isWanted(header):
+	case !web.IsWanted(header):
 		a.answerUnwanted(c)
 	case web.ComesFromAnotherOrigin(header):
 		showPage(c, http.StatusOK, page.SignOut(a.SignOutPath()))

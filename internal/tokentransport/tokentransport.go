@@ -13,12 +13,12 @@ import (
 	"github.com/logtogin/logtogin/internal/web"
 )
 
-// Transport is a http.RoundTripper that sends an access token (RFC 6750, section 2.1). The token goes to the
+// Transport is an http.RoundTripper that sends an access token (RFC 6750, section 2.1). The token goes to the
 // origin of the first request only, and not with a request that has a header Authorization. After a 401 that
 // blames the token, the request is sent once more with another one, if its body can be sent again.
 //
-// All fields are required and not changed after the first request. A Transport is safe for concurrent use if they
-// are.
+// All fields are required. They must not be changed after the first request. A Transport is safe for concurrent
+// use if its fields are.
 type Transport struct {
 	// Base sends the requests.
 	Base http.RoundTripper

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,27 +104,24 @@ func EscapeAddress(address string) string { return escape(address, neverInAddres
 
 const neverInAddress = "\"<>^`{}|"
 
-// NormalPath is an escaped path with no more escapes than EscapePath makes, and an escaped slash. Routers take all spellings
-// of a path for the same.
-func NormalPath(escaped string) string {
-	var normal strings.Builder
-	for i := 0; i < len(escaped); i++ {
-		if escaped[i] == '%' && i+2 < len(escaped) {
-			if b, err := strconv.ParseUint(escaped[i+1:i+3], 16, 8); err == nil {
-				char := string([]byte{byte(b)})
-				if strings.ContainsAny(char, "/%\\") || EscapePath(char) != char {
-					normal.WriteString(strings.ToUpper(escaped[i : i+3]))
-				} else {
-					normal.WriteString(char)
-				}
-				i += 2
-				continue
-			}
+// NormalPath is an escaped path, with or without a query, that has no more escapes than EscapePath makes, and an escaped
+// slash. The query stays as it is. Routers take all spellings of a path for the same.
+func NormalPath(target string) string {
+	path, query, hasQuery := strings.Cut(target, "?")
+	path = escapes.ReplaceAllStringFunc(path, func(escaped string) string {
+		char, _ := url.PathUnescape(escaped)
+		if strings.ContainsAny(char, "/%\\") || EscapePath(char) != char {
+			return strings.ToUpper(escaped)
 		}
-		normal.WriteByte(escaped[i])
+		return char
+	})
+	if hasQuery {
+		path += "?" + query
 	}
-	return normal.String()
+	return path
 }
+
+var escapes = regexp.MustCompile("%[0-9A-Fa-f]{2}")
 
 // PathAndQuery is the path and the query of an address as they were sent. url.URL.RequestURI decodes and escapes the whole
 // path anew if one character in it should have been escaped, and loses an escaped slash.
@@ -141,11 +139,11 @@ func PathAndQuery(u *url.URL) string {
 	return path
 }
 
-// IsSentTo reports whether browsers send a cookie with this Path to a path, both as they are sent (RFC 6265,
-// section 5.1.4).
+// IsSentTo reports whether browsers send a cookie with this Path to a path, with or without a query, both as they are
+// sent (RFC 6265, section 5.1.4).
 func IsSentTo(path, cookiePath string) bool {
 	rest, ok := strings.CutPrefix(path, cookiePath)
-	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(cookiePath, "/"))
+	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?' || strings.HasSuffix(cookiePath, "/"))
 }
 
 // escape escapes what does not belong into an address, and these characters.

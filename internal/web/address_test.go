@@ -271,6 +271,7 @@ func TestSpellingsOfAPathBecomeOne(t *testing.T) {
 	for escaped, want := range map[string]string{
 		"": "", "/": "/", "/app": "/app", "/%61pp/%2f%5c%25": "/app/%2F%5C%25", "/%7Euser": "/~user", "/o%27neil": "/o'neil", "/gr%c3%b6": "/gr%C3%B6", "/a%20b": "/a%20b",
 		"/a%3fb%23": "/a%3Fb%23", "/%7C": "/%7C", "/%zz%6": "/%zz%6", "/100%": "/100%", "/%00": "/%00", "/%2e%2e/x": "/../x",
+		"/%61?%61": "/a?%61", "/%61?": "/a?", "?": "?", "/%%61%": "/%a%", "/%25%361": "/%2561", "/a%3F?": "/a%3F?",
 	} {
 		if got := NormalPath(escaped); got != want {
 			t.Errorf("%q: got %q, want %q", escaped, got, want)
@@ -307,6 +308,7 @@ func TestCookiesAreSentToTheirPathAndBelow(t *testing.T) {
 	}{
 		{"/", "/", true}, {"/a", "/", true}, {"/app", "/app", true}, {"/app/", "/app", true}, {"/app/x", "/app", true}, {"/app/x", "/app/", true}, {"/app/", "/app/", true},
 		{"/app", "/app/", false}, {"/apple", "/app", false}, {"/", "/app", false}, {"/%61pp/x", "/app", false}, {"/gr%c3%b6/x", "/gr%C3%B6", false}, {"/APP", "/app", false},
+		{"/app?x", "/app", true}, {"/app?", "/app", true}, {"/?/app", "/app", false}, {"/?x", "/", true}, {"/app?/", "/app/", false},
 	} {
 		if got := IsSentTo(test.path, test.cookiePath); got != test.want {
 			t.Errorf("%q with the Path %q: got %t, want %t", test.path, test.cookiePath, got, test.want)

@@ -83,6 +83,11 @@ func isOfScript(header http.Header) bool {
 	return strings.EqualFold(header.Get("X-Requested-With"), "XMLHttpRequest")
 }
 
+// IsWanted reports whether the user wants what a request asks for: it is no image, no script and no prefetch.
+func IsWanted(header http.Header) bool {
+	return !IsPrefetch(header) && !IsHTMX(header) && !IsSubresource(header)
+}
+
 // IsHTMX reports whether htmx made the request, which navigates by headers of its own.
 func IsHTMX(header http.Header) bool { return header.Get("HX-Request") == "true" }
 
