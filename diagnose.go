@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -180,7 +181,7 @@ func (d *diagnosis) discovery(ctx context.Context) *logto.Metadata {
 		d.add("discovery", SeverityWarning, "Let the provider put all claims into the ID token.", "There is no userinfo_endpoint, so UserInfo fails, and so do guards that need a claim which is not in the ID token")
 	}
 	if _, err := d.a.provider.KeyWithdrawals(ctx); err != nil {
-		d.add("keys", SeverityError, "See that this machine reaches the jwks_uri of the discovery document, and that a key there is EC, Ed25519 or RSA of 2048 bits or more.", "Logto's keys cannot be used, so no token can be verified: %s", strings.TrimPrefix(err.Error(), ErrProviderUnavailable.Error()+": "))
+		d.add("keys", SeverityError, "See that this machine reaches the jwks_uri of the discovery document, and that a key there is EC, Ed25519 or RSA of 2048 bits or more.", "Logto's keys cannot be used, so no token can be verified: %s", strings.TrimPrefix(err.Error(), fault.ProviderUnavailable.Error()+": "))
 	} else {
 		d.add("keys", SeverityOK, "", "Logto's keys can be used")
 	}
@@ -222,7 +223,7 @@ func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	var refused *ProviderError
 	var spaces string
 	for _, field := range s.credentials() {
-		if field.hasSpace() {
+		if web.IsPadded(field.value) {
 			spaces += "; Config." + field.name + " begins or ends with a space or an invisible character"
 		}
 	}
@@ -241,7 +242,7 @@ func (d *diagnosis) client(ctx context.Context) (isKnown bool) {
 	case errors.As(err, &refused) && refused.Code == "invalid_client":
 		d.add("client", SeverityError, "Copy the App ID from the application's page in the Logto Console into Config.AppID.", "Logto knows no application %q%s", s.AppID, spaces)
 	case errors.As(err, &refused):
-		d.add("client", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web, and its secret must not have expired.", "Logto refuses the application: %s (%s)%s", errorText(refused.Code, 64), errorText(refused.Description, 200), spaces)
+		d.add("client", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web, and its secret must not have expired.", "Logto refuses the application: %s (%s)%s", fault.Text(refused.Code, 64), fault.Text(refused.Description, 200), spaces)
 	default:
 		d.add("client", SeverityUnknown, "", "Logto does not answer: %v", err)
 	}
@@ -269,7 +270,7 @@ func (d *diagnosis) redirectURI(ctx context.Context, m *logto.Metadata) (uri str
 	case answer.Code == "":
 		d.add("redirect_uri", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
 	default:
-		d.add("redirect_uri", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web.", "Logto answers %d %s", answer.Status, errorText(answer.Code, 64))
+		d.add("redirect_uri", SeverityError, "See the application's page in the Logto Console: its type must be Traditional web.", "Logto answers %d %s", answer.Status, fault.Text(answer.Code, 64))
 	}
 	return "", false
 }
@@ -324,7 +325,7 @@ func (d *diagnosis) scopes(ctx context.Context, m *logto.Metadata, uri string, a
 		}
 		count++
 		advice := "On the page of the application in the Logto Console, a third-party application's Permissions, add the scope, or remove it from Config.Scopes. Until then no sign-in works."
-		if slices.Contains(reservedScopes, scope) {
+		if slices.Contains(logto.ReservedScopes, scope) {
 			advice = "On the page of the application in the Logto Console, a third-party application's Permissions, add the scope, or set Config.OmitReservedScopes and give the others in Config.Scopes. Until then no sign-in works."
 		}
 		d.add("scopes", SeverityError, advice, "Logto does not let the application ask for %q", scope)
@@ -375,7 +376,7 @@ func isGrantable(answer logto.PageAnswer, uri string) bool {
 
 // noAnswerOfLogto says what has been answered in the place of Logto, or by a Logto with another trouble.
 func noAnswerOfLogto(answer logto.PageAnswer) string {
-	return fmt.Sprintf("the answer is %d %s, which says nothing about it", answer.Status, errorText(answer.Code, 64))
+	return fmt.Sprintf("the answer is %d %s, which says nothing about it", answer.Status, fault.Text(answer.Code, 64))
 }
 
 // postLogoutRedirectURI asks for the page that would sign somebody out.
@@ -407,7 +408,7 @@ func (d *diagnosis) postLogoutRedirectURI(ctx context.Context, m *logto.Metadata
 		d.add("post_logout_redirect_uri", SeverityUnknown, "", "%s", noAnswerOfLogto(answer))
 	default:
 		d.add("post_logout_redirect_uri", SeverityError, fmt.Sprintf("Add %s to the post sign-out redirect URIs of the application in the Logto Console, to the letter.", after),
-			"%s is not registered, so a sign-out ends at Logto with %q and without a way back, and Logto's session goes on: the next sign-in asks for no password", after, errorText(answer.Code, 64))
+			"%s is not registered, so a sign-out ends at Logto with %q and without a way back, and Logto's session goes on: the next sign-in asks for no password", after, fault.Text(answer.Code, 64))
 	}
 }
 

@@ -96,9 +96,9 @@ func (a *Auth) writeErrorPage(c *gin.Context, status int, err error, how answeri
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
-		page.Detail = errorText(refused.Code, 64)
+		page.Detail = fault.Text(refused.Code, 64)
 		if refused.Description != "" {
-			page.Detail += ": " + errorText(refused.Description, 200)
+			page.Detail += ": " + fault.Text(refused.Description, 200)
 		}
 	}
 	c.Header("Referrer-Policy", "no-referrer")

@@ -99,6 +99,9 @@ type AuthorizationRequest struct {
 	Params      url.Values // all others, with one value each
 }
 
+// ReservedScopes are the scopes that Logto's SDKs ask for in every sign-in.
+var ReservedScopes = []string{"openid", "profile", "offline_access"}
+
 // IsScope reports whether a name can be one of a list of scopes (RFC 6749, section 3.3).
 func IsScope(name string) bool {
 	for i := range len(name) {
