@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"_example"},
 	{"logtotest", "memorystate", "redisstate", "telemetry"},
 	{"."},
-	{"internal/session"},
+	{"internal/session", "internal/diagnosis"},
 	{"internal/logto", "internal/anystore"},
 	{"internal/cookiestore", "internal/remote"},
 	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/seal", "internal/web"},
