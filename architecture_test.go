@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"_example"},
 	{"logtotest", "memorystate", "redisstate", "telemetry"},
 	{"."},
-	{"internal/session"},
+	{"internal/diagnosis", "internal/session"},
 	{"internal/logto", "internal/anystore", "internal/response", "internal/shared"},
 	{"internal/cookiestore", "internal/oauth", "internal/remote", "internal/tokentransport"},
 	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/page", "internal/recent", "internal/record", "internal/seal", "internal/web"},

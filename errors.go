@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/oauth"
@@ -125,9 +124,9 @@ type ProviderError struct {
 }
 
 func (e *ProviderError) Error() string {
-	text := "logtogin: refused by Logto: " + errorText(e.Code, 64)
+	text := "logtogin: refused by Logto: " + fault.Text(e.Code, 64)
 	if e.Description != "" {
-		text += " (" + errorText(e.Description, 200) + ")"
+		text += " (" + fault.Text(e.Description, 200) + ")"
 	}
 	if cure := e.cure(); cure != "" {
 		text += "; " + cure
@@ -200,20 +199,6 @@ func subjectOf(err error) string {
 		return about.subject
 	}
 	return ""
-}
-
-// errorText keeps the characters that RFC 6749, appendix A.7 and A.8 allow in
-// an error, and not too many of them.
-func errorText(s string, limit int) string {
-	if len(s) > limit {
-		s = s[:limit]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // RequirementError is the ErrInsufficientRights of a guard. errors.As finds a *ProviderError

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/page"
 	"github.com/logtogin/logtogin/internal/session"
@@ -189,9 +190,9 @@ func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) p
 	}
 	var refused *ProviderError
 	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
-		shown.Detail = errorText(refused.Code, 64)
+		shown.Detail = fault.Text(refused.Code, 64)
 		if refused.Description != "" {
-			shown.Detail += ": " + errorText(refused.Description, 200)
+			shown.Detail += ": " + fault.Text(refused.Description, 200)
 		}
 	}
 	return shown.Document()

@@ -40,8 +40,6 @@ const (
 	resourceOrganizations  = "urn:logto:resource:organizations"
 )
 
-var reservedScopes = []string{"openid", "profile", "offline_access"}
-
 // settings is a Config that has been checked and completed.
 type settings struct {
 	Config
@@ -141,13 +139,10 @@ func (s *settings) credentials() []credential {
 	return []credential{{"AppID", s.AppID}, {"AppSecret", s.AppSecret}}
 }
 
-// hasSpace reports whether a credential was copied with a space too many, or with a mark that nobody sees. A provider may
-// issue such a secret, so it is no error.
-func (c credential) hasSpace() bool { return strings.TrimFunc(c.value, web.IsInvisible) != c.value }
-
+// warnOfSpaces returns no error, because a provider may issue such a secret.
 func (s *settings) warnOfSpaces() {
 	for _, field := range s.credentials() {
-		if field.hasSpace() {
+		if web.IsPadded(field.value) {
 			s.Logger.Warn("logtogin: Config." + field.name + " begins or ends with a space or an invisible character; remove it, unless Logto has issued it so")
 		}
 	}
@@ -176,7 +171,7 @@ func (s *settings) checkOrigins() error {
 
 func (s *settings) checkScopes() error {
 	if !s.OmitReservedScopes {
-		s.scopes = append(s.scopes, reservedScopes...)
+		s.scopes = append(s.scopes, logto.ReservedScopes...)
 	}
 	for _, scope := range s.Scopes {
 		// RFC 6749 allows a comma, which in practice is somebody's idea of a separator.

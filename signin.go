@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
@@ -95,7 +96,7 @@ func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
 	}
 	host, domain := opened.Hostname(), a.settings.Cookies.Domain
 	if host != a.settings.base.Hostname() && host != domain && !web.IsParentDomain(domain, host) {
-		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; unless a proxy has changed the host, it will not find its cookie there", "host", errorText(r.Host, 100), "base_url", a.settings.BaseURL)
+		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; unless a proxy has changed the host, it will not find its cookie there", "host", fault.Text(r.Host, 100), "base_url", a.settings.BaseURL)
 	}
 }
 

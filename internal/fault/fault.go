@@ -1,6 +1,7 @@
 // Package fault holds errors that several packages of this module return. The root package
-// exports the general ones and documents what each means to an application. Package fault
-// imports nothing of this module, so that every package can import it.
+// exports the general ones and documents what each means to an application. Text makes text from
+// outside fit for an error. Package fault imports nothing of this module, so that every package
+// can import it.
 //
 //nolint:staticcheck // ST1012, see below
 package fault
@@ -8,6 +9,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 //lint:file-ignore ST1012 the package name says that these are errors: fault.InvalidToken
@@ -74,4 +76,18 @@ func Unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ProviderUnavailable, err)
+}
+
+// Text makes text from outside fit for an error or a log: it keeps at most limit bytes, and replaces the characters that
+// RFC 6749, appendix A.7 and A.8, does not allow in an error.
+func Text(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, s)
 }

@@ -96,6 +96,9 @@ type AuthorizationRequest struct {
 	Params      url.Values // all others, with one value each
 }
 
+// ReservedScopes are the scopes that Logto's SDKs ask for in every sign-in.
+var ReservedScopes = []string{"openid", "profile", "offline_access"}
+
 // IsScope reports whether a name can be one of a list of scopes (RFC 6749, section 3.3).
 func IsScope(name string) bool {
 	for i := range len(name) {
@@ -195,7 +198,9 @@ func (p *Provider) askUserInfo(ctx context.Context, accessToken string) (body []
 type PageAnswer struct {
 	Status   int
 	Location string
-	Code     string // the OAuth error, be it in the address or in the body
+	Code     string    // the OAuth error, be it in the address or in the body
+	Date     time.Time // the clock of Logto, in whole seconds; zero if it is not told
+	Err      error     // why there is no answer, and so nothing else in here
 }
 
 // IsRedirectTo reports whether Logto sends the browser back to this redirect URI.
@@ -203,18 +208,19 @@ func (a PageAnswer) IsRedirectTo(uri string) bool {
 	return a.Status >= 300 && a.Status < 400 && strings.HasPrefix(a.Location, uri+"?")
 }
 
-// AskAsBrowser requests an address to which browsers are sent, without a cookie.
-func (p *Provider) AskAsBrowser(ctx context.Context, address string) (answer PageAnswer, err error) {
+// AskAsBrowser requests an address without a cookie, as a browser would that is sent there. Redirects are not followed.
+func (p *Provider) AskAsBrowser(ctx context.Context, address string) PageAnswer {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return PageAnswer{}, err
+		return PageAnswer{Err: err}
 	}
 	response, err := p.client.Do(request)
 	if err != nil {
-		return PageAnswer{}, withoutURL(err)
+		return PageAnswer{Err: withoutURL(err)}
 	}
 	defer response.Body.Close()
-	answer = PageAnswer{Status: response.StatusCode, Location: response.Header.Get("Location")}
+	answer := PageAnswer{Status: response.StatusCode, Location: response.Header.Get("Location")}
+	answer.Date, _ = http.ParseTime(response.Header.Get("Date"))
 	if to, err := url.Parse(answer.Location); err == nil {
 		answer.Code = to.Query().Get("error")
 	}
@@ -224,19 +230,5 @@ func (p *Provider) AskAsBrowser(ctx context.Context, address string) (answer Pag
 	if json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(&body) == nil && body.Code != "" {
 		answer.Code = body.Code
 	}
-	return answer, nil
-}
-
-// DateOf returns the Date header of an answer: the clock of Logto, in whole seconds.
-func (p *Provider) DateOf(ctx context.Context, address string) (time.Time, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return time.Time{}, err
-	}
-	response, err := p.client.Do(request)
-	if err != nil {
-		return time.Time{}, withoutURL(err)
-	}
-	defer response.Body.Close()
-	return http.ParseTime(response.Header.Get("Date"))
+	return answer
 }

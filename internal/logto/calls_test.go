@@ -197,9 +197,8 @@ func TestRedirectsOfCallsAreNotFollowed(t *testing.T) {
 				t.Errorf("%d, call %d: got the error %v, want a fault.ProviderUnavailable with the status", status, i+1, err)
 			}
 		}
-		answer, err := p.AskAsBrowser(t.Context(), server.URL+"/oidc/auth")
-		if err != nil || answer.Status != status || answer.Location != server.URL+"/elsewhere" {
-			t.Errorf("%d: AskAsBrowser got %+v, %v, want the redirect", status, answer, err)
+		if answer := p.AskAsBrowser(t.Context(), server.URL+"/oidc/auth"); answer.Status != status || answer.Location != server.URL+"/elsewhere" {
+			t.Errorf("%d: AskAsBrowser got %+v, want the redirect", status, answer)
 		}
 		if followed.Load() != 0 {
 			t.Errorf("%d: %d redirects were followed, want none", status, followed.Load())
@@ -364,12 +363,9 @@ func TestErrorsOfTheNetworkNameNoAddressAndNoSecret(t *testing.T) {
 				t.Errorf("%s, call %d: the error %q has an address or a secret", name, i+1, err)
 			}
 		}
-		_, err1 = p.AskAsBrowser(t.Context(), "https://example.logto.app/oidc/auth?state=secret")
-		_, err2 = p.DateOf(t.Context(), "https://example.logto.app/oidc/auth?state=secret")
-		for i, err := range []error{err1, err2} {
-			if !errors.Is(err, test.want) || strings.Contains(err.Error(), "https:") || strings.Contains(err.Error(), "secret") {
-				t.Errorf("%s, browser's call %d: got the error %v, want %v without the address", name, i+1, err, test.want)
-			}
+		err := p.AskAsBrowser(t.Context(), "https://example.logto.app/oidc/auth?state=secret").Err
+		if !errors.Is(err, test.want) || strings.Contains(err.Error(), "https:") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s, browser's call: got the error %v, want %v without the address", name, err, test.want)
 		}
 	}
 }
@@ -434,14 +430,14 @@ func TestWhatABrowserWouldGetIsTold(t *testing.T) {
 		want           PageAnswer
 		isCallback     bool
 	}{
-		"the sign-in page":           {303, "https://example.logto.app/sign-in", "", PageAnswer{303, "https://example.logto.app/sign-in", ""}, false},
-		"an error at the callback":   {303, callback + "?error=access_denied&state=s", "", PageAnswer{303, callback + "?error=access_denied&state=s", "access_denied"}, true},
-		"a code at the callback":     {302, callback + "?code=c", "", PageAnswer{302, callback + "?code=c", ""}, true},
-		"a page that begins like it": {302, callback + "2?code=c", "", PageAnswer{302, callback + "2?code=c", ""}, false},
-		"no redirect":                {200, callback + "?code=c", "", PageAnswer{200, callback + "?code=c", ""}, false},
-		"an error in the body":       {400, "", `{"error":"invalid_client","error_description":"x"}`, PageAnswer{400, "", "invalid_client"}, false},
-		"HTML":                       {400, "", `<html>`, PageAnswer{400, "", ""}, false},
-		"an error that is a number":  {400, "", `{"error":7}`, PageAnswer{400, "", ""}, false},
+		"the sign-in page":           {303, "https://example.logto.app/sign-in", "", PageAnswer{Status: 303, Location: "https://example.logto.app/sign-in"}, false},
+		"an error at the callback":   {303, callback + "?error=access_denied&state=s", "", PageAnswer{Status: 303, Location: callback + "?error=access_denied&state=s", Code: "access_denied"}, true},
+		"a code at the callback":     {302, callback + "?code=c", "", PageAnswer{Status: 302, Location: callback + "?code=c"}, true},
+		"a page that begins like it": {302, callback + "2?code=c", "", PageAnswer{Status: 302, Location: callback + "2?code=c"}, false},
+		"no redirect":                {200, callback + "?code=c", "", PageAnswer{Status: 200, Location: callback + "?code=c"}, false},
+		"an error in the body":       {400, "", `{"error":"invalid_client","error_description":"x"}`, PageAnswer{Status: 400, Code: "invalid_client"}, false},
+		"HTML":                       {400, "", `<html>`, PageAnswer{Status: 400}, false},
+		"an error that is a number":  {400, "", `{"error":7}`, PageAnswer{Status: 400}, false},
 	} {
 		var sent *http.Request
 		p := newTestProvider(t, roundTrip(func(request *http.Request) (*http.Response, error) {
@@ -450,9 +446,9 @@ func TestWhatABrowserWouldGetIsTold(t *testing.T) {
 			response.Header.Set("Location", test.location)
 			return response, err
 		}), nil)
-		got, err := p.AskAsBrowser(t.Context(), testIssuer+"/auth?client_id=app")
-		if err != nil || got != test.want || got.IsRedirectTo(callback) != test.isCallback {
-			t.Errorf("%s: got %+v, %v, to the callback: %t, want %+v, %t", name, got, err, got.IsRedirectTo(callback), test.want, test.isCallback)
+		got := p.AskAsBrowser(t.Context(), testIssuer+"/auth?client_id=app")
+		if got != test.want || got.IsRedirectTo(callback) != test.isCallback {
+			t.Errorf("%s: got %+v, to the callback: %t, want %+v, %t", name, got, got.IsRedirectTo(callback), test.want, test.isCallback)
 		}
 		if sent.Method != http.MethodGet || sent.URL.String() != testIssuer+"/auth?client_id=app" || sent.Header.Get("Cookie") != "" || sent.Header.Get("Authorization") != "" {
 			t.Errorf("%s: sent %s %s with %v", name, sent.Method, sent.URL, sent.Header)
@@ -470,15 +466,11 @@ func TestTheDateOfAnAnswerIsRead(t *testing.T) {
 			response.Header.Set("Date", date)
 			return response, err
 		}), nil)
-		if got, err := p.DateOf(t.Context(), testIssuer); !got.Equal(want) || (err == nil) == want.IsZero() {
-			t.Errorf("%q: got %v, %v, want %v", date, got, err, want)
+		if got := p.AskAsBrowser(t.Context(), testIssuer); !got.Date.Equal(want) || got.Err != nil {
+			t.Errorf("%q: got %v, %v, want %v", date, got.Date, got.Err, want)
 		}
 	}
-	p := newTestProvider(t, nil, nil)
-	if _, err := p.DateOf(t.Context(), "%zz"); err == nil {
-		t.Error("DateOf of what is no address: got no error")
-	}
-	if _, err := p.AskAsBrowser(t.Context(), "%zz"); err == nil {
+	if newTestProvider(t, nil, nil).AskAsBrowser(t.Context(), "%zz").Err == nil {
 		t.Error("AskAsBrowser of what is no address: got no error")
 	}
 }

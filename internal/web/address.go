@@ -39,7 +39,7 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	switch {
 	case raw == "":
 		return nil, "is empty"
-	case strings.TrimFunc(raw, IsInvisible) != raw:
+	case IsPadded(raw):
 		return nil, "begins or ends with a space or an invisible character; remove it"
 	}
 	u, err := url.Parse(raw)
@@ -80,8 +80,10 @@ func ParseURL(raw string) (u *url.URL, problem string) {
 	return u, ""
 }
 
-// IsInvisible reports whether a character is a space or cannot be seen.
-func IsInvisible(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
+// IsPadded reports whether text begins or ends with a space or an invisible character. It was copied with too much, then.
+func IsPadded(text string) bool {
+	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }) != text
+}
 
 // isDotSegment reports whether browsers remove this segment of a path (WHATWG URL, section 4.1).
 func isDotSegment(segment string) bool {

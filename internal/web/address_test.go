@@ -315,3 +315,15 @@ func TestCookiesAreSentToTheirPathAndBelow(t *testing.T) {
 		}
 	}
 }
+
+func TestTextIsPaddedByWhatNobodySees(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"": false, "secret": false, "two words": false, "s\u200becret": false,
+		" secret": true, "secret\n": true, "\u00a0secret": true, "secret\u200b": true, "\ufeffsecret": true,
+	} {
+		if got := IsPadded(text); got != want {
+			t.Errorf("%q: got %t, want %t", text, got, want)
+		}
+	}
+}
