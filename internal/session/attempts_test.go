@@ -10,7 +10,7 @@ import (
 
 func newAttempts(t *testing.T, now time.Time, change func(*Settings)) *Attempts {
 	t.Helper()
-	s := newSettings()
+	s := SettingsForTests()
 	s.Now = func() time.Time { return now }
 	if change != nil {
 		change(&s)

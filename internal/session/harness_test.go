@@ -15,8 +15,8 @@ import (
 
 const name = "logtogin-logtogin-logt_12345678" // as long as it can be
 
-// newSettings are the ones of an application at https://app.example.com with sessions in cookies.
-func newSettings() Settings {
+// SettingsForTests are the ones of an application at https://app.example.com with sessions in cookies.
+func SettingsForTests() Settings {
 	return Settings{
 		Name: name, Base: &url.URL{Scheme: "https", Host: "app.example.com"}, Origin: "https://app.example.com",
 		Cookie:  sessions.Options{Path: "/", Secure: true, HttpOnly: true},
@@ -31,7 +31,7 @@ func newSettings() Settings {
 
 func newSessions(tb testing.TB, change func(*Settings)) *Sessions {
 	tb.Helper()
-	settings := newSettings()
+	settings := SettingsForTests()
 	if change != nil {
 		change(&settings)
 	}
