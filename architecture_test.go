@@ -31,9 +31,9 @@ var layers = [][]string{
 	{"logtotest", "memorystate", "redisstate", "telemetry"},
 	{"."},
 	{"internal/session"},
-	{"internal/logto", "internal/anystore"},
+	{"internal/logto", "internal/anystore", "internal/response"},
 	{"internal/cookiestore", "internal/remote"},
-	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/response", "internal/seal", "internal/web"},
+	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/recent", "internal/record", "internal/seal", "internal/web"},
 }
 
 // homes are the packages, or the files, that may import a dependency. Dependencies are replaced

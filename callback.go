@@ -15,6 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -329,15 +330,15 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session.Sessi
 		return err
 	}
 	result := &SignInResult{Claims: claims, ReturnTo: its.returnTo}
-	answer := &hookAnswer{spent: func() { _ = a.store.setOutcome(x, its) }}
-	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
+	hasAnswered, err := a.callOnSignedIn(c, x, result, its)
+	if err != nil {
 		var refusal *RefusalError
 		if errors.As(err, &refusal) {
 			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
 		}
 		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), record.Subject}
 	}
-	if answer.isGiven || !(isOf(c, x.response) || x.isLate(c)) { // or by Engine.HandleContext
+	if hasAnswered || !(isOf(c, x.response) || x.isLate(c)) { // or by Engine.HandleContext
 		return ErrResponseStarted
 	}
 	if result.ReturnTo != its.returnTo && !a.mayReturnTo(result.ReturnTo) {
@@ -350,30 +351,24 @@ func (a *Auth) askApplication(c *gin.Context, x *exchange, record *session.Sessi
 	return nil
 }
 
-// hookAnswer tells whether a hook has answered the request itself, unlike a middleware that
+// callOnSignedIn calls the hook, and reports whether that has answered the request itself, unlike a middleware that
 // answers beside it because it takes too long. That answer is the last chance to delete the cookie
 // of the attempt.
-type hookAnswer struct {
-	spent   func()
-	isGiven bool
-}
-
-func (h *hookAnswer) beforeSending() {
-	if !h.isGiven {
-		h.isGiven = true
-		h.spent()
-	}
-}
-
-func (h *hookAnswer) watch(c *gin.Context, x *exchange, hook func() error) error {
+func (a *Auth) callOnSignedIn(c *gin.Context, x *exchange, result *SignInResult, its *outcome) (hasAnswered bool, err error) {
 	outer := c.Writer
-	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
+	c.Writer = response.NewSending(outer, response.ObserverFunc(func() {
+		if !hasAnswered {
+			hasAnswered = true
+			_ = a.store.setOutcome(x, its)
+		}
+	}))
 	defer func() {
 		if !x.isLate(c) {
 			c.Writer = outer
 		}
 	}()
-	return hook()
+	err = a.settings.OnSignedIn(c, result)
+	return hasAnswered, err
 }
 
 // isCallbackOf reports whether the request arrived where the redirect URI

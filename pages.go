@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -280,7 +281,7 @@ func writePage(c *gin.Context, status int, name string, data any) {
 		c.AbortWithStatus(status)
 		return
 	}
-	forbidStoring(c.Writer.Header())
+	response.ForbidStoring(c.Writer.Header())
 	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Data(status, "text/html; charset=utf-8", page.Bytes())
