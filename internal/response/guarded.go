@@ -23,26 +23,24 @@ type Guarded struct {
 	mu        sync.Mutex
 	header    http.Header            // what is added; nil as long as that is nothing
 	isVain    map[string]func() bool // whether cookies of this name are
-	dependsOn []string               // names of request headers
-	first     [2]string              // the usual number
+	dependsOn [2]string              // names of request headers: Cookie and Authorization
 	// What Cache-Control and Vary lead to, which belong to this response alone: a handler may
 	// change them in place.
 	lines [3]string
 }
 
 // Wrap makes the response one that w sends, and returns the writer for the handlers.
-func (r *Guarded) Wrap(w Writer) Writer {
+func (r *Guarded) Wrap(w Writer) *Guarded {
 	r.Sending = Sending{w, w.Header(), r}
-	r.dependsOn = r.first[:0]
 	return r
 }
 
-// DependOn tells caches that requests with another header of this name get other responses.
+// DependOn tells caches that requests with another header of this name get other responses. There is room for two names.
 func (r *Guarded) DependOn(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !slices.Contains(r.dependsOn, name) {
-		r.dependsOn = append(r.dependsOn, name)
+	if i := slices.Index(r.dependsOn[:], ""); i >= 0 && !slices.Contains(r.dependsOn[:], name) {
+		r.dependsOn[i] = name
 	}
 }
 
@@ -101,16 +99,22 @@ func (r *Guarded) Announce(header http.Header) {
 	}
 }
 
+// forbid keeps the response out of caches. It allocates nothing, unlike ForbidStoring.
 func (r *Guarded) forbid(header http.Header) {
-	if r.isPrivate.Load() {
-		dropCacheRules(header)
+	if set := header["Cache-Control"]; r.isPrivate.Load() && (len(set) != 1 || set[0] != privateNoStore) {
 		r.lines[0] = privateNoStore
 		header["Cache-Control"] = r.lines[0:1:1]
 	}
-	if len(header["Vary"]) == 0 {
-		header["Vary"] = r.lines[1:1]
+	names := r.dependsOn[:]
+	if names[1] == "" {
+		names = names[:1]
 	}
-	for _, name := range r.dependsOn {
+	if len(header["Vary"]) == 0 {
+		end := 1 + copy(r.lines[1:], names)
+		header["Vary"] = r.lines[1:end:end]
+		return
+	}
+	for _, name := range names {
 		VaryBy(header, name)
 	}
 }
@@ -137,5 +141,8 @@ func (r *Guarded) BeforeSending(header http.Header, isSent bool) {
 		r.header["Set-Cookie"] = slices.Concat(header["Set-Cookie"], added)
 	}
 	maps.Copy(header, r.header)
+	if r.isPrivate.Load() {
+		dropCacheRules(header)
+	}
 	r.forbid(header)
 }

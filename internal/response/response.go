@@ -3,8 +3,8 @@
 package response
 
 import (
-	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -47,17 +47,23 @@ func ForbidStoring(header http.Header) {
 	VaryBy(header, "Cookie")
 }
 
-// dropCacheRules removes Cache-Control and what would overrule it: fields for certain caches (RFC 9213),
+// dropCacheRules removes what would overrule Cache-Control: fields for certain caches (RFC 9213),
 // and fields that were set past http.Header's methods.
 func dropCacheRules(header http.Header) {
 	const suffix = "cache-control"
-	maps.DeleteFunc(header, func(name string, _ []string) bool {
-		return strings.EqualFold(name[max(0, len(name)-len(suffix)):], suffix) || strings.EqualFold(name, "Surrogate-Control")
-	})
+	for name := range header {
+		isRule := strings.EqualFold(name[max(0, len(name)-len(suffix)):], suffix) || strings.EqualFold(name, "Surrogate-Control")
+		if isRule && name != "Cache-Control" { // which is set anyway
+			delete(header, name)
+		}
+	}
 }
 
 // VaryBy tells caches that requests with another header of this name get other responses.
 func VaryBy(header http.Header, name string) {
+	if slices.Contains(header["Vary"], name) {
+		return
+	}
 	for _, line := range header["Vary"] {
 		for listed := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(listed), name) {
