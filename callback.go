@@ -112,11 +112,11 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *exchange) (r
 	defer close(mine.done)
 	mine.cookies = a.store.removal(x.request, started.ID)
 	mine.returnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
-	hooked := hookContext{c, c.Copy()}
+	copied := c.Copy()
 	record, err := a.redeem(x.request, m, started, answer)
 	endTurn()
 	if err == nil {
-		err = a.beginSession(hooked.of(x), x, started, record, mine)
+		err = a.beginSession(x.hookContext(c, copied), x, started, record, mine)
 	}
 	mine.err = err
 	a.tellOthers(context.WithoutCancel(ctx), started, answer, mine)

@@ -32,34 +32,31 @@ type exchange struct {
 // again, and with Engine.HandleContext.
 func isOf(c *gin.Context, r response.Response) bool {
 	guarded, isGuarded := c.Get(passageKey{})
-	open, isOpen := c.Get(unguardedKey{})
-	return (isGuarded && r == guarded.(*guardPassage).response) || (isOpen && r == &open.(*unguardedRequest).response) || r == (response.Begun{})
+	kept, isKept := c.Get(unguardedKey{})
+	open, isOpen := r.(*openResponse)
+	return (isGuarded && r == guarded.(*guardPassage).response) || (isKept && isOpen && open.Own == &kept.(*unguardedRequest).cookies) || r == (response.Begun{})
 }
 
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
 // waiting for the handler has handed c back. The server has ended the context of the request then.
 func (x *exchange) isLate(c *gin.Context) bool {
 	return x.request.Context().Err() != nil && // c is looked at only then
-		c.Request != x.request && !isOf(c, x.response) && !isSameHeader(c.Request.Header, x.request.Header)
+		c.Request != x.request && !isOf(c, x.response) && pointerOf(c.Request.Header) != pointerOf(x.request.Header)
 }
 
 // hookContext is what a hook gets that is called after something has taken its time: the handler's
 // *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
-type hookContext struct{ handlers, copied *gin.Context }
-
-func (h hookContext) of(x *exchange) *gin.Context {
-	if !x.isLate(h.handlers) {
-		return h.handlers
+func (x *exchange) hookContext(handlers, copied *gin.Context) *gin.Context {
+	if !x.isLate(handlers) {
+		return handlers
 	}
-	h.copied.Writer = response.Gone{Writer: h.copied.Writer}
-	return h.copied
+	copied.Writer = response.Gone{Writer: copied.Writer}
+	return copied
 }
 
-// isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets
-// another context.
-func isSameHeader(a, b http.Header) bool {
-	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
-}
+// pointerOf is for comparing: two of *gin.Context, or two headers, may be one and not only alike. A request keeps its
+// header when it gets another context.
+func pointerOf(one any) uintptr { return reflect.ValueOf(one).Pointer() }
 
 // knownSessions are what a request knows of its sessions, one for each Auth that was asked.
 type knownSessions struct {
@@ -217,17 +214,15 @@ func passageOfGin(c *gin.Context) *guardPassage {
 func (p *guardPassage) leadsFrom(c *gin.Context) bool {
 	// After Engine.HandleContext Gin has forgotten the writer and its keys. Another *gin.Context is of an inner engine,
 	// below gin.WrapH, or of a request that the handler has made.
-	return isOf(c, p.response) || (p.handler != pointerOf(c) && isSameHeader(writerOf(c).Header(), p.response.Sent))
+	return isOf(c, p.response) || (p.handler != pointerOf(c) && pointerOf(writerOf(c).Header()) == pointerOf(p.response.Sent))
 }
-
-func pointerOf(c *gin.Context) uintptr { return reflect.ValueOf(c).Pointer() }
 
 // writerOf is the writer of c, which a goroutine that asks without a guard may be replacing.
 func writerOf(c *gin.Context) gin.ResponseWriter {
 	if kept, ok := c.Get(unguardedKey{}); ok {
-		shared := kept.(*unguardedRequest)
-		shared.Lock()
-		defer shared.Unlock()
+		cookies := &kept.(*unguardedRequest).cookies
+		cookies.Lock()
+		defer cookies.Unlock()
 	}
 	return c.Writer
 }
@@ -302,7 +297,9 @@ func exchangeOfGin(c *gin.Context) *exchange {
 	passage, isCopy := passageOfGin(c), isCopy(writerOf(c))
 	isOutside := passage == nil || passage.response.HasLeft()
 	if !isOutside && !isCopy && passage.leadsFrom(c) {
-		c.Set(passageKey{}, passage) // which isOf looks for, also if c is of an inner engine
+		if pointerOf(c) != passage.handler {
+			c.Set(passageKey{}, passage) // of an inner engine, for isOf
+		}
 		return &passage.exchange
 	}
 	// A middleware outside the guard, which answers, or Engine.HandleContext has begun anew, or it is
@@ -312,13 +309,15 @@ func exchangeOfGin(c *gin.Context) *exchange {
 	if passage != nil {
 		x = passage.exchange
 	}
-	x.request, x.route, x.response = c.Request, c.FullPath(), &shared.response
+	open := &openResponse{c: c}
+	open.Open = response.Open{Place: open, Own: &shared.cookies}
+	x.request, x.route, x.response = c.Request, c.FullPath(), open
 	switch {
 	case isCopy:
 		x.response = response.Begun{}
 	case !isOutside && pointerOf(c) == passage.handler:
-		shared.Lock()
-		defer shared.Unlock()
+		shared.cookies.Lock()
+		defer shared.cookies.Unlock()
 		passage.response.BeforeSending(c.Writer.Header(), c.Writer.Written())
 	}
 	return &x
@@ -327,25 +326,28 @@ func exchangeOfGin(c *gin.Context) *exchange {
 // unguardedKey is where Gin keeps what a request without a guard knows.
 type unguardedKey struct{}
 
-// unguardedRequest is what the exchanges of a request without a guard share, of any Auth. It is locked
-// while the writer of c may be replaced.
+// unguardedRequest is what the exchanges of a request without a guard share, of any Auth.
 type unguardedRequest struct {
-	sync.Mutex
-	c        *gin.Context
-	known    knownSessions
-	response response.Open
+	known   knownSessions
+	cookies response.OwnCookies
+}
+
+// openResponse is a response without a guard, which finds its writer in c.
+type openResponse struct {
+	response.Open
+	c *gin.Context
 }
 
 // Writer implements response.Place.
-func (u *unguardedRequest) Writer() response.Writer {
-	if !isOf(u.c, &u.response) {
+func (r *openResponse) Writer() response.Writer {
+	if !isOf(r.c, r) {
 		return nil
 	}
-	return u.c.Writer
+	return r.c.Writer
 }
 
 // SetWriter implements response.Place.
-func (u *unguardedRequest) SetWriter(w response.Writer) { u.c.Writer = w }
+func (r *openResponse) SetWriter(w response.Writer) { r.c.Writer = w }
 
 // creating is held while a request gets its unguardedRequest: Gin has no call that sets a key
 // unless it is there, and goroutines of one handler may ask several Auth at the same time.
@@ -361,8 +363,7 @@ func unguardedRequestOf(c *gin.Context) *unguardedRequest {
 	if kept, ok = c.Get(unguardedKey{}); ok {
 		return kept.(*unguardedRequest)
 	}
-	created := &unguardedRequest{c: c, known: knownSessions{cookies: c.Request.Header["Cookie"]}}
-	created.response.Place = created
+	created := &unguardedRequest{known: knownSessions{cookies: c.Request.Header["Cookie"]}}
 	c.Set(unguardedKey{}, created)
 	return created
 }

@@ -61,7 +61,7 @@ func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPas
 	// What is known already need not be read again.
 	if kept, ok := c.Get(unguardedKey{}); ok {
 		shared := kept.(*unguardedRequest)
-		p.own.Before = &shared.response
+		p.own.Before = &shared.cookies
 		if shared.known.areOf(c.Request) {
 			p.exchange.known = &shared.known
 		}
@@ -121,10 +121,9 @@ func (p *guardPassage) leave(c *gin.Context) {
 	if c.Writer == gin.ResponseWriter(&p.own) {
 		c.Writer = p.own.Writer
 	}
-	if form := c.Request.MultipartForm; form != nil && p.exchange.request.MultipartForm == nil {
+	form, last := c.Request.MultipartForm, passageOf(c.Request.Context())
+	if form != nil && p.exchange.request.MultipartForm == nil && last != nil && last.response == p.response {
 		// The server removes the temporary files of the request that it has made, not of a copy.
-		if last := passageOf(c.Request.Context()); last != nil && last.response == p.response {
-			p.exchange.request.MultipartForm = form
-		}
+		p.exchange.request.MultipartForm = form
 	}
 }

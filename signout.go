@@ -106,14 +106,14 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *exchange, op
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	hooked := hookContext{c, c.Copy()}
+	copied := c.Copy()
 	ended, outOfTime, cookies, isVain, err := a.store.endSession(ctx, x, a.createdHere(x))
 	polite, cancel := politely(ctx)
 	defer cancel()
 	a.revoke(polite, slices.Concat(ended, outOfTime))
 	// Meanwhile the user may have signed in again in another tab.
 	err = errors.Join(err, a.store.forgetSessions(x, cookies, isVain))
-	a.tellApplication(context.WithoutCancel(ctx), hooked.of(x), ended)
+	a.tellApplication(context.WithoutCancel(ctx), x.hookContext(c, copied), ended)
 	if err != nil {
 		return "", err
 	}

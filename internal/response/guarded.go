@@ -16,7 +16,7 @@ import (
 type Guarded struct {
 	Sending
 	// Before is what was set before the guard, or nil.
-	Before *Open
+	Before *OwnCookies
 
 	isClosed, hasLeft, isPrivate atomic.Bool // each becomes true once
 

@@ -12,33 +12,39 @@ import (
 // of ours, it is corrected when it is sent, but only if the handler writes a body: otherwise Gin
 // sends the header past all writers of middlewares.
 type Open struct {
-	// Place is where the response is written to.
 	Place Place
-	set   map[string]ownCookies // by their name
+	// Own is shared by all who ask for the request.
+	Own *OwnCookies
 }
 
-// Place is where a handler finds its writer. Open holds the lock while it uses the other methods and changes the header.
+// Place is where a handler finds its writer. The methods are called while Own is locked.
 type Place interface {
-	sync.Locker
 	// Writer returns nil if the place is another request's by now.
 	Writer() Writer
 	SetWriter(Writer)
 }
 
-// ownCookies are lines that were set, and whether they are in vain by now.
-type ownCookies struct {
+// OwnCookies are the cookies that were set without a guard. The zero value has none. It is locked while the header is
+// changed or the writer replaced.
+type OwnCookies struct {
+	sync.Mutex
+	set map[string]ownLines // by their name
+}
+
+// ownLines are Set-Cookie lines that were set, and whether they are in vain by now.
+type ownLines struct {
 	lines  []string
 	isVain func() bool
 }
 
 // BeforeSending takes cookies back that are in vain by now, and keeps all others out of caches. Lines that
 // somebody else has set, for a newer session, stay.
-func (o *Open) BeforeSending(header http.Header, isSent bool) {
+func (o *OwnCookies) BeforeSending(header http.Header, isSent bool) {
 	if isSent {
 		return
 	}
-	o.Place.Lock()
-	defer o.Place.Unlock()
+	o.Lock()
+	defer o.Unlock()
 	for name, cookies := range o.set {
 		if cookies.isVain() {
 			isOwn := func(line string) bool { return slices.Contains(cookies.lines, line) }
@@ -51,8 +57,8 @@ func (o *Open) BeforeSending(header http.Header, isSent bool) {
 
 // Change implements Response.
 func (o *Open) Change(f func(http.Header)) bool {
-	o.Place.Lock()
-	defer o.Place.Unlock()
+	o.Own.Lock()
+	defer o.Own.Unlock()
 	writer := o.Place.Writer()
 	if writer == nil || writer.Written() {
 		return false
@@ -68,13 +74,13 @@ func (o *Open) SetCookies(name string, isVain func() bool, f func(http.Header) b
 			return
 		}
 		ForbidStoring(header)
-		if o.set == nil {
-			o.set = map[string]ownCookies{}
+		if o.Own.set == nil {
+			o.Own.set = map[string]ownLines{}
 		}
-		o.set[name] = ownCookies{cookiestore.CookiesNamed(header["Set-Cookie"], name), isVain}
+		o.Own.set[name] = ownLines{cookiestore.CookiesNamed(header["Set-Cookie"], name), isVain}
 		writer := o.Place.Writer()
-		if sending, ok := writer.(*Sending); !ok || sending.observer != Observer(o) {
-			o.Place.SetWriter(NewSending(writer, o))
+		if sending, ok := writer.(*Sending); !ok || sending.observer != Observer(o.Own) {
+			o.Place.SetWriter(NewSending(writer, o.Own))
 		}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/logtogin/logtogin/internal/response"
@@ -54,7 +53,6 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // place is where a handler finds its writer.
 type place struct {
-	sync.Mutex
 	w      response.Writer
 	isGone bool
 }
@@ -203,7 +201,7 @@ func TestCookiesAreTakenBackFromAnOpenResponse(t *testing.T) {
 	for name, isVain := range map[string]func() bool{"in vain": yes, "still good": no} {
 		below := newWriter()
 		here := &place{w: below}
-		r := &response.Open{Place: here}
+		r := &response.Open{Place: here, Own: &response.OwnCookies{}}
 		below.Header()["Set-Cookie"] = []string{"theirs=1"}
 		r.SetCookies("a", isVain, set("a=1", "a_1=1"))
 		r.SetCookies("b", no, set("b=1"))
@@ -236,9 +234,9 @@ func TestAGuardCorrectsWhatWasSetBefore(t *testing.T) {
 		want   []string
 	}{"in vain": {yes, []string{"b=2"}}, "still good": {no, []string{"a=1", "b=2"}}} {
 		below := newWriter()
-		before := &response.Open{Place: &place{w: below}}
+		before := &response.Open{Place: &place{w: below}, Own: &response.OwnCookies{}}
 		before.SetCookies("a", test.isVain, set("a=1"))
-		r := response.Guarded{Before: before}
+		r := response.Guarded{Before: before.Own}
 		w := r.Wrap(below)
 		r.DependOn("Cookie")
 		r.SetCookies("b", no, set("b=2"))
@@ -251,7 +249,7 @@ func TestAnOpenResponseSaysOnWhatItDepends(t *testing.T) {
 	t.Parallel()
 	for hasOne, want := range map[bool]http.Header{false: {"Vary": {"Cookie"}}, true: {"Vary": {"Cookie"}, "Cache-Control": {"private, no-store"}}} {
 		below := newWriter()
-		r := &response.Open{Place: &place{w: below}}
+		r := &response.Open{Place: &place{w: below}, Own: &response.OwnCookies{}}
 		r.DependOnSession(hasOne)
 		check(t, fmt.Sprint(hasOne), below.Header(), want)
 		if r.HasBegun() {
@@ -265,7 +263,7 @@ func TestWhatComesLateTouchesNoOtherResponse(t *testing.T) {
 	t.Parallel()
 	below := newWriter()
 	here := &place{w: below, isGone: true}
-	for name, r := range map[string]response.Response{"open": &response.Open{Place: here}, "of a copy": response.Begun{}} {
+	for name, r := range map[string]response.Response{"open": &response.Open{Place: here, Own: &response.OwnCookies{}}, "of a copy": response.Begun{}} {
 		r.DependOnSession(true)
 		if r.Change(func(http.Header) { t.Errorf("%s: the header is changed", name) }) || r.SetCookies("a", no, set("a=1")) || !r.HasBegun() {
 			t.Errorf("%s: it can be changed", name)
