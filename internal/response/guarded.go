@@ -10,9 +10,9 @@ import (
 	"github.com/logtogin/logtogin/internal/cookiestore"
 )
 
-// Guarded collects what is added to the header of a response when it is sent. Until
-// then the session may end, and a user who has signed out meanwhile must not get it back. It is also the writer for the
-// handlers below the guard. Wrap is called first.
+// Guarded is a response below a guard, and the writer for the handlers there. It collects what is added to the header
+// when the response is sent. Until then the session may end, and a user who has signed out meanwhile must not get it
+// back. Wrap has to be called first.
 type Guarded struct {
 	Sending
 	// Before is what was set before the guard, or nil.

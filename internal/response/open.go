@@ -13,7 +13,7 @@ import (
 // sends the header past all writers of middlewares.
 type Open struct {
 	Place Place
-	// Own is shared by all who ask for the request.
+	// Own is shared by all Open of a request.
 	Own *OwnCookies
 }
 
@@ -24,8 +24,8 @@ type Place interface {
 	SetWriter(Writer)
 }
 
-// OwnCookies are the cookies that were set without a guard. The zero value has none. It is locked while the header is
-// changed or the writer replaced.
+// OwnCookies are the cookies that a request has set without a guard. The zero value has none. It is locked while the
+// header is changed or the writer replaced.
 type OwnCookies struct {
 	sync.Mutex
 	set map[string]ownLines // by their name

@@ -1,5 +1,5 @@
-// Package response is the header of a response, corrected when it is sent. Cookies of a session that has ended
-// meanwhile are not sent, and no cache may store a response that belongs to one user.
+// Package response is the header of a response, corrected when it is sent. It leaves out the cookies of a session that
+// has ended meanwhile, and keeps a response that belongs to one user out of every cache.
 package response
 
 import (
@@ -13,8 +13,8 @@ type Response interface {
 	// Change lets f change the header, unless the response has begun, and reports whether it
 	// has not.
 	Change(f func(header http.Header)) bool
-	// SetCookies is Change for the cookies of a session or an attempt with this name. They are not sent
-	// if isVain reports so when the response is sent. f reports whether it has set any.
+	// SetCookies is Change for the cookies of a session or an attempt with this name. They are left out if isVain
+	// returns true when the response is sent, without a guard only if it has a body. f reports whether it has set any.
 	SetCookies(name string, isVain func() bool, f func(header http.Header) bool) bool
 	// HasBegun reports whether the header can no longer be changed.
 	HasBegun() bool

@@ -36,8 +36,8 @@ func (f ObserverFunc) BeforeSending(http.Header, bool) { f() }
 // Sending is a Writer that tells an Observer when the response is about to be sent.
 type Sending struct {
 	Writer
-	// Sent is the header that Writer had when it was wrapped. A handler that runs on after a time limit may
-	// find that Writer, and its header, belong to another request.
+	// Sent is the header of Writer, read when it was wrapped: Gin uses Writer again for another request, while a
+	// handler may still run that a time limit has given up.
 	Sent     http.Header
 	observer Observer
 }
@@ -59,8 +59,8 @@ func (w *Sending) WriteString(data string) (int, error) {
 	return w.Writer.WriteString(data)
 }
 
-// WriteHeaderNow sends the header. After a status like 103 (RFC 9110, section 15.2) the response is still to come,
-// for which Gin's own writer would take it, so that is passed to the writer below all wrappers.
+// WriteHeaderNow sends the header. A status like 103 (RFC 9110, section 15.2) only informs, and the response follows.
+// Gin's own writer would take it for the response, so the writer below all wrappers sends it.
 func (w *Sending) WriteHeaderNow() {
 	status := w.Status()
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols || w.Written() {
@@ -94,9 +94,9 @@ func (w *Sending) Unwrap() http.ResponseWriter { return w.Writer }
 // ErrorWriter lets no error look like success.
 type ErrorWriter struct {
 	Writer
-	// ErrorStatus takes the place of a status that would say that all is well.
+	// ErrorStatus replaces every status that is neither an error nor a redirect.
 	ErrorStatus int
-	// IsRedirect says that the status that was set last is that of a redirect.
+	// IsRedirect says that the handler has chosen a redirect.
 	IsRedirect bool
 }
 
