@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
+	"github.com/logtogin/logtogin/internal/response"
 )
 
 // Protecting an API by access tokens (RFC 6750).
@@ -98,16 +99,8 @@ func (a *Auth) BearerOrganization(source OrganizationSource, requirements ...Tok
 // through. The context is one that ClaimsFrom takes. ok is false if the last guard was another
 // one. All who ask in one request share the claims: do not change them.
 func AccessTokenClaimsFrom(ctx context.Context) (claims *AccessTokenClaims, ok bool) {
-	who, c := identityOf(ctx)
-	if who != nil {
-		return who.accessToken, who.accessToken != nil
-	}
-	if c == nil {
-		return nil, false
-	}
-	value, _ := c.Get(AccessTokenClaimsKey)
-	claims, ok = value.(*AccessTokenClaims)
-	return claims, ok && claims != nil
+	claims = identityOf(ctx).accessToken
+	return claims, claims != nil
 }
 
 // bearerGuard is what a guard requires of tokens.
@@ -141,7 +134,6 @@ func (a *Auth) bearer(requirements []TokenRequirement, checkAudience func(*gin.C
 			return
 		}
 		p.admit(c, identity{accessToken: claims})
-		c.Next()
 	}
 }
 
@@ -290,7 +282,7 @@ func (a *Auth) SessionOrBearer(session, bearer gin.HandlerFunc) gin.HandlerFunc 
 		panic("logtogin: SessionOrBearer needs two guards")
 	}
 	return func(c *gin.Context) {
-		varyBy(c.Writer.Header(), "Authorization")
+		response.VaryBy(c.Writer.Header(), "Authorization")
 		c.Set(bearerWelcome{}, true)
 		for _, line := range c.Request.Header["Authorization"] {
 			// Of another scheme is what a proxy in front asks for.

@@ -13,6 +13,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/oauth"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -109,11 +110,11 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	defer outcome.Settle()
 	outcome.Cookies = a.sessions.Removal(x.Request, started.ID)
 	outcome.ReturnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
-	hooked := hookContext{c, c.Copy()}
+	copied := c.Copy()
 	begun, err := a.redeem(x.Request, m, started, answer)
 	endTurn()
 	if err == nil {
-		err = a.beginSession(hooked.of(x), x, started, begun, outcome)
+		err = a.beginSession(hookContext(c, copied, x), x, started, begun, outcome)
 	}
 	outcome.Err = err
 	a.tellOthers(context.WithoutCancel(ctx), started, answer, outcome)
@@ -236,15 +237,15 @@ func (a *Auth) askApplication(c *gin.Context, x *session.Exchange, begun *sessio
 		return err
 	}
 	result := &SignInResult{Claims: claims, ReturnTo: outcome.ReturnTo}
-	answer := &hookAnswer{spent: func() { _ = a.sessions.SetOutcome(x, outcome) }}
-	if err := answer.watch(c, x, func() error { return a.settings.OnSignedIn(c, result) }); err != nil {
+	hasAnswered, err := a.callOnSignedIn(c, x, result, outcome)
+	if err != nil {
 		var refusal *RefusalError
 		if errors.As(err, &refusal) {
 			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
 		}
 		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), begun.Subject}
 	}
-	if answer.isGiven || !(isOf(c, x.Response) || isLate(c, x)) { // or by Engine.HandleContext
+	if hasAnswered || !(isOf(c, x.Response) || isLate(c, x)) { // or by Engine.HandleContext
 		return ErrResponseStarted
 	}
 	if result.ReturnTo != outcome.ReturnTo && !a.mayReturnTo(result.ReturnTo) {
@@ -257,30 +258,24 @@ func (a *Auth) askApplication(c *gin.Context, x *session.Exchange, begun *sessio
 	return nil
 }
 
-// hookAnswer tells whether a hook has answered the request itself, unlike a middleware that
+// callOnSignedIn calls the hook, and reports whether that has answered the request itself, unlike a middleware that
 // answers beside it because it takes too long. That answer is the last chance to delete the cookie
 // of the attempt.
-type hookAnswer struct {
-	spent   func()
-	isGiven bool
-}
-
-func (h *hookAnswer) beforeSending() {
-	if !h.isGiven {
-		h.isGiven = true
-		h.spent()
-	}
-}
-
-func (h *hookAnswer) watch(c *gin.Context, x *session.Exchange, hook func() error) error {
+func (a *Auth) callOnSignedIn(c *gin.Context, x *session.Exchange, result *SignInResult, outcome *session.Outcome) (hasAnswered bool, err error) {
 	outer := c.Writer
-	c.Writer = &sendingWriter{ResponseWriter: outer, observer: h}
+	c.Writer = response.NewSending(outer, response.ObserverFunc(func() {
+		if !hasAnswered {
+			hasAnswered = true
+			_ = a.sessions.SetOutcome(x, outcome)
+		}
+	}))
 	defer func() {
 		if !isLate(c, x) {
 			c.Writer = outer
 		}
 	}()
-	return hook()
+	err = a.settings.OnSignedIn(c, result)
+	return hasAnswered, err
 }
 
 // isCallbackOf reports whether the request arrived where the redirect URI

@@ -1,195 +1,232 @@
 package logtogin
 
 import (
+	"context"
 	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
-// isOf reports whether c still has the key of a response. Gin forgets the keys before it uses c
+// isOf reports whether c still has the key of a response, or is a copy. Gin forgets the keys before it uses c
 // again, and with Engine.HandleContext.
 func isOf(c *gin.Context, r response.Response) bool {
-	switch r := r.(type) {
-	case *guardedResponse:
-		kept, ok := c.Get(passageKey{})
-		return ok && kept.(*guardPassage).response == r
-	case *openResponse:
-		kept, ok := c.Get(unguardedKey{})
-		return ok && kept == any(r.shared)
-	}
-	return true // of a copy
+	guarded, isGuarded := c.Get(passageKey{})
+	kept, isKept := c.Get(unguardedKey{})
+	open, isOpen := r.(*openResponse)
+	return (isGuarded && r == guarded.(*guardPassage).response) || (isKept && isOpen && open.Own == &kept.(*unguardedRequest).cookies) || r == (response.Begun{})
 }
 
 // isLate reports whether Gin handles another request with c by now: a middleware that has given up
 // waiting for the handler has handed c back. The server has ended the context of the request then.
 func isLate(c *gin.Context, x *session.Exchange) bool {
 	return x.Request.Context().Err() != nil && // c is looked at only then
-		c.Request != x.Request && !isOf(c, x.Response) && !isSameHeader(c.Request.Header, x.Request.Header)
+		c.Request != x.Request && !isOf(c, x.Response) && pointerOf(c.Request.Header) != pointerOf(x.Request.Header)
 }
 
 // hookContext is what a hook gets that is called after something has taken its time: the handler's
 // *gin.Context, or if Gin uses that for another request by now, the copy that was made before.
-type hookContext struct{ handlers, copied *gin.Context }
-
-func (h hookContext) of(x *session.Exchange) *gin.Context {
-	if !isLate(h.handlers, x) {
-		return h.handlers
+func hookContext(handlers, copied *gin.Context, x *session.Exchange) *gin.Context {
+	if !isLate(handlers, x) {
+		return handlers
 	}
-	h.copied.Writer = goneWriter{h.copied.Writer}
-	return h.copied
+	copied.Writer = response.Gone{Writer: copied.Writer}
+	return copied
 }
 
-// isSameHeader reports whether these are one, and not only alike. A request keeps it when it gets
-// another context.
-func isSameHeader(a, b http.Header) bool {
-	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+// pointerOf is for comparing: two of *gin.Context, or two headers, may be one and not only alike. A request keeps its
+// header when it gets another context.
+func pointerOf(one any) uintptr { return reflect.ValueOf(one).Pointer() }
+
+// passageKey is the key of the last guard in the context of a request, and in a *gin.Context.
+type passageKey struct{}
+
+func passageOf(ctx context.Context) *guardPassage {
+	passage, _ := ctx.Value(passageKey{}).(*guardPassage)
+	return passage
 }
 
-// with is the same request with another response, as a handler sees it that has this context.
-func with(x session.Exchange, c *gin.Context, r response.Response) *session.Exchange {
-	x.Request, x.Route, x.Response = c.Request, c.FullPath(), r
+// passageOfGin is the passage of the request that Gin handles, or nil. A request that a handler
+// makes for another one, with the context of its own, has other credentials: it is nobody's yet.
+func passageOfGin(c *gin.Context) *guardPassage {
+	if kept, ok := c.Get(passageKey{}); ok {
+		return kept.(*guardPassage) // whatever the handler has done to its request since
+	}
+	passage := passageOf(c.Request.Context())
+	isKept := func(name string) bool {
+		return slices.Equal(passage.exchange.Request.Header[name], c.Request.Header[name])
+	}
+	if passage != nil && isKept("Cookie") && isKept("Authorization") {
+		return passage
+	}
+	return nil
+}
+
+// leadsFrom reports whether what is written through c passes the writer of the outermost guard.
+func (p *guardPassage) leadsFrom(c *gin.Context) bool {
+	// After Engine.HandleContext Gin has forgotten the writer and its keys. Another *gin.Context is of an inner engine,
+	// below gin.WrapH, or of a request that the handler has made.
+	return isOf(c, p.response) || (p.handler != pointerOf(c) && pointerOf(writerOf(c).Header()) == pointerOf(p.response.Sent))
+}
+
+// writerOf is the writer of c, which a goroutine that asks without a guard may be replacing.
+func writerOf(c *gin.Context) gin.ResponseWriter {
+	if kept, ok := c.Get(unguardedKey{}); ok {
+		cookies := &kept.(*unguardedRequest).cookies
+		cookies.Lock()
+		defer cookies.Unlock()
+	}
+	return c.Writer
+}
+
+// identityOf returns what the last guard has found, which is nobody as long as it is checking. Without a guard it is
+// what the application has set itself.
+func identityOf(ctx context.Context) (who identity) {
+	var passage *guardPassage
+	c, _ := ginContextOf(ctx)
+	switch {
+	case c == nil:
+		passage = passageOf(ctx)
+	case c.Request != nil:
+		passage = passageOfGin(c)
+	}
+	switch {
+	case passage != nil:
+		if admitted := passage.admitted.Load(); admitted != nil {
+			return *admitted
+		}
+	case c != nil:
+		claims, _ := c.Get(ClaimsKey)
+		who.claims, _ = claims.(*Claims)
+		token, _ := c.Get(AccessTokenClaimsKey)
+		who.accessToken, _ = token.(*AccessTokenClaims)
+	}
+	return who
+}
+
+// ginContextOf returns the *gin.Context that a context is, or is derived from, or nil. It looks before the context
+// of the request, which Gin's Context answers for with Engine.ContextWithFallback.
+func ginContextOf(ctx context.Context) (c *gin.Context, isDerived bool) {
+	if c, ok := ctx.(*gin.Context); ok {
+		return c, false
+	}
+	c, isDerived = ctx.Value(gin.ContextKey).(*gin.Context)
+	return c, isDerived
+}
+
+// exchangeOf finds the exchange that a context belongs to: a *gin.Context, one that is derived
+// from it, or the context of a request that a guard has let through. It also returns the context
+// that the caller waits with. The error is ErrNoRequest.
+func (a *Auth) exchangeOf(ctx context.Context) (context.Context, *session.Exchange, error) {
+	c, isDerived := ginContextOf(ctx)
+	if passage := passageOf(ctx); c == nil && passage != nil {
+		return ctx, &passage.exchange, nil
+	}
+	if c == nil || c.Request == nil {
+		return nil, nil, ErrNoRequest
+	}
+	x := exchangeOfGin(c)
+	switch {
+	case isDerived:
+		return derivedContext{ctx, c.Request.Context()}, x, nil
+	case x.Response == (response.Begun{}): // of a copy
+		// It is for what outlives the request, whose context the server ends.
+		return context.WithoutCancel(c.Request.Context()), x, nil
+	}
+	return c.Request.Context(), x, nil
+}
+
+// derivedContext ends when the caller's context does, and has the values of the request. A call with
+// it may outlive the handler, and must not ask a *gin.Context that Gin uses again.
+type derivedContext struct {
+	context.Context
+	values context.Context
+}
+
+func (d derivedContext) Value(key any) any { return d.values.Value(key) }
+
+func exchangeOfGin(c *gin.Context) *session.Exchange {
+	passage, isCopy := passageOfGin(c), isCopy(writerOf(c))
+	isOutside := passage == nil || passage.response.HasLeft()
+	if !isOutside && !isCopy && passage.leadsFrom(c) {
+		if pointerOf(c) != passage.handler {
+			c.Set(passageKey{}, passage) // of an inner engine, for isOf
+		}
+		return &passage.exchange
+	}
+	// A middleware outside the guard, which answers, or Engine.HandleContext has begun anew, or it is
+	// a request that the handler has made, with a writer of its own.
+	shared := unguardedRequestOf(c)
+	x := session.Exchange{Known: &shared.known}
+	if passage != nil {
+		x = passage.exchange
+	}
+	open := &openResponse{c: c}
+	open.Open = response.Open{Place: open, Own: &shared.cookies}
+	x.Request, x.Route, x.Response = c.Request, c.FullPath(), open
+	switch {
+	case isCopy:
+		x.Response = response.Begun{}
+	case !isOutside && pointerOf(c) == passage.handler:
+		shared.cookies.Lock()
+		defer shared.cookies.Unlock()
+		passage.response.BeforeSending(c.Writer.Header(), c.Writer.Written())
+	}
 	return &x
 }
 
-// begunResponse is the response of a copy, which nobody can change.
-type begunResponse struct{}
-
-func (begunResponse) Change(func(http.Header)) bool { return false }
-func (begunResponse) SetCookies(string, func() bool, func(http.Header) bool) bool {
-	return false
-}
-func (begunResponse) HasBegun() bool       { return true }
-func (begunResponse) DependOnSession(bool) {}
+// unguardedKey is where Gin keeps what a request without a guard knows.
+type unguardedKey struct{}
 
 // unguardedRequest is what the exchanges of a request without a guard share, of any Auth.
 type unguardedRequest struct {
-	known session.Known
-
-	mu  sync.Mutex            // of the response's header
-	set map[string]ownCookies // by their name
+	known   session.Known
+	cookies response.OwnCookies
 }
 
-// ownCookies are lines that were set, and whether they are in vain by now.
-type ownCookies struct {
-	lines  []string
-	isVain func() bool
-}
-
-// correct takes cookies back that are in vain by now, and keeps all others out of caches. Lines that
-// somebody else has set, for a newer session, stay.
-func (u *unguardedRequest) correct(header http.Header) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, cookies := range u.set {
-		if cookies.isVain() {
-			header["Set-Cookie"] = slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return slices.Contains(cookies.lines, line) })
-			if len(header["Set-Cookie"]) == 0 {
-				delete(header, "Set-Cookie")
-			}
-		}
-		forbidStoring(header)
-	}
-	u.set = nil // a call that sets cookies from now on says so again
-}
-
-// openResponse is a response without a guard, whose header is changed at once. Once it has cookies
-// of ours, it is corrected when it is sent, but only if the handler writes a body: otherwise Gin
-// sends the header past all writers of middlewares.
+// openResponse is a response without a guard, which finds its writer in c.
 type openResponse struct {
-	c      *gin.Context
-	shared *unguardedRequest
+	response.Open
+	c *gin.Context
 }
 
-// openWriter is what openResponse gives to the handler.
-type openWriter struct {
-	sendingWriter
-	shared *unguardedRequest
-}
-
-func (w *openWriter) beforeSending() {
-	if !w.Written() {
-		w.shared.correct(w.Header())
+// Writer implements response.Place.
+func (r *openResponse) Writer() response.Writer {
+	if !isOf(r.c, r) {
+		return nil
 	}
+	return r.c.Writer
 }
 
-func (r *openResponse) Change(f func(http.Header)) bool {
-	r.shared.mu.Lock()
-	defer r.shared.mu.Unlock()
-	if !isOf(r.c, r) || r.c.Writer.Written() {
-		return false
+// SetWriter implements response.Place.
+func (r *openResponse) SetWriter(w response.Writer) { r.c.Writer = w }
+
+// creating is held while a request gets its unguardedRequest: Gin has no call that sets a key
+// unless it is there, and goroutines of one handler may ask several Auth at the same time.
+var creating sync.Mutex
+
+func unguardedRequestOf(c *gin.Context) *unguardedRequest {
+	kept, ok := c.Get(unguardedKey{})
+	if ok {
+		return kept.(*unguardedRequest)
 	}
-	f(r.c.Writer.Header())
-	return true
-}
-
-func (r *openResponse) SetCookies(name string, isVain func() bool, f func(http.Header) bool) bool {
-	return r.Change(func(header http.Header) {
-		if !f(header) {
-			return
-		}
-		forbidStoring(header)
-		if r.shared.set == nil {
-			r.shared.set = map[string]ownCookies{}
-		}
-		r.shared.set[name] = ownCookies{cookiestore.CookiesNamed(header["Set-Cookie"], name), isVain}
-		if corrected, ok := r.c.Writer.(*openWriter); !ok || corrected.shared != r.shared {
-			writer := &openWriter{sendingWriter{ResponseWriter: r.c.Writer}, r.shared}
-			writer.observer = writer
-			r.c.Writer = writer
-		}
-	})
-}
-
-func (r *openResponse) HasBegun() bool { return !r.Change(func(http.Header) {}) }
-
-func (r *openResponse) DependOnSession(hasOne bool) {
-	if hasOne {
-		r.Change(forbidStoring)
-		return
+	creating.Lock()
+	defer creating.Unlock()
+	if kept, ok = c.Get(unguardedKey{}); ok {
+		return kept.(*unguardedRequest)
 	}
-	r.Change(func(header http.Header) { varyBy(header, "Cookie") })
+	created := &unguardedRequest{known: session.Known{Cookies: c.Request.Header["Cookie"]}}
+	c.Set(unguardedKey{}, created)
+	return created
 }
 
-const privateNoStore = "private, no-store"
-
-// forbidStoring keeps a response that belongs to one user out of every cache.
-func forbidStoring(header http.Header) {
-	dropCacheRules(header)
-	header.Set("Cache-Control", privateNoStore)
-	varyBy(header, "Cookie")
-}
-
-// dropCacheRules removes what would overrule Cache-Control: fields for certain caches (RFC 9213),
-// and fields that were set past http.Header's methods.
-func dropCacheRules(header http.Header) {
-	const suffix = "cache-control"
-	for name := range header {
-		if name == "Cache-Control" { // is set anyway
-			continue
-		}
-		start := len(name) - len(suffix)
-		if (start >= 0 && strings.EqualFold(name[start:], suffix)) || strings.EqualFold(name, "Surrogate-Control") {
-			delete(header, name)
-		}
-	}
-}
-
-// varyBy tells caches that requests with another header of this name get other responses.
-func varyBy(header http.Header, name string) {
-	for _, line := range header.Values("Vary") {
-		for listed := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(listed), name) {
-				return
-			}
-		}
-	}
-	header.Add("Vary", name)
+// isCopy reports whether this is the writer of what c.Copy() returns: it has lost what it writes to.
+func isCopy(writer gin.ResponseWriter) bool {
+	wrapper, ok := writer.(interface{ Unwrap() http.ResponseWriter })
+	return ok && wrapper.Unwrap() == nil
 }

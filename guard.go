@@ -87,7 +87,6 @@ func (a *Auth) Guard(requirements ...ClaimsRequirement) gin.HandlerFunc {
 			return
 		}
 		p.admit(c, identity{claims: claims})
-		c.Next()
 	}
 }
 
@@ -207,7 +206,6 @@ func (a *Auth) Optional() gin.HandlerFunc {
 		a.endIfLate(c, p)
 		p.response.DependOnSession(who.claims != nil)
 		p.admit(c, who)
-		c.Next()
 	}
 }
 
@@ -222,14 +220,6 @@ func (a *Auth) mustHaveSessions(what string) {
 // below gin.WrapH get. ok is false for a visitor, without a guard, and if the last guard was
 // Bearer. All who ask in one request share the claims: do not change them.
 func ClaimsFrom(ctx context.Context) (claims *Claims, ok bool) {
-	who, c := identityOf(ctx)
-	if who != nil {
-		return who.claims, who.claims != nil
-	}
-	if c == nil {
-		return nil, false
-	}
-	value, _ := c.Get(ClaimsKey)
-	claims, ok = value.(*Claims)
-	return claims, ok && claims != nil
+	claims = identityOf(ctx).claims
+	return claims, claims != nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/page"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -43,7 +44,7 @@ func redirect(c *gin.Context, address string) {
 
 // showPage answers with a page that no cache may store.
 func showPage(c *gin.Context, status int, shown page.Document) {
-	forbidStoring(c.Writer.Header())
+	response.ForbidStoring(c.Writer.Header())
 	shown.SetHeader(c.Writer.Header())
 	c.Data(status, "text/html; charset=utf-8", shown.HTML)
 	c.Abort()

@@ -14,6 +14,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/page"
+	"github.com/logtogin/logtogin/internal/response"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
@@ -152,7 +153,7 @@ func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 	if c.Writer.Written() {
 		return
 	}
-	forbidStoring(c.Writer.Header())
+	response.ForbidStoring(c.Writer.Header())
 	if _, ok := c.Get(bearerWelcome{}); ok && status == http.StatusUnauthorized && c.Writer.Header().Get("WWW-Authenticate") == "" {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
@@ -283,12 +284,12 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	}
 	request := c.Request
 	c.Request = request.WithContext(context.WithValue(request.Context(), answeringKey{a}, how))
-	writer := &errorWriter{ResponseWriter: c.Writer, status: status}
+	writer := &response.ErrorWriter{Writer: c.Writer, ErrorStatus: status}
 	defer func() {
 		if isLate(c, x) {
 			return
 		}
-		if c.Writer = writer.ResponseWriter; request.MultipartForm == nil {
+		if c.Writer = writer.Writer; request.MultipartForm == nil {
 			request.MultipartForm = c.Request.MultipartForm
 		}
 		c.Request = request
@@ -299,28 +300,10 @@ func (a *Auth) answeredByHook(c *gin.Context, status int, err error, how answeri
 	if isLate(c, x) {
 		return true
 	}
-	if writer.isRedirect && !writer.Written() { // of a request whose redirect has no body
+	if writer.IsRedirect && !writer.Written() { // of a request whose redirect has no body
 		writer.WriteHeaderNow()
 	}
 	return writer.Written()
-}
-
-// errorWriter lets no error look like success.
-type errorWriter struct {
-	gin.ResponseWriter
-	status     int
-	isRedirect bool
-}
-
-// Unwrap is for http.ResponseController.
-func (w *errorWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *errorWriter) WriteHeader(status int) {
-	if status < http.StatusMultipleChoices || status == http.StatusNotModified {
-		status = w.status
-	}
-	w.isRedirect = status < http.StatusBadRequest
-	w.ResponseWriter.WriteHeader(status)
 }
 
 // WantsPage reports whether people are going to read the answer: a browser is

@@ -108,14 +108,14 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 	}
 	// A wrong address must not keep anybody signed in.
 	after, wrongAddress := a.postLogoutRedirect(opts.PostLogoutRedirect)
-	hooked := hookContext{c, c.Copy()}
+	copied := c.Copy()
 	ended, err := a.sessions.End(ctx, x)
 	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), oauth.RevocationTimeout) // for all calls to Logto
 	defer cancel()
 	a.sessions.RevokeAtLogto(polite, slices.Concat(ended.Sessions, ended.OutOfTime))
 	// Meanwhile the user may have signed in again in another tab.
 	err = errors.Join(err, a.sessions.Forget(x, ended))
-	a.tellApplication(context.WithoutCancel(ctx), hooked.of(x), ended.Sessions)
+	a.tellApplication(context.WithoutCancel(ctx), hookContext(c, copied, x), ended.Sessions)
 	if err != nil {
 		return "", err
 	}
