@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
@@ -135,35 +136,33 @@ func (e *ProviderError) Error() string {
 
 // cure is what the operator has to change in the Logto Console or in Config, or "" if the operator cannot correct it.
 func (e *ProviderError) cure() string {
-	switch e.Code {
-	case "invalid_client":
-		if e.Status == http.StatusUnauthorized {
-			return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; an application with a secret must be Traditional web"
-		}
-		return "copy the App ID from the application's page in the Logto Console into Config.AppID"
-	case "invalid_target":
-		return "compare Config.Resources with the API identifiers of the API resources in the Logto Console, to the letter: a slash at the end counts; users who signed in before a change have to sign in again"
-	case "insufficient_scope":
-		return "add the scope to Config.Scopes, for organizations " + scopeOrganizations + "; users who signed in before have to sign in again"
-	case "access_denied":
-		return "look in the Logto Console at the access control of the application, the user's organizations and their multi-factor authentication, and the script of Custom JWT"
-	case "server_error":
-		return "look into the log of Logto"
-	case "invalid_scope":
-		return "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access"
-	case "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode":
-		return "the type of the application in the Logto Console must be Traditional web"
-	case "invalid_request":
-		if isSecretExpired(e) {
-			return "create another App secret in the Logto Console and set Config.AppSecret"
-		}
-		if e.Status != 0 {
-			return "look at the type of the application in the Logto Console, which must be Traditional web"
-		}
-		return "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web"
+	switch {
+	case e.Code == "invalid_client" && e.Status == http.StatusUnauthorized:
+		return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; an application with a secret must be Traditional web"
+	case isSecretExpired(e):
+		return "create another App secret in the Logto Console and set Config.AppSecret"
+	case e.Code == "invalid_request" && e.Status != 0:
+		return "look at the type of the application in the Logto Console, which must be Traditional web"
 	}
-	return ""
+	return cures[e.Code]
 }
+
+// cures are by the code of a refusal.
+var cures = map[string]string{
+	"invalid_client":            "copy the App ID from the application's page in the Logto Console into Config.AppID",
+	"invalid_target":            "compare Config.Resources with the API identifiers of the API resources in the Logto Console, to the letter: a slash at the end counts; users who signed in before a change have to sign in again",
+	"insufficient_scope":        "add the scope to Config.Scopes, for organizations " + scopeOrganizations + "; users who signed in before have to sign in again",
+	"access_denied":             "look in the Logto Console at the access control of the application, the user's organizations and their multi-factor authentication, and the script of Custom JWT",
+	"server_error":              "look into the log of Logto",
+	"invalid_scope":             "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access",
+	"invalid_request":           "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web",
+	"unauthorized_client":       wrongType,
+	"unsupported_grant_type":    wrongType,
+	"unsupported_response_type": wrongType,
+	"unsupported_response_mode": wrongType,
+}
+
+const wrongType = "the type of the application in the Logto Console must be Traditional web"
 
 // isSecretExpired reports whether Logto calls a request invalid because the App secret has expired.
 func isSecretExpired(refused *ProviderError) bool {
@@ -179,25 +178,14 @@ func isOfClient(refused *ProviderError) bool {
 // session: what it is registered as, or its secret, which Logto calls an invalid
 // request when it has expired. What comes with a callback, visitors can make up.
 func isOperators(refused *ProviderError) bool {
-	if refused.Status == 0 {
-		return false
-	}
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope":
-		return true
-	}
-	return false
+	return refused.Status != 0 && slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_scope"}, refused.Code)
 }
 
 // isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
 // it asks for: nothing that a user does changes it.
 func isOfRegistration(refused *ProviderError) bool {
-	switch refused.Code {
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode",
-		"invalid_request", "invalid_scope", "invalid_target", "insufficient_scope":
-		return true
-	}
-	return false
+	_, isCurable := cures[refused.Code]
+	return isCurable && refused.Code != "access_denied" && refused.Code != "server_error"
 }
 
 // isOfAccount reports whether Logto has refused, in a sign-in, the account and not this one attempt. An invalid_grant
