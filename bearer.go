@@ -189,9 +189,7 @@ func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []*re
 			continue
 		}
 		for _, permission := range one.permissions {
-			if !slices.Contains(missing, permission) {
-				missing = append(missing, permission)
-			}
+			missing = appendNew(missing, permission)
 		}
 	}
 	return strings.Join(missing, " ")

@@ -141,13 +141,6 @@ func PathAndQuery(u *url.URL) string {
 	return path
 }
 
-// IsSentTo reports whether browsers send a cookie with this Path to a path, both as they are sent (RFC 6265,
-// section 5.1.4).
-func IsSentTo(path, cookiePath string) bool {
-	rest, ok := strings.CutPrefix(path, cookiePath)
-	return ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(cookiePath, "/"))
-}
-
 // escape escapes what does not belong into an address, and these characters.
 func escape(text, these string) string {
 	var escaped strings.Builder
@@ -281,12 +274,6 @@ func IsLoopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
-}
-
-// IsParentDomain reports whether browsers take a cookie of the host for the domain (RFC 6265,
-// section 5.1.3). Only public suffixes of one label are recognized.
-func IsParentDomain(domain, host string) bool {
-	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
 
 // PathWithin is the path and the query of an address below a base, or "" if it is elsewhere.

@@ -204,26 +204,6 @@ func TestLoopbackIsThisMachineAlone(t *testing.T) {
 	}
 }
 
-func TestAParentDomainEndsAtALabel(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		domain, host string
-		want         bool
-	}{
-		{"example.com", "app.example.com", true},
-		{"example.com", "a.b.example.com", true},
-		{"example.com", "example.com", false},
-		{"example.com", "evilexample.com", false},
-		{"com", "example.com", false},
-		{"0.0.1", "127.0.0.1", false},
-		{"", "example.com", false},
-	} {
-		if got := IsParentDomain(test.domain, test.host); got != test.want {
-			t.Errorf("%q of %q: got %t, want %t", test.domain, test.host, got, test.want)
-		}
-	}
-}
-
 func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ base, address, want string }{
@@ -295,21 +275,5 @@ func TestPathAndQueryAreAsTheyWereSent(t *testing.T) {
 	moved := &url.URL{Path: "/b c", RawPath: "/a"} // by a middleware
 	if got := PathAndQuery(moved); got != "/b%20c" {
 		t.Errorf("a path without its RawPath: got %q", got)
-	}
-}
-
-// The examples of RFC 6265, section 5.1.4, and what a browser sends where a path only looks like another one.
-func TestCookiesAreSentToTheirPathAndBelow(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		path, cookiePath string
-		want             bool
-	}{
-		{"/", "/", true}, {"/a", "/", true}, {"/app", "/app", true}, {"/app/", "/app", true}, {"/app/x", "/app", true}, {"/app/x", "/app/", true}, {"/app/", "/app/", true},
-		{"/app", "/app/", false}, {"/apple", "/app", false}, {"/", "/app", false}, {"/%61pp/x", "/app", false}, {"/gr%c3%b6/x", "/gr%C3%B6", false}, {"/APP", "/app", false},
-	} {
-		if got := IsSentTo(test.path, test.cookiePath); got != test.want {
-			t.Errorf("%q with the Path %q: got %t, want %t", test.path, test.cookiePath, got, test.want)
-		}
 	}
 }
