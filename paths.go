@@ -31,7 +31,7 @@ func (a *Auth) mayReturnTo(target string) bool {
 	}
 	path := strings.TrimRight(web.PathOf(target), "/")
 	uri := a.settings.SignInDefaults.RedirectURI
-	if !isCallbackPath(uri) && a.settings.base != nil {
+	if !web.IsCallbackPath(uri) && a.settings.base != nil {
 		uri = web.PathWithin(a.settings.base, uri)
 	}
 	if uri != "" && strings.EqualFold(strings.TrimRight(web.PathOf(uri), "/"), path) {

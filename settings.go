@@ -198,9 +198,8 @@ func (s *settings) checkScopes() error {
 		if !logto.IsScope(scope) || strings.Contains(scope, ",") {
 			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own, in LOGTO_SCOPES separated by spaces", scope)}
 		}
-		s.scopes = appendNew(s.scopes, scope)
 	}
-	s.Scopes = nil
+	s.scopes, s.Scopes = appendNew(s.scopes, s.Scopes...), nil
 	if s.OmitReservedScopes && !slices.Contains(s.scopes, "openid") && s.BaseURL != "" {
 		return &ConfigError{"Scopes", `lacks "openid", without which there is no sign-in; add it or unset OmitReservedScopes`}
 	}
@@ -208,7 +207,6 @@ func (s *settings) checkScopes() error {
 }
 
 func (s *settings) checkResources() error {
-	var resources []string
 	for _, resource := range s.Resources {
 		u, err := url.Parse(resource)
 		switch {
@@ -217,21 +215,22 @@ func (s *settings) checkResources() error {
 		case strings.Contains(resource, ","):
 			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources; give each as an element of its own, in LOGTO_RESOURCES separated by spaces", resource)}
 		}
-		resources = appendNew(resources, resource)
 	}
+	s.Resources = appendNew(nil, s.Resources...)
 	if slices.Contains(s.scopes, scopeOrganizations) {
-		resources = appendNew(resources, resourceOrganizations)
+		s.Resources = appendNew(s.Resources, resourceOrganizations)
 	}
-	s.Resources = resources
 	return nil
 }
 
-// appendNew appends a text to a list that does not have it yet.
-func appendNew(list []string, text string) []string {
-	if slices.Contains(list, text) {
-		return list
+// appendNew appends the texts that a list does not have yet.
+func appendNew(list []string, texts ...string) []string {
+	for _, text := range texts {
+		if !slices.Contains(list, text) {
+			list = append(list, text)
+		}
 	}
-	return append(list, text)
+	return list
 }
 
 func (s *settings) checkSignIn() error {
@@ -256,7 +255,7 @@ func (s *settings) checkSignIn() error {
 	switch {
 	case defaults.ReturnTo != "" && !web.IsSafePath(defaults.ReturnTo):
 		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(noPage, defaults.ReturnTo)}
-	case strings.HasPrefix(uri, "/") && !isCallbackPath(uri):
+	case strings.HasPrefix(uri, "/") && !web.IsCallbackPath(uri):
 		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q; give the path of the callback without query and fragment, and without empty or dot segments", uri)}
 	case uri != "" && !strings.HasPrefix(uri, "/") && uriProblem != "":
 		return &ConfigError{"SignInDefaults.RedirectURI", uriProblem + "; give the callback address as registered in the Logto Console, or its path"}
@@ -264,7 +263,7 @@ func (s *settings) checkSignIn() error {
 		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q, to which browsers would not send cookies with the path of Cookies.Path, %q; choose a path below it, with the same escapes", uri, s.Cookies.Path)}
 	case !web.IsSafePath(s.AfterSignIn):
 		return &ConfigError{"AfterSignIn", fmt.Sprintf(noPage, s.AfterSignIn)}
-	case s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) && afterSignOutProblem != "":
+	case s.AfterSignOut != "" && !web.IsPostLogoutPath(s.AfterSignOut) && afterSignOutProblem != "":
 		return &ConfigError{"AfterSignOut", afterSignOutProblem + `; give a path that begins with "/", without a fragment and without empty or dot segments, or an absolute https URL`}
 	}
 	return nil
@@ -276,26 +275,13 @@ func (s *settings) callbackPath() string {
 	switch {
 	case s.base == nil:
 		return ""
-	case isCallbackPath(uri):
+	case web.IsCallbackPath(uri):
 		return s.basePath + web.EscapePath(uri)
 	}
 	if u, problem := web.ParseURL(uri); problem == "" && web.Origin(u) == web.Origin(s.base) {
 		return u.EscapedPath()
 	}
 	return ""
-}
-
-// isCallbackPath reports whether a redirect URI may be given as this path of the
-// application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
-// for the sake of the callback's parameters.
-func isCallbackPath(path string) bool {
-	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
-}
-
-// isPostLogoutPath reports whether this path of the application can be
-// registered at Logto.
-func isPostLogoutPath(given string) bool {
-	return web.IsSafePath(given) && !strings.Contains(given, "#")
 }
 
 func (s *settings) checkSecrets() error {

@@ -204,6 +204,22 @@ func TestLoopbackIsThisMachineAlone(t *testing.T) {
 	}
 }
 
+func TestThisMachineByAnotherNameGetsOtherCookies(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		host, base, domain string
+		want               bool
+	}{
+		{"127.0.0.1:8080", "localhost:8080", "", true}, {"localhost", "127.0.0.1", "", true}, {"[::1]:8080", "localhost", "", true}, {"0.0.0.0:8080", "localhost", "", true}, {"localhost.", "localhost", "", true},
+		{"a.localhost", "b.localhost", "", true}, {"a.localhost", "b.localhost", "b.localhost", true}, {"a.b.localhost", "b.localhost", "b.localhost", false}, {"b.localhost", "a.b.localhost", "b.localhost", false},
+		{"LOCALHOST:1", "localhost:2", "", false}, {"app.example.com", "localhost", "", false}, {"10.0.0.1", "localhost", "", false}, {"localhost", "app.example.com", "", false}, {"", "localhost", "", false}, {"%", "localhost", "", false},
+	} {
+		if got := IsAnotherName(test.host, &url.URL{Scheme: "http", Host: test.base}, test.domain); got != test.want {
+			t.Errorf("%q of %q with the Domain %q: got %t, want %t", test.host, test.base, test.domain, got, test.want)
+		}
+	}
+}
+
 func TestOnlyAnAddressOfTheSameOriginIsWithin(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ base, address, want string }{
