@@ -419,21 +419,21 @@ func (claims *AccessTokenClaims) GobDecode(raw []byte) error { return claims.Unm
 // UnmarshalJSON replaces all fields. It takes members by their exact names. A member that is
 // absent or of another type leaves its field at the zero value. The error is about JSON that is no
 // object, or has a member twice; null changes nothing.
-func (a *Address) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "address", func(set jsonobject.Object) { jsonobject.FillStruct(set, a) })
-}
+func (a *Address) UnmarshalJSON(raw []byte) error { return unmarshalStruct(raw, "address", a) }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
-func (i *Identity) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
-}
+func (i *Identity) UnmarshalJSON(raw []byte) error { return unmarshalStruct(raw, "identity", i) }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "enterprise identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
+	return unmarshalStruct(raw, "enterprise identity", i)
 }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "organization", func(set jsonobject.Object) { jsonobject.FillStruct(set, o) })
+	return unmarshalStruct(raw, "organization", o)
+}
+
+func unmarshalStruct(raw []byte, what string, value any) error {
+	return unmarshal(raw, what, func(set jsonobject.Object) { set.FillStruct(value) })
 }

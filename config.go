@@ -1,6 +1,7 @@
 package logtogin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -331,10 +332,7 @@ func ConfigFromEnv() (Config, error) {
 		{"ClockSkew", "LOGTO_CLOCK_SKEW", &cfg.ClockSkew},
 	} {
 		text := os.Getenv(duration.variable)
-		if text == "" {
-			continue
-		}
-		parsed, err := time.ParseDuration(text)
+		parsed, err := time.ParseDuration(cmp.Or(text, "0"))
 		if err != nil {
 			return Config{}, &ConfigError{duration.field, fmt.Sprintf(`cannot be read from %s=%q; write a duration such as "336h" or "90s"`, duration.variable, text)}
 		}

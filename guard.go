@@ -234,14 +234,18 @@ func (a *Auth) mustHaveSessions(what string) {
 // below gin.WrapH get. ok is false for a visitor, without a guard, and if the last guard was
 // Bearer. All who ask in one request share the claims: do not change them.
 func ClaimsFrom(ctx context.Context) (claims *Claims, ok bool) {
-	who, c := identityOf(ctx)
-	if who != nil {
-		return who.claims, who.claims != nil
+	return leftByGuard(ctx, ClaimsKey, func(who *identity) *Claims { return who.claims })
+}
+
+// leftByGuard returns what the last guard has left for a context, in the context of the request or else under a key of
+// the gin.Context.
+func leftByGuard[T any](ctx context.Context, key string, of func(*identity) *T) (left *T, ok bool) {
+	switch who, c := identityOf(ctx); {
+	case who != nil:
+		left = of(who)
+	case c != nil:
+		value, _ := c.Get(key)
+		left, _ = value.(*T)
 	}
-	if c == nil {
-		return nil, false
-	}
-	value, _ := c.Get(ClaimsKey)
-	claims, ok = value.(*Claims)
-	return claims, ok && claims != nil
+	return left, left != nil
 }

@@ -209,21 +209,20 @@ func (o *SignInOptions) params() url.Values {
 	for _, identifier := range o.Identifiers {
 		chosen = append(chosen, string(identifier))
 	}
-	for name, value := range map[string]string{
-		"first_screen":    string(o.FirstScreen),
-		"identifier":      strings.Join(chosen, " "),
-		"direct_sign_in":  o.DirectSignIn,
-		"login_hint":      o.LoginHint,
-		"one_time_token":  o.OneTimeToken,
-		"ui_locales":      strings.Join(o.UILocales, " "),
-		"organization_id": o.OrganizationID,
-	} {
+	set := func(name, value string) {
 		if value != "" {
 			params.Set(name, value)
 		}
 	}
+	set("first_screen", string(o.FirstScreen))
+	set("identifier", strings.Join(chosen, " "))
+	set("direct_sign_in", o.DirectSignIn)
+	set("login_hint", o.LoginHint)
+	set("one_time_token", o.OneTimeToken)
+	set("ui_locales", strings.Join(o.UILocales, " "))
+	set("organization_id", o.OrganizationID)
 	if o.MaxAge > 0 {
-		params.Set("max_age", strconv.Itoa(int(o.MaxAge/time.Second)))
+		set("max_age", strconv.Itoa(int(o.MaxAge/time.Second)))
 	}
 	return params
 }
