@@ -180,11 +180,7 @@ func missingScopes(c *gin.Context, claims *AccessTokenClaims, requirements []*re
 		if isMet, _ := one.byToken(c, claims); isMet {
 			continue
 		}
-		for _, permission := range one.permissions {
-			if !slices.Contains(missing, permission) {
-				missing = append(missing, permission)
-			}
-		}
+		missing = appendNew(missing, one.permissions...)
 	}
 	return strings.Join(missing, " ")
 }
@@ -200,7 +196,7 @@ func (a *Auth) bearerToken(r *http.Request) (*AccessTokenClaims, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.revocations.KeepUp(ctx)
+	a.revocations.KeepUp(ctx) // for a token of Logto's only: nobody else's is revoked
 	if isKnown {
 		a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "bearer_token", Subject: found.Subject})
 	}
@@ -214,18 +210,16 @@ func tokenOf(header http.Header) (string, error) {
 	if len(lines) == 0 {
 		return "", errNoToken
 	}
-	if len(lines) > 1 || len(lines[0]) > maxAuthorization {
-		return "", fmt.Errorf("%w: the header Authorization occurs more than once or is too long", errBearerRequest)
-	}
 	scheme, token, _ := strings.Cut(lines[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", errNoToken
-	}
 	token = strings.TrimLeft(token, " ")
-	if !logto.IsBearerToken(token) {
+	switch {
+	case len(lines) > 1 || len(lines[0]) > maxAuthorization:
+		return "", fmt.Errorf("%w: the header Authorization occurs more than once or is too long", errBearerRequest)
+	case !strings.EqualFold(scheme, "Bearer"):
+		return "", errNoToken
+	case !logto.IsBearerToken(token):
 		return "", fmt.Errorf("%w: the header Authorization has no token of the form that is allowed", errBearerRequest)
-	}
-	if strings.Count(token, ".") != 2 {
+	case strings.Count(token, ".") != 2:
 		return "", fault.InvalidTokenf("it is no JWT; an opaque token of Logto's comes from a token request without a resource; the client has to ask for one for the API (Config.Resources and Resource)")
 	}
 	return token, nil

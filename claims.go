@@ -335,7 +335,7 @@ func (claims *Claims) own() *Claims {
 }
 
 // Claims as JSON. Each type has both methods itself: the ones of an embedded type would be
-// promoted, and would know only its fields. UserInfo has no others.
+// promoted, and would know only its fields.
 
 // MarshalJSON returns exactly the claims that Logto sent, or that UnmarshalJSON has read: absent
 // ones stay absent, null ones stay null. Changes of the fields are not in it.
@@ -363,6 +363,12 @@ func (claims Claims) MarshalJSON() ([]byte, error) {
 func (claims *Claims) UnmarshalJSON(raw []byte) error {
 	return unmarshal(raw, "claims", func(set jsonobject.Object) { *claims = *newClaims(logto.IDTokenOf(set)) })
 }
+
+// MarshalJSON works as Claims.MarshalJSON does.
+func (info UserInfo) MarshalJSON() ([]byte, error) { return info.UserClaims.MarshalJSON() }
+
+// UnmarshalJSON works as Claims.UnmarshalJSON does, for the answer of the userinfo endpoint.
+func (info *UserInfo) UnmarshalJSON(raw []byte) error { return info.UserClaims.UnmarshalJSON(raw) }
 
 // MarshalJSON works as Claims.MarshalJSON does. The UserClaims of Claims from Logto have the claims of the
 // protocol in it, too.
@@ -402,6 +408,12 @@ func (claims Claims) GobEncode() ([]byte, error) { return claims.MarshalJSON() }
 func (claims *Claims) GobDecode(raw []byte) error { return claims.UnmarshalJSON(raw) }
 
 // GobEncode is MarshalJSON.
+func (info UserInfo) GobEncode() ([]byte, error) { return info.MarshalJSON() }
+
+// GobDecode is UnmarshalJSON.
+func (info *UserInfo) GobDecode(raw []byte) error { return info.UnmarshalJSON(raw) }
+
+// GobEncode is MarshalJSON.
 func (u UserClaims) GobEncode() ([]byte, error) { return u.MarshalJSON() }
 
 // GobDecode is UnmarshalJSON.
@@ -419,21 +431,21 @@ func (claims *AccessTokenClaims) GobDecode(raw []byte) error { return claims.Unm
 // UnmarshalJSON replaces all fields. It takes members by their exact names. A member that is
 // absent or of another type leaves its field at the zero value. The error is about JSON that is no
 // object, or has a member twice; null changes nothing.
-func (a *Address) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "address", func(set jsonobject.Object) { jsonobject.FillStruct(set, a) })
-}
+func (a *Address) UnmarshalJSON(raw []byte) error { return unmarshalStruct(raw, "address", a) }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
-func (i *Identity) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
-}
+func (i *Identity) UnmarshalJSON(raw []byte) error { return unmarshalStruct(raw, "identity", i) }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
 func (i *SSOIdentity) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "enterprise identity", func(set jsonobject.Object) { jsonobject.FillStruct(set, i) })
+	return unmarshalStruct(raw, "enterprise identity", i)
 }
 
 // UnmarshalJSON works as Address.UnmarshalJSON does.
 func (o *OrganizationData) UnmarshalJSON(raw []byte) error {
-	return unmarshal(raw, "organization", func(set jsonobject.Object) { jsonobject.FillStruct(set, o) })
+	return unmarshalStruct(raw, "organization", o)
+}
+
+func unmarshalStruct(raw []byte, what string, value any) error {
+	return unmarshal(raw, what, func(set jsonobject.Object) { set.FillStruct(value) })
 }

@@ -136,35 +136,33 @@ func (e *ProviderError) Error() string {
 
 // cure is what the operator has to change in the Logto Console or in Config, or "" if the operator cannot correct it.
 func (e *ProviderError) cure() string {
-	switch e.Code {
-	case "invalid_client":
-		if e.Status == http.StatusUnauthorized {
-			return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; an application with a secret must be Traditional web"
-		}
-		return "copy the App ID from the application's page in the Logto Console into Config.AppID"
-	case "invalid_target":
-		return "compare Config.Resources with the API identifiers of the API resources in the Logto Console, to the letter: a slash at the end counts; users who signed in before a change have to sign in again"
-	case "insufficient_scope":
-		return "add the scope to Config.Scopes, for organizations " + scopeOrganizations + "; users who signed in before have to sign in again"
-	case "access_denied":
-		return "look in the Logto Console at the access control of the application, the user's organizations and their multi-factor authentication, and the script of Custom JWT"
-	case "server_error":
-		return "look into the log of Logto"
-	case "invalid_scope":
-		return "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access"
-	case "unauthorized_client", "unsupported_grant_type", "unsupported_response_type", "unsupported_response_mode":
-		return "the type of the application in the Logto Console must be Traditional web"
-	case "invalid_request":
-		if e.refusal().IsSecretExpired() {
-			return "create another App secret in the Logto Console and set Config.AppSecret"
-		}
-		if e.Status != 0 {
-			return "look at the type of the application in the Logto Console, which must be Traditional web"
-		}
-		return "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web"
+	switch {
+	case e.Code == "invalid_client" && e.Status == http.StatusUnauthorized:
+		return "copy the App secret from the application's page in the Logto Console into Config.AppSecret; an application with a secret must be Traditional web"
+	case e.refusal().IsSecretExpired():
+		return "create another App secret in the Logto Console and set Config.AppSecret"
+	case e.Code == "invalid_request" && e.Status != 0:
+		return "look at the type of the application in the Logto Console, which must be Traditional web"
 	}
-	return ""
+	return cures[e.Code]
 }
+
+// cures are by the code of a refusal.
+var cures = map[string]string{
+	"invalid_client":            "copy the App ID from the application's page in the Logto Console into Config.AppID",
+	"invalid_target":            "compare Config.Resources with the API identifiers of the API resources in the Logto Console, to the letter: a slash at the end counts; users who signed in before a change have to sign in again",
+	"insufficient_scope":        "add the scope to Config.Scopes, for organizations " + scopeOrganizations + "; users who signed in before have to sign in again",
+	"access_denied":             "look in the Logto Console at the access control of the application, the user's organizations and their multi-factor authentication, and the script of Custom JWT",
+	"server_error":              "look into the log of Logto",
+	"invalid_scope":             "in the Logto Console, let the application have the scopes (a third-party application on its page Permissions), or remove them from Config.Scopes; Config.OmitReservedScopes leaves out profile and offline_access",
+	"invalid_request":           "compare Config.SignInDefaults and ExtraParams with what Logto takes, and the type of the application in the Logto Console, which must be Traditional web",
+	"unauthorized_client":       wrongType,
+	"unsupported_grant_type":    wrongType,
+	"unsupported_response_type": wrongType,
+	"unsupported_response_mode": wrongType,
+}
+
+const wrongType = "the type of the application in the Logto Console must be Traditional web"
 
 // refusal is the refusal of Logto that the error is made of.
 func (e *ProviderError) refusal() *oauth.Refusal {

@@ -30,7 +30,7 @@ func (a *Auth) mayReturnTo(target string) bool {
 	}
 	path := strings.TrimRight(web.PathOf(target), "/")
 	uri := a.settings.SignInDefaults.RedirectURI
-	if !isCallbackPath(uri) && a.settings.base != nil {
+	if !web.IsCallbackPath(uri) && a.settings.base != nil {
 		uri = web.PathWithin(a.settings.base, uri)
 	}
 	// The first one is a callback route of the application's own.

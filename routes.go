@@ -46,8 +46,8 @@ func (a *Auth) RegisterRoutes(router gin.IRouter) (err error) {
 		methods []string
 		handler gin.HandlerFunc
 	}{
-		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.serveSignIn(SignInOptions{})},
-		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.serveSignIn(SignInOptions{FirstScreen: FirstScreenRegister})},
+		{paths.SignIn, &a.routes.SignIn, []string{http.MethodGet}, a.serveSignIn("")},
+		{paths.SignUp, &a.routes.SignUp, []string{http.MethodGet}, a.serveSignIn(FirstScreenRegister)},
 		{paths.Callback, &a.routes.Callback, []string{http.MethodGet}, a.serveCallback},
 		{paths.SignOut, &a.routes.SignOut, []string{http.MethodGet, http.MethodPost}, a.serveSignOut},
 		{paths.BackchannelLogout, &a.routes.BackchannelLogout, []string{http.MethodPost}, a.serveBackchannelLogout},
@@ -127,14 +127,13 @@ func addRoute(router gin.IRouter, method, path string, handler gin.HandlerFunc) 
 	return nil
 }
 
-func (a *Auth) serveSignIn(opts SignInOptions) gin.HandlerFunc {
+func (a *Auth) serveSignIn(first FirstScreen) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if !web.IsWanted(c.Request.Header) {
 			a.answerUnwanted(c)
 			return
 		}
-		opts := opts
-		opts.ReturnTo = c.Query("return_to")
+		opts := SignInOptions{FirstScreen: first, ReturnTo: c.Query("return_to")}
 		if start, ok := a.sessions.Attempts.OpenStart(c.Query("attempt")); ok {
 			a.serveStart(c, start, opts)
 			return

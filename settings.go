@@ -99,9 +99,7 @@ func (cfg Config) check() (*settings, error) {
 			return nil, err
 		}
 	}
-	if s.Logger == nil {
-		s.Logger = slog.Default()
-	}
+	s.Logger = cmp.Or(s.Logger, slog.Default())
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -178,11 +176,8 @@ func (s *settings) checkScopes() error {
 		if !logto.IsScope(scope) || strings.Contains(scope, ",") {
 			return &ConfigError{"Scopes", fmt.Sprintf("has %q, which is not a scope; give each scope as an element of its own, in LOGTO_SCOPES separated by spaces", scope)}
 		}
-		if !slices.Contains(s.scopes, scope) {
-			s.scopes = append(s.scopes, scope)
-		}
 	}
-	s.Scopes = nil
+	s.scopes, s.Scopes = appendNew(s.scopes, s.Scopes...), nil
 	if s.OmitReservedScopes && !slices.Contains(s.scopes, "openid") && s.BaseURL != "" {
 		return &ConfigError{"Scopes", `lacks "openid", without which there is no sign-in; add it or unset OmitReservedScopes`}
 	}
@@ -190,70 +185,64 @@ func (s *settings) checkScopes() error {
 }
 
 func (s *settings) checkResources() error {
-	var resources []string
-	add := func(resource string) {
-		if !slices.Contains(resources, resource) {
-			resources = append(resources, resource)
-		}
-	}
 	for _, resource := range s.Resources {
 		u, err := url.Parse(resource)
-		// RFC 8707, section 2.
-		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") {
+		switch {
+		case err != nil || !u.IsAbs() || strings.Contains(resource, "#"): // RFC 8707, section 2
 			return &ConfigError{"Resources", fmt.Sprintf("has %q, which is not an absolute URI without fragment; copy the API identifier from the Logto Console", resource)}
-		}
-		if strings.Contains(resource, ",") {
+		case strings.Contains(resource, ","):
 			return &ConfigError{"Resources", fmt.Sprintf("has %q with a comma, which Logto takes for two resources; give each as an element of its own, in LOGTO_RESOURCES separated by spaces", resource)}
 		}
-		add(resource)
 	}
+	s.Resources = appendNew(nil, s.Resources...)
 	if slices.Contains(s.scopes, scopeOrganizations) {
-		add(resourceOrganizations)
+		s.Resources = appendNew(s.Resources, resourceOrganizations)
 	}
-	s.Resources = resources
 	return nil
 }
 
-func (s *settings) checkSignIn() error {
-	if s.Prompt == "" {
-		s.Prompt = PromptConsent
+// appendNew appends the texts that a list does not have yet.
+func appendNew(list []string, texts ...string) []string {
+	for _, text := range texts {
+		if !slices.Contains(list, text) {
+			list = append(list, text)
+		}
 	}
-	if !s.Prompt.known() {
+	return list
+}
+
+func (s *settings) checkSignIn() error {
+	s.Prompt = cmp.Or(s.Prompt, PromptConsent)
+	s.AfterSignIn = cmp.Or(s.AfterSignIn, "/")
+	defaults := &s.SignInDefaults
+	if !slices.Contains(prompts, s.Prompt) {
 		return &ConfigError{"Prompt", fmt.Sprintf(`is %q; use one of the Prompt constants: "consent", "login consent", "login", "none", or "-" to send none`, s.Prompt)}
 	}
-	if err := s.SignInDefaults.check(s.Resources); err != nil {
+	if err := defaults.check(s.Resources); err != nil {
 		return &ConfigError{"SignInDefaults", "cannot be used: " + strings.TrimPrefix(err.Error(), ErrInvalidOptions.Error()+": ")}
 	}
-	for _, path := range []*string{&s.AfterSignIn, &s.AfterSignOut, &s.SignInDefaults.ReturnTo, &s.SignInDefaults.RedirectURI} {
+	for _, path := range []*string{&s.AfterSignIn, &s.AfterSignOut, &defaults.ReturnTo, &defaults.RedirectURI} {
 		if strings.HasPrefix(*path, "/") {
 			*path = web.EscapeAddress(*path)
 		}
 	}
-	if to := s.SignInDefaults.ReturnTo; to != "" && !web.IsSafePath(to) {
-		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, to)}
-	}
-	switch uri := s.SignInDefaults.RedirectURI; {
-	case uri == "", isCallbackPath(uri):
-	case strings.HasPrefix(uri, "/"):
+	const noPage = `is %q; give a path of this application that begins with "/", without empty or dot segments`
+	uri, path := defaults.RedirectURI, s.callbackPath()
+	_, uriProblem := web.ParseServerURL(uri)
+	_, afterSignOutProblem := web.ParseURL(s.AfterSignOut)
+	switch {
+	case defaults.ReturnTo != "" && !web.IsSafePath(defaults.ReturnTo):
+		return &ConfigError{"SignInDefaults.ReturnTo", fmt.Sprintf(noPage, defaults.ReturnTo)}
+	case strings.HasPrefix(uri, "/") && !web.IsCallbackPath(uri):
 		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q; give the path of the callback without query and fragment, and without empty or dot segments", uri)}
-	default:
-		if _, problem := web.ParseServerURL(uri); problem != "" {
-			return &ConfigError{"SignInDefaults.RedirectURI", problem + "; give the callback address as registered in the Logto Console, or its path"}
-		}
-	}
-	if path := s.callbackPath(); path != "" && !web.IsSentTo(path, s.Cookies.Path) {
-		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q, to which browsers would not send cookies with the path of Cookies.Path, %q; choose a path below it, with the same escapes", s.SignInDefaults.RedirectURI, s.Cookies.Path)}
-	}
-	if s.AfterSignIn == "" {
-		s.AfterSignIn = "/"
-	}
-	if !web.IsSafePath(s.AfterSignIn) {
-		return &ConfigError{"AfterSignIn", fmt.Sprintf(`is %q; give a path of this application that begins with "/", without empty or dot segments`, s.AfterSignIn)}
-	}
-	if s.AfterSignOut != "" && !isPostLogoutPath(s.AfterSignOut) {
-		if _, problem := web.ParseURL(s.AfterSignOut); problem != "" {
-			return &ConfigError{"AfterSignOut", problem + `; give a path that begins with "/", without a fragment and without empty or dot segments, or an absolute https URL`}
-		}
+	case uri != "" && !strings.HasPrefix(uri, "/") && uriProblem != "":
+		return &ConfigError{"SignInDefaults.RedirectURI", uriProblem + "; give the callback address as registered in the Logto Console, or its path"}
+	case path != "" && !web.IsSentTo(path, s.Cookies.Path):
+		return &ConfigError{"SignInDefaults.RedirectURI", fmt.Sprintf("is %q, to which browsers would not send cookies with the path of Cookies.Path, %q; choose a path below it, with the same escapes", uri, s.Cookies.Path)}
+	case !web.IsSafePath(s.AfterSignIn):
+		return &ConfigError{"AfterSignIn", fmt.Sprintf(noPage, s.AfterSignIn)}
+	case s.AfterSignOut != "" && !web.IsPostLogoutPath(s.AfterSignOut) && afterSignOutProblem != "":
+		return &ConfigError{"AfterSignOut", afterSignOutProblem + `; give a path that begins with "/", without a fragment and without empty or dot segments, or an absolute https URL`}
 	}
 	return nil
 }
@@ -264,26 +253,13 @@ func (s *settings) callbackPath() string {
 	switch {
 	case s.base == nil:
 		return ""
-	case isCallbackPath(uri):
+	case web.IsCallbackPath(uri):
 		return s.basePath + web.EscapePath(uri)
 	}
 	if u, problem := web.ParseURL(uri); problem == "" && web.Origin(u) == web.Origin(s.base) {
 		return u.EscapedPath()
 	}
 	return ""
-}
-
-// isCallbackPath reports whether a redirect URI may be given as this path of the
-// application. RFC 6749, section 3.1.2, forbids a fragment; a query is refused
-// for the sake of the callback's parameters.
-func isCallbackPath(path string) bool {
-	return web.IsSafePath(path) && !strings.ContainsAny(path, "?#")
-}
-
-// isPostLogoutPath reports whether this path of the application can be
-// registered at Logto.
-func isPostLogoutPath(given string) bool {
-	return web.IsSafePath(given) && !strings.Contains(given, "#")
 }
 
 func (s *settings) checkSecrets() error {
@@ -294,135 +270,97 @@ func (s *settings) checkSecrets() error {
 	}
 	s.secrets = slices.Clone(s.Secrets)
 	if len(s.secrets) == 0 && s.AppSecret != "" {
-		if len(s.AppSecret) < minDerivableSecret {
-			return &ConfigError{"AppSecret", fmt.Sprintf("has %d bytes, too few to derive a key from; check it, or set Secrets", len(s.AppSecret))}
-		}
 		s.secrets = []string{s.AppSecret}
 	}
-	for _, secret := range s.PreviousAppSecrets {
-		if len(secret) < minDerivableSecret {
-			return &ConfigError{"PreviousAppSecrets", "has a secret that is too short to have been used; remove it"}
-		}
-		if len(s.secrets) == 0 {
-			return &ConfigError{"PreviousAppSecrets", "is set but nothing seals; set AppSecret or Secrets"}
-		}
-		s.secrets = append(s.secrets, secret)
-	}
-	if s.SharedState != nil && len(s.secrets) == 0 {
+	isShort := func(secret string) bool { return len(secret) < minDerivableSecret }
+	switch {
+	case slices.ContainsFunc(s.secrets, isShort):
+		return &ConfigError{"AppSecret", fmt.Sprintf("has %d bytes, too few to derive a key from; check it, or set Secrets", len(s.AppSecret))}
+	case slices.ContainsFunc(s.PreviousAppSecrets, isShort):
+		return &ConfigError{"PreviousAppSecrets", "has a secret that is too short to have been used; remove it"}
+	case len(s.PreviousAppSecrets) > 0 && len(s.secrets) == 0:
+		return &ConfigError{"PreviousAppSecrets", "is set but nothing seals; set AppSecret or Secrets"}
+	case s.SharedState != nil && len(s.secrets) == 0:
 		return &ConfigError{"SharedState", "is set, but nothing seals what would be kept there; set Secrets to the same values at all instances"}
 	}
+	s.secrets = append(s.secrets, s.PreviousAppSecrets...)
 	return nil
 }
 
 func (s *settings) checkPaths() error {
-	fields := []struct {
-		name            string
-		given, fallback string
-		path            *string
-	}{
-		{"Paths.SignIn", s.Paths.SignIn, "/sign-in", &s.routePaths.SignIn},
-		{"Paths.SignUp", s.Paths.SignUp, "/sign-up", &s.routePaths.SignUp},
-		{"Paths.Callback", s.Paths.Callback, "/callback", &s.routePaths.Callback},
-		{"Paths.SignOut", s.Paths.SignOut, "/sign-out", &s.routePaths.SignOut},
-		{"Paths.BackchannelLogout", s.Paths.BackchannelLogout, "/backchannel-logout", &s.routePaths.BackchannelLogout},
-	}
+	s.routePaths = s.Paths
 	taken := map[string]string{}
-	for _, field := range fields {
-		switch field.given {
-		case "":
-			*field.path = field.fallback
-		case "-":
-			continue
+	for _, route := range []struct {
+		name, fallback string
+		path           *string
+	}{
+		{"Paths.SignIn", "/sign-in", &s.routePaths.SignIn},
+		{"Paths.SignUp", "/sign-up", &s.routePaths.SignUp},
+		{"Paths.Callback", "/callback", &s.routePaths.Callback},
+		{"Paths.SignOut", "/sign-out", &s.routePaths.SignOut},
+		{"Paths.BackchannelLogout", "/backchannel-logout", &s.routePaths.BackchannelLogout},
+	} {
+		path := cmp.Or(*route.path, route.fallback)
+		switch other, isTaken := taken[path]; {
+		case path == "-":
+			path = ""
+		case !web.IsSafePath(path) || strings.ContainsAny(path, ":*?#%"):
+			return &ConfigError{route.name, fmt.Sprintf(`is %q; give a plain ASCII path that begins with "/", without parameters and escapes, or "-" to leave the route out`, path)}
+		case isTaken:
+			return &ConfigError{route.name, fmt.Sprintf("is %q, as is %s; give each route a path of its own", path, other)}
 		default:
-			*field.path = field.given
+			taken[path] = route.name
 		}
-		if !web.IsSafePath(*field.path) || strings.ContainsAny(*field.path, ":*?#%") {
-			return &ConfigError{field.name, fmt.Sprintf(`is %q; give a plain ASCII path that begins with "/", without parameters and escapes, or "-" to leave the route out`, field.given)}
-		}
-		if other, ok := taken[*field.path]; ok {
-			return &ConfigError{field.name, fmt.Sprintf("is %q, as is %s; give each route a path of its own", *field.path, other)}
-		}
-		taken[*field.path] = field.name
+		*route.path = path
 	}
 	return nil
 }
 
 func (s *settings) checkTimes() error {
-	if s.SessionLifetime == 0 {
-		s.SessionLifetime = defaultSessionLifetime
-	}
-	if s.SessionLifetime < time.Second || s.SessionLifetime > maxSessionLifetime {
-		return &ConfigError{"SessionLifetime", fmt.Sprintf("is %v; give a time between a second and 400 days", s.SessionLifetime)}
-	}
-	if s.Store != nil && s.SessionLifetime > maxStoredLifetime {
-		return &ConfigError{"SessionLifetime", fmt.Sprintf("is %v, but the stores of gin-contrib keep a session for 30 days; shorten it, or leave Store empty", s.SessionLifetime)}
-	}
-	if s.IdleTimeout != 0 && s.IdleTimeout < minIdleTimeout {
-		return &ConfigError{"IdleTimeout", fmt.Sprintf("is %v; give %v or more, or 0 for none", s.IdleTimeout, minIdleTimeout)}
-	}
-	if s.RevalidateAfter > 0 && s.RevalidateAfter < minRevalidation {
-		return &ConfigError{"RevalidateAfter", fmt.Sprintf("is %v; give %v or more, 0 for the life of the ID token, or a negative value for never", s.RevalidateAfter, minRevalidation)}
-	}
-	if s.MaxStale == 0 {
-		s.MaxStale = defaultMaxStale
-	}
-	if s.MaxStale < 0 {
-		return &ConfigError{"MaxStale", fmt.Sprintf("is %v; give 0 or more", s.MaxStale)}
-	}
-	if s.StoreTimeout == 0 {
-		s.StoreTimeout = defaultStoreTimeout
-	}
-	if s.StoreTimeout < time.Millisecond || s.StoreTimeout > maxStoreTimeout {
-		return &ConfigError{"StoreTimeout", fmt.Sprintf("is %v; give a time between a millisecond and a minute", s.StoreTimeout)}
-	}
-	if s.ClockSkew == 0 {
-		s.ClockSkew = defaultClockSkew
-	}
-	if s.ClockSkew < 0 || s.ClockSkew > maxClockSkew {
-		return &ConfigError{"ClockSkew", fmt.Sprintf("is %v; give a time of up to %v", s.ClockSkew, maxClockSkew)}
+	s.SessionLifetime = cmp.Or(s.SessionLifetime, defaultSessionLifetime)
+	s.MaxStale = cmp.Or(s.MaxStale, defaultMaxStale)
+	s.StoreTimeout = cmp.Or(s.StoreTimeout, defaultStoreTimeout)
+	s.ClockSkew = cmp.Or(s.ClockSkew, defaultClockSkew)
+	isWithin := func(value, least, most time.Duration) bool { return least <= value && value <= most }
+	for _, field := range []struct {
+		name    string
+		value   time.Duration
+		isRight bool
+		cure    string
+	}{
+		{"SessionLifetime", s.SessionLifetime, isWithin(s.SessionLifetime, time.Second, maxSessionLifetime), "; give a time between a second and 400 days"},
+		{"SessionLifetime", s.SessionLifetime, s.Store == nil || s.SessionLifetime <= maxStoredLifetime, ", but the stores of gin-contrib keep a session for 30 days; shorten it, or leave Store empty"},
+		{"IdleTimeout", s.IdleTimeout, s.IdleTimeout == 0 || s.IdleTimeout >= minIdleTimeout, fmt.Sprintf("; give %v or more, or 0 for none", minIdleTimeout)},
+		{"RevalidateAfter", s.RevalidateAfter, s.RevalidateAfter <= 0 || s.RevalidateAfter >= minRevalidation, fmt.Sprintf("; give %v or more, 0 for the life of the ID token, or a negative value for never", minRevalidation)},
+		{"MaxStale", s.MaxStale, s.MaxStale >= 0, "; give 0 or more"},
+		{"StoreTimeout", s.StoreTimeout, isWithin(s.StoreTimeout, time.Millisecond, maxStoreTimeout), "; give a time between a millisecond and a minute"},
+		{"ClockSkew", s.ClockSkew, isWithin(s.ClockSkew, 0, maxClockSkew), fmt.Sprintf("; give a time of up to %v", maxClockSkew)},
+	} {
+		if !field.isRight {
+			return &ConfigError{field.name, fmt.Sprintf("is %v%s", field.value, field.cure)}
+		}
 	}
 	return nil
 }
 
 func (s *settings) checkCookies() error {
-	secure := s.base != nil && s.base.Scheme == "https"
 	cookies := &s.Cookies
-	path := web.EscapePath(cookies.Path) // net/http drops what is not ASCII
-	if path != "" && (!web.IsSafePath(path) || strings.ContainsAny(cookies.Path, ";,?#")) {
-		return &ConfigError{"Cookies.Path", fmt.Sprintf(`is %q; give a plain path that begins with "/", without empty or dot segments and without any of ";,?#"`, cookies.Path)}
+	var problem string
+	if cookies.Path, problem = web.CookiePath(cookies.Path); problem != "" {
+		return &ConfigError{"Cookies.Path", problem}
 	}
-	cookies.Path = path
-	if domain := strings.TrimPrefix(cookies.Domain, "."); domain != "" {
-		u, problem := web.ParseServerURL("https://" + domain)
-		if problem != "" || strings.ContainsAny(domain, ":/") {
-			return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q; give the name of a host, without a port and without a dot at the end", cookies.Domain)}
-		}
-		cookies.Domain = u.Host
+	if cookies.Domain, problem = web.CookieDomain(cookies.Domain, s.base); problem != "" {
+		return &ConfigError{"Cookies.Domain", problem}
 	}
-	if cookies.Domain != "" && s.base != nil &&
-		s.base.Hostname() != cookies.Domain && !web.IsParentDomain(cookies.Domain, s.base.Hostname()) {
-		return &ConfigError{"Cookies.Domain", fmt.Sprintf("is %q, so browsers would refuse cookies from %s; give that host or a parent domain of it", cookies.Domain, s.base.Hostname())}
+	isBound := cookies.Domain == "" && cookies.Path == "/"
+	isHTTP := s.base != nil && s.base.Scheme == "http"
+	if problem = web.CookieNameProblem(cookies.Name, session.MaxCookieName, isBound, isHTTP); problem != "" {
+		return &ConfigError{"Cookies.Name", problem}
 	}
-	// Browsers do not mind the case of the prefixes.
-	name := strings.ToLower(cookies.Name)
-	host := strings.HasPrefix(name, "__host-")
-	switch {
-	case host && (cookies.Domain != "" || (cookies.Path != "" && cookies.Path != "/")):
-		return &ConfigError{"Cookies.Name", `begins with "__Host-", with which browsers refuse cookies that have a Domain or a Path other than "/"; unset those or choose another name`}
-	case (host || strings.HasPrefix(name, "__secure-")) && !secure && s.base != nil:
-		return &ConfigError{"Cookies.Name", "has a prefix that browsers accept with https only, but BaseURL is http; choose another name"}
-	case len(cookies.Name) > session.MaxCookieName || strings.ContainsFunc(cookies.Name, func(r rune) bool {
-		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}):
-		return &ConfigError{"Cookies.Name", fmt.Sprintf("is %q; give up to %d letters, digits, hyphens and underscores, which are sent with each of the cookies", cookies.Name, session.MaxCookieName)}
+	if isBound && s.base != nil && !isHTTP {
+		cookies.Name = cmp.Or(cookies.Name, boundCookieName)
 	}
-	cookies.Path = cmp.Or(cookies.Path, "/")
-	if cookies.Name == "" {
-		cookies.Name = defaultCookieName
-		if secure && cookies.Domain == "" && cookies.Path == "/" {
-			cookies.Name = boundCookieName
-		}
-	}
+	cookies.Name = cmp.Or(cookies.Name, defaultCookieName)
 	return nil
 }
 

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -87,24 +84,12 @@ func (a *Auth) startSignIn(ctx context.Context, x *session.Exchange, opts SignIn
 }
 
 // warnOfAnotherHost tells a developer who has opened 127.0.0.1 in the place of localhost. Elsewhere, a proxy may call
-// the host as it likes. The port does not matter: cookies go to all ports of a host (RFC 6265, section 8.5).
+// the host as it likes.
 func (a *Auth) warnOfAnotherHost(ctx context.Context, r *http.Request) {
-	opened, err := url.Parse(web.Origin(&url.URL{Scheme: a.settings.base.Scheme, Host: r.Host}))
 	isProxied := r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-Host") != "" || a.ownPath(r.Header.Get("Referer")) != ""
-	if err != nil || isProxied || !isOfDeveloper(opened.Hostname()) || !web.IsLoopback(a.settings.base.Hostname()) {
-		return
-	}
-	host, domain := opened.Hostname(), a.settings.Cookies.Domain
-	if host != a.settings.base.Hostname() && host != domain && !web.IsParentDomain(domain, host) {
+	if !isProxied && web.IsAnotherName(r.Host, a.settings.base, a.settings.Cookies.Domain) {
 		a.settings.Logger.WarnContext(ctx, "logtogin: the sign-in was started at another address than Config.BaseURL, to which Logto sends the browser back; unless a proxy has changed the host, it will not find its cookie there", "host", fault.Text(r.Host, 100), "base_url", a.settings.BaseURL)
 	}
-}
-
-// isOfDeveloper reports whether a host is this machine, by a name or an address, also one that servers print when they
-// listen everywhere.
-func isOfDeveloper(host string) bool {
-	ip := net.ParseIP(host)
-	return web.IsLoopback(strings.TrimSuffix(host, ".")) || (ip != nil && ip.IsUnspecified())
 }
 
 // authorizationURL is the authorization request of RFC 6749, section 4.1.1,
@@ -132,17 +117,16 @@ const maxRedirectURI = 2048
 // redirectURI resolves a per-call redirect URI, or returns the callback
 // route's.
 func (a *Auth) redirectURI(given string) (string, error) {
+	route := a.settings.routePaths.Callback
+	_, problem := web.ParseServerURL(given)
 	switch {
+	case given == "" && route == "":
+		return "", fmt.Errorf("%w: the callback route is left out, so RedirectURI must be given", ErrInvalidOptions)
 	case given == "":
-		path := a.settings.routePaths.Callback
-		if path == "" {
-			return "", fmt.Errorf("%w: the callback route is left out, so RedirectURI must be given", ErrInvalidOptions)
-		}
-		return a.settings.BaseURL + web.EscapePath(a.mount) + path, nil
-	case isCallbackPath(given):
+		return a.settings.BaseURL + web.EscapePath(a.mount) + route, nil
+	case web.IsCallbackPath(given):
 		return a.settings.BaseURL + web.EscapePath(given), nil
-	}
-	if _, problem := web.ParseServerURL(given); problem != "" {
+	case problem != "":
 		return "", fmt.Errorf("%w: RedirectURI %s", ErrInvalidOptions, problem)
 	}
 	uri, _ := web.ParseURL(given)

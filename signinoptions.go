@@ -1,10 +1,10 @@
 package logtogin
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -110,6 +110,13 @@ const (
 	IdentifierUsername Identifier = "username"
 )
 
+var firstScreens = []FirstScreen{
+	FirstScreenSignIn, FirstScreenRegister, FirstScreenResetPassword,
+	FirstScreenIdentifierSignIn, FirstScreenIdentifierRegister, FirstScreenSingleSignOn,
+}
+
+var identifiers = []Identifier{IdentifierEmail, IdentifierPhone, IdentifierUsername}
+
 // ownParams are the parameters that ExtraParams cannot set.
 var ownParams = []string{
 	"client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope",
@@ -134,27 +141,16 @@ func (o SignInOptions) clone() SignInOptions {
 
 // withDefaults fills the empty fields. Extra parameters are merged.
 func (o SignInOptions) withDefaults(defaults SignInOptions) SignInOptions {
-	o.ReturnTo = cmp.Or(o.ReturnTo, defaults.ReturnTo)
-	o.RedirectURI = cmp.Or(o.RedirectURI, defaults.RedirectURI)
-	o.Prompt = cmp.Or(o.Prompt, defaults.Prompt)
-	o.FirstScreen = cmp.Or(o.FirstScreen, defaults.FirstScreen)
-	o.DirectSignIn = cmp.Or(o.DirectSignIn, defaults.DirectSignIn)
-	o.LoginHint = cmp.Or(o.LoginHint, defaults.LoginHint)
-	o.OneTimeToken = cmp.Or(o.OneTimeToken, defaults.OneTimeToken)
-	o.OrganizationID = cmp.Or(o.OrganizationID, defaults.OrganizationID)
-	o.OrganizationNarrowsPermissions = o.OrganizationNarrowsPermissions || defaults.OrganizationNarrowsPermissions
-	o.MaxAge = cmp.Or(o.MaxAge, defaults.MaxAge)
-	if o.Identifiers == nil {
-		o.Identifiers = defaults.Identifiers
+	extra := map[string]string{}
+	maps.Copy(extra, defaults.ExtraParams)
+	maps.Copy(extra, o.ExtraParams)
+	fields := reflect.ValueOf(&o).Elem()
+	for i := range fields.NumField() {
+		if fields.Field(i).IsZero() {
+			fields.Field(i).Set(reflect.ValueOf(defaults).Field(i))
+		}
 	}
-	if o.UILocales == nil {
-		o.UILocales = defaults.UILocales
-	}
-	if len(defaults.ExtraParams) > 0 {
-		merged := maps.Clone(defaults.ExtraParams)
-		maps.Copy(merged, o.ExtraParams)
-		o.ExtraParams = merged
-	}
+	o.ExtraParams = extra
 	return o
 }
 
@@ -163,19 +159,14 @@ func (o *SignInOptions) check(resources []string) error {
 	invalid := func(field string, value any) error {
 		return fmt.Errorf("%w: %s cannot be %q", ErrInvalidOptions, field, value)
 	}
-	if o.Prompt != "" && !o.Prompt.known() {
+	if o.Prompt != "" && !slices.Contains(prompts, o.Prompt) {
 		return invalid("Prompt", o.Prompt)
 	}
-	switch o.FirstScreen {
-	case "", FirstScreenSignIn, FirstScreenRegister, FirstScreenResetPassword,
-		FirstScreenIdentifierSignIn, FirstScreenIdentifierRegister, FirstScreenSingleSignOn:
-	default:
+	if o.FirstScreen != "" && !slices.Contains(firstScreens, o.FirstScreen) {
 		return fmt.Errorf("%w: FirstScreen cannot be %q; use one of its constants", ErrInvalidOptions, o.FirstScreen)
 	}
 	for _, identifier := range o.Identifiers {
-		switch identifier {
-		case IdentifierEmail, IdentifierPhone, IdentifierUsername:
-		default:
+		if !slices.Contains(identifiers, identifier) {
 			return invalid("Identifiers", identifier)
 		}
 	}
@@ -214,25 +205,24 @@ func (o *SignInOptions) params() url.Values {
 	for name, value := range o.ExtraParams {
 		params.Set(name, value)
 	}
-	var identifiers []string
+	var chosen []string
 	for _, identifier := range o.Identifiers {
-		identifiers = append(identifiers, string(identifier))
+		chosen = append(chosen, string(identifier))
 	}
-	for name, value := range map[string]string{
-		"first_screen":    string(o.FirstScreen),
-		"identifier":      strings.Join(identifiers, " "),
-		"direct_sign_in":  o.DirectSignIn,
-		"login_hint":      o.LoginHint,
-		"one_time_token":  o.OneTimeToken,
-		"ui_locales":      strings.Join(o.UILocales, " "),
-		"organization_id": o.OrganizationID,
-	} {
+	set := func(name, value string) {
 		if value != "" {
 			params.Set(name, value)
 		}
 	}
+	set("first_screen", string(o.FirstScreen))
+	set("identifier", strings.Join(chosen, " "))
+	set("direct_sign_in", o.DirectSignIn)
+	set("login_hint", o.LoginHint)
+	set("one_time_token", o.OneTimeToken)
+	set("ui_locales", strings.Join(o.UILocales, " "))
+	set("organization_id", o.OrganizationID)
 	if o.MaxAge > 0 {
-		params.Set("max_age", strconv.Itoa(int(o.MaxAge/time.Second)))
+		set("max_age", strconv.Itoa(int(o.MaxAge/time.Second)))
 	}
 	return params
 }

@@ -167,7 +167,7 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 	switch {
 	case given == "":
 		return "", nil
-	case isPostLogoutPath(given):
+	case web.IsPostLogoutPath(given):
 		return a.settings.BaseURL + web.EscapeAddress(given), nil
 	}
 	if address, problem := web.ParseURL(given); problem == "" {

@@ -85,10 +85,10 @@ func Fill[T any](o Object, name string, value *T) {
 	}
 }
 
-// FillStruct sets the fields of a struct to the members that their json tags name: exactly these,
-// unlike encoding/json, to which "userid" is "userId". All fields are replaced: a member that is
-// absent or of another type leaves its field at the zero value.
-func FillStruct[T any](o Object, value *T) {
+// FillStruct sets the fields of the struct that value points to, all of which have a json tag, to
+// the members that the tags name: exactly these, unlike encoding/json, to which "userid" is
+// "userId". A member that is absent or of another type leaves its field at the zero value.
+func (o Object) FillStruct(value any) {
 	fields := reflect.ValueOf(value).Elem()
 	fields.SetZero()
 	for i := range fields.NumField() {

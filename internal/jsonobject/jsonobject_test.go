@@ -144,7 +144,7 @@ func TestAStructIsFilledByTheExactNamesOfItsTags(t *testing.T) {
 		`{}`:                          {},
 	} {
 		got := pair{"before", json.RawMessage(`before`)}
-		if FillStruct(mustParse(t, source), &got); !reflect.DeepEqual(got, want) {
+		if mustParse(t, source).FillStruct(&got); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", source, got, want)
 		}
 	}

@@ -141,13 +141,6 @@ func PathAndQuery(u *url.URL) string {
 	return path
 }
 
-// IsSentTo reports whether browsers send a cookie with this Path to a path, with or without a query, both as they are
-// sent (RFC 6265, section 5.1.4).
-func IsSentTo(path, cookiePath string) bool {
-	rest, ok := strings.CutPrefix(path, cookiePath)
-	return ok && (rest == "" || rest[0] == '/' || rest[0] == '?' || strings.HasSuffix(cookiePath, "/"))
-}
-
 // escape escapes what does not belong into an address, and these characters.
 func escape(text, these string) string {
 	var escaped strings.Builder
@@ -283,10 +276,18 @@ func IsLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// IsParentDomain reports whether browsers take a cookie of the host for the domain (RFC 6265,
-// section 5.1.3). Only public suffixes of one label are recognized.
-func IsParentDomain(domain, host string) bool {
-	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
+// IsAnotherName reports whether a host is this machine by another name than base, which is this machine, too, and so
+// cookies of base with this Domain do not get there. Names include the addresses that servers print when they listen
+// everywhere. The port does not matter: cookies go to all ports of a host (RFC 6265, section 8.5).
+func IsAnotherName(host string, base *url.URL, domain string) bool {
+	u, err := url.Parse(Origin(&url.URL{Scheme: base.Scheme, Host: host}))
+	if err != nil || !IsLoopback(base.Hostname()) {
+		return false
+	}
+	name := u.Hostname()
+	ip := net.ParseIP(name)
+	isThisMachine := IsLoopback(strings.TrimSuffix(name, ".")) || (ip != nil && ip.IsUnspecified())
+	return isThisMachine && name != base.Hostname() && name != domain && !IsParentDomain(domain, name)
 }
 
 // PathWithin is the path and the query of an address below a base, or "" if it is elsewhere.

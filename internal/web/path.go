@@ -33,6 +33,15 @@ func IsSafePath(target string) bool {
 	return isPlainPath(u.Path)
 }
 
+// IsCallbackPath reports whether a redirect URI may be given as this path of the application.
+// RFC 6749, section 3.1.2, forbids a fragment; a query is refused for the sake of the
+// callback's parameters.
+func IsCallbackPath(path string) bool { return IsSafePath(path) && !strings.ContainsAny(path, "?#") }
+
+// IsPostLogoutPath reports whether a post-logout redirect URI may be given as this path of the
+// application.
+func IsPostLogoutPath(path string) bool { return IsSafePath(path) && !strings.Contains(path, "#") }
+
 // isPlainPath refuses a path that means another one after cleaning, or after
 // decoding once more than it should be, as proxies and routers do.
 func isPlainPath(decoded string) bool {
