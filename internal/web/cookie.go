@@ -65,3 +65,17 @@ func IsSentTo(path, cookiePath string) bool {
 func IsParentDomain(domain, host string) bool {
 	return net.ParseIP(host) == nil && strings.Contains(domain, ".") && strings.HasSuffix(host, "."+domain)
 }
+
+// IsAnotherName reports whether a host is this machine by another name than base, which is this machine, too, and so
+// cookies of base with this Domain do not get there. Names include the addresses that servers print when they listen
+// everywhere. The port does not matter: cookies go to all ports of a host (RFC 6265, section 8.5).
+func IsAnotherName(host string, base *url.URL, domain string) bool {
+	u, err := url.Parse(Origin(&url.URL{Scheme: base.Scheme, Host: host}))
+	if err != nil || !IsLoopback(base.Hostname()) {
+		return false
+	}
+	name := u.Hostname()
+	ip := net.ParseIP(name)
+	isThisMachine := IsLoopback(strings.TrimSuffix(name, ".")) || (ip != nil && ip.IsUnspecified())
+	return isThisMachine && name != base.Hostname() && name != domain && !IsParentDomain(domain, name)
+}
