@@ -1,16 +1,20 @@
 package logtogin
 
 import (
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/logtogin/logtogin/internal/page"
+	"github.com/logtogin/logtogin/internal/response"
+	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
-// Which address has which page, as browsers send it, and which page a request is for.
+// Which address has which page, as browsers send it, which page a request is for, and how a browser gets there.
 
 // sameRoute is the address of the request, which is for a route of ours. The path comes from the route and not from the
 // request: a router may match "//another.example/../sign-in", which a browser takes for an address of another host.
@@ -131,4 +135,63 @@ func (a *Auth) withCookies(target string) string {
 		return own
 	}
 	return target
+}
+
+// startPath is the sign-in route with a start.
+func (a *Auth) startPath(start session.Start, returnTo string) string {
+	path := a.signInPath(returnTo)
+	separator := "?"
+	if path != a.signInPath("") {
+		separator = "&"
+	}
+	return path + separator + "attempt=" + url.QueryEscape(a.sessions.Attempts.SealStart(start))
+}
+
+// signInPathFor is the path of the sign-in that cures an error.
+func (a *Auth) signInPathFor(c *gin.Context, how answering) string {
+	if how.start != (session.Start{}) && a.routes.SignIn != "" {
+		if ctx, x, err := a.exchangeOf(c); err == nil {
+			how.start.Before = a.sessions.Before(ctx, x)
+			return a.startPath(how.start, how.returnTo)
+		}
+	}
+	return a.signInPath(how.returnTo)
+}
+
+// answerUnwanted answers a request that the user does not want (web.IsWanted), such that nothing happens.
+func (a *Auth) answerUnwanted(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	status := http.StatusNoContent
+	switch header := c.Request.Header; {
+	case web.IsPrefetch(header):
+		status = http.StatusServiceUnavailable // Chromium would use 204 for the click that follows
+	case web.IsHTMX(header):
+		// htmx cannot follow a redirect to another origin, but it can navigate.
+		c.Header("HX-Redirect", a.sameRoute(c))
+	}
+	c.AbortWithStatus(status)
+}
+
+// redirect sends the browser on. After a POST and its like it is 303, so that no
+// form is sent to where it does not belong (RFC 9700, section 4.12).
+func redirect(c *gin.Context, address string) {
+	if web.IsHTMX(c.Request.Header) {
+		c.Header("HX-Redirect", address)
+		c.AbortWithStatus(http.StatusNoContent)
+		return
+	}
+	status := http.StatusFound
+	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
+		status = http.StatusSeeOther
+	}
+	c.Header("Location", address)
+	c.AbortWithStatus(status)
+}
+
+// showPage answers with a page that no cache may store.
+func showPage(c *gin.Context, status int, shown page.Document) {
+	response.ForbidStoring(c.Writer.Header())
+	shown.SetHeader(c.Writer.Header())
+	c.Data(status, "text/html; charset=utf-8", shown.HTML)
+	c.Abort()
 }

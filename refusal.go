@@ -86,7 +86,8 @@ func (a *Auth) leadToSignIn(c *gin.Context, start session.Start, isPage bool) (s
 	if !isPage {
 		return a.startPath(start, a.wantedPage(c)), nil
 	}
-	return a.announceSignIn(x, start, a.wantedPage(c))
+	announced, err := a.sessions.AnnounceStart(x, start)
+	return a.startPath(announced, a.wantedPage(c)), err
 }
 
 // errGuardedSignIn is an ErrInvalidOptions: a redirect to the sign-in would lead back here.

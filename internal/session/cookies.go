@@ -7,16 +7,30 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/web"
 )
 
 // How the cookies of attempts and sessions get into a response.
 
-// Announce gives the browser the cookie of an attempt that is not at Logto yet. The error is
-// ErrResponseStarted.
-func (s *Sessions) Announce(x *Exchange, id ID) error {
+// NewAttemptID is the ID of an attempt that the request begins. isByGuard and isCrossSite are as for NewID.
+func (s *Sessions) NewAttemptID(r *http.Request, isByGuard, isCrossSite bool) ID {
+	return NewID(s.settings.Now(), isByGuard, isCrossSite || IsOfAnotherSite(r))
+}
+
+// IsOfAnotherSite reports whether a page of another site has led here, or the request comes from a frame,
+// in which Logto's pages do not open.
+func IsOfAnotherSite(r *http.Request) bool {
+	return web.IsCrossSite(r.Header) || web.IsFramed(r.Header)
+}
+
+// AnnounceStart returns the start with an attempt, whose cookie the browser gets although the attempt is not at Logto yet.
+// The error is ErrResponseStarted.
+func (s *Sessions) AnnounceStart(x *Exchange, start Start) (Start, error) {
+	start.Step, start.Attempt = Announced, s.NewAttemptID(x.Request, true, start.IsCrossSite)
+	start.IsCrossSite = start.Attempt.IsCrossSite()
 	written := http.Header{}
-	s.Attempts.Announce(x.Request, written, id)
-	return s.setCookies(x, written, never, s.Attempts.NameOf(id))
+	s.Attempts.Announce(x.Request, written, start.Attempt)
+	return start, s.setCookies(x, written, never, s.Attempts.NameOf(start.Attempt))
 }
 
 // StartAttempt gives the browser the cookie of an attempt and fills in its state. The error is
