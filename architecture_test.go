@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -215,6 +216,79 @@ func TestFunctionsAreShort(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The table of CONTRIBUTING.md has each file of the root and each package, and no other; each arrow of its diagram is a call
+// between two files, or an import.
+func TestTheMapOfTheCodeIsTrue(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "## What is where")
+	inTable := map[string]bool{}
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "`"); strings.HasPrefix(line, "| `") {
+			inTable[cells[1]] = true
+		}
+	}
+	exports, ours := exportData(t)
+	calls := map[string]map[string]bool{} // of nodes in the diagram
+	for _, listed := range ours {
+		folder, _ := place(listed.ImportPath)
+		calls[folder] = map[string]bool{}
+		if folder != "." && !inTable[folder] {
+			t.Errorf("%s is missing in the table", folder)
+		}
+		for _, imported := range listed.Imports {
+			calls[folder][strings.TrimPrefix(imported, module+"/")] = true
+		}
+		if folder != "." {
+			continue
+		}
+		for file, called := range graphOf(t, listed, exports).calls {
+			node := strings.TrimSuffix(file, ".go")
+			if !inTable[file] {
+				t.Errorf("%s is missing in the table", file)
+			}
+			calls[node] = map[string]bool{}
+			for other := range called {
+				calls[node][strings.TrimSuffix(other, ".go")] = true
+			}
+			for _, imported := range importsOf(t, file) {
+				calls[node][strings.TrimPrefix(imported, module+"/")] = true
+			}
+		}
+	}
+	for entry := range inTable {
+		if _, err := os.Stat(entry); err != nil {
+			t.Errorf("the table has %s, which is not there", entry)
+		}
+	}
+	_, diagram, _ := strings.Cut(string(text), "flowchart TD\n")
+	diagram, _, _ = strings.Cut(diagram, "```")
+	labels, arrows := map[string]string{}, 0
+	for line := range strings.Lines(diagram) {
+		if node, label, isPackage := strings.Cut(strings.TrimSpace(line), `["internal/`); isPackage && !strings.Contains(node, " ") {
+			labels[node] = "internal/" + strings.TrimSuffix(label, `"]`)
+		}
+		from, to, isArrow := strings.Cut(strings.TrimSpace(line), " --> ")
+		if !isArrow {
+			continue
+		}
+		for caller := range strings.SplitSeq(from, " & ") {
+			for called := range strings.SplitSeq(to, " & ") {
+				caller, called := cmp.Or(labels[caller], caller), cmp.Or(labels[called], called)
+				if arrows++; !calls[caller][called] {
+					t.Errorf("the diagram has an arrow from %s to %s, which calls nothing there", caller, called)
+				}
+			}
+		}
+	}
+	if arrows == 0 {
+		t.Error("the diagram has no arrows")
 	}
 }
 
