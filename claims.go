@@ -346,7 +346,7 @@ func (claims *Claims) own() *Claims {
 // error is about a time before 1970 or after 9999, or a json.RawMessage that is no JSON.
 func (claims Claims) MarshalJSON() ([]byte, error) {
 	return claims.marshal(func(w *jsonobject.Writer) {
-		claims.UserClaims.write(w)
+		claims.write(w)
 		w.Put("iss", claims.Issuer)
 		w.PutTextOrTexts("aud", claims.Audience)
 		w.PutSeconds("iat", claims.IssuedAt)

@@ -72,7 +72,7 @@ func (a *Auth) sessionSettings() session.Settings {
 		RevalidateAfter:   s.RevalidateAfter,
 		MaxStale:          s.MaxStale,
 		ClockSkew:         s.ClockSkew,
-		LogoutTokenMemory: logto.LogoutTokenAge + 2*maxClockSkew + time.Minute,
+		LogoutTokenMemory: logoutTokenMemory,
 		Shared:            a.shared,
 		Now:               s.Now,
 		Logger:            s.Logger,

@@ -2,6 +2,7 @@ package response_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -280,7 +281,7 @@ func TestWhatComesLateTouchesNoOtherResponse(t *testing.T) {
 	_, errOfString := gone.WriteString("x")
 	_, _, errOfHijack := gone.Hijack()
 	for _, err := range []error{errOfWrite, errOfString, errOfHijack} {
-		if err != http.ErrHandlerTimeout {
+		if !errors.Is(err, http.ErrHandlerTimeout) {
 			t.Errorf("got %v, want http.ErrHandlerTimeout", err)
 		}
 	}
