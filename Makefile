@@ -107,7 +107,7 @@ fuzz:
 	done
 
 bench:
-	go test -run '^$$' -bench . -benchmem .
+	go test -run '^$$' -bench . -benchmem . ./internal/session
 	cd integration && go test ./bench -count 1 -timeout 30m -run Comparison -write $(CURDIR)/docs/performance.md
 
 conformance:

@@ -1,7 +1,3 @@
-// Package session knows who is signed in and who is signing in: what a session is and its record, the attempts of
-// browsers to sign in, how they are kept in cookies and in the state of the authorization request, and which of several
-// goes to Logto first. It knows no router and no page, and what a token says is for others to read. Session and Attempt
-// are where to start reading.
 package session
 
 import (

@@ -40,12 +40,13 @@ func newOutcomes(v *versions) *Outcomes {
 	}
 }
 
-// Outcome is what became of an attempt. All fields but the first two may be read once
-// done is closed.
+// Outcome is what became of an attempt. Who has spent the attempt fills in the exported fields before Settle; others read
+// them after Wait.
 type Outcome struct {
-	Attempt  ID
-	answer   [sha256.Size]byte // of the callback that spent the attempt, as a digest
-	done     chan struct{}
+	Attempt ID
+	answer  [sha256.Size]byte // of the callback that spent the attempt, as a digest
+	done    chan struct{}     // closed by Settle
+
 	Session  *Session
 	ReturnTo string // a path of this application
 	Err      error  // ErrNoAttempt until there is something better to say

@@ -1,3 +1,10 @@
+// Package session knows who is signed in and who is signing in. It keeps sessions in any store, makes newer versions of
+// them by refreshing, and ends them; it keeps attempts to sign in, decides which of several goes to Logto first, and what
+// became of each. It knows no router, no page and no token format.
+//
+// Start with Session in session.go and Sessions in sessions.go. The way of a request is exchange.go, current.go, store.go,
+// and if Logto has to be asked revalidation.go, refresh.go, versions.go. The way of a sign-in is attempt.go, attempts.go,
+// outcomes.go, begin.go. What ends a session is in end.go, revocation.go and revocations.go.
 package session
 
 import (
