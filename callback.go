@@ -111,7 +111,10 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	outcome.Cookies = a.sessions.Removal(x.Request, started.ID)
 	outcome.ReturnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
 	copied := c.Copy()
-	begun, err := a.redeem(x.Request, m, started, answer)
+	var begun *session.Session
+	if err = a.checkAnswer(x.Request, m, started, answer); err == nil {
+		begun, err = a.redeem(ctx, started, answer)
+	}
 	endTurn()
 	if err == nil {
 		err = a.beginSession(hookContext(c, copied, x), x, started, begun, outcome)
@@ -159,34 +162,34 @@ func (a *Auth) openAttempt(state string) *session.Attempt {
 	return opened
 }
 
-// redeem checks the answer, redeems the code and verifies the ID token.
-func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *logto.AuthorizationResponse) (*session.Session, error) {
+// checkAnswer returns why an answer is not one to redeem: it comes from elsewhere, or Logto has refused the sign-in.
+func (a *Auth) checkAnswer(r *http.Request, m *logto.Metadata, started *session.Attempt, answer *logto.AuthorizationResponse) error {
+	switch {
+	case answer.Issuer != a.settings.issuer && (answer.Issuer != "" || m.IssuerInCallback):
+		return fmt.Errorf("%w; if this happens to everybody, compare Config.Endpoint with the Logto endpoint in the Logto Console", ErrIssuerMismatch)
+	case !a.isCallbackOf(r, started.RedirectURI):
+		return fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
+	case answer.ErrorCode != "" && answer.Code != "":
+		return fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
+	case answer.ErrorCode != "":
+		return ofSignIn(&ProviderError{Code: answer.ErrorCode, Description: answer.ErrorDescription})
+	case answer.Code == "":
+		return fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
+	}
+	return nil
+}
+
+// redeem makes a session of the code of an answer.
+func (a *Auth) redeem(ctx context.Context, started *session.Attempt, answer *logto.AuthorizationResponse) (*session.Session, error) {
 	// A request that is given up must not take the tokens of a redeemed code
 	// with it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), oauth.RequestTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), oauth.RequestTimeout)
 	defer cancel()
-	if answer.Issuer != a.settings.issuer && (answer.Issuer != "" || m.IssuerInCallback) {
-		return nil, fmt.Errorf("%w; if this happens to everybody, compare Config.Endpoint with the Logto endpoint in the Logto Console", ErrIssuerMismatch)
-	}
-	if !a.isCallbackOf(r, started.RedirectURI) {
-		return nil, fmt.Errorf("%w: it arrived at another path than the redirect URI of its attempt", ErrInvalidCallback)
-	}
-	if answer.ErrorCode != "" && answer.Code != "" {
-		return nil, fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
-	}
-	if answer.ErrorCode != "" {
-		return nil, ofSignIn(&ProviderError{Code: answer.ErrorCode, Description: answer.ErrorDescription})
-	}
-	if answer.Code == "" {
-		return nil, fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
-	}
-
 	asked := a.settings.Now()
 	got, err := a.provider.Exchange(ctx, answer.Code, started.Verifier, started.RedirectURI)
 	if err != nil {
 		return nil, ofSignIn(err)
 	}
-	now := a.settings.Now()
 	token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
 		Nonce:       started.Nonce(),
 		AccessToken: got.AccessToken,
@@ -200,7 +203,7 @@ func (a *Auth) redeem(r *http.Request, m *logto.Metadata, started *session.Attem
 		Subject: token.Subject, LogtoSessionID: token.SessionID,
 		BegunAt: token.IssuedAt, IDTokenExpires: token.Expiry, AuthTime: token.AuthTime,
 	}, got, asked)
-	if !now.Before(begun.Expires) {
+	if !a.settings.Now().Before(begun.Expires) {
 		return nil, fault.InvalidTokenf("exp is past, and there is no refresh token")
 	}
 	return begun, nil
