@@ -20,7 +20,7 @@ FUZZTIME    ?= 60s
 # make test runs each fuzz target for a number of inputs: a time limit can expire while an
 # input runs.
 QUICKFUZZ   := 5000x
-COVERAGE    := 90
+COVERAGE    := 95
 OIDC_PROVIDER := integration/oidcprovider/node_modules/.package-lock.json
 STAGES      := tools format vet unit example integration browser faults fuzz
 
