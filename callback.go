@@ -347,11 +347,11 @@ func (a *Auth) withoutAttempt(ctx context.Context, x *session.Exchange, opened *
 	case err != nil && !errors.Is(err, ErrNotSignedIn):
 		return nil, err
 	case err == nil && isEmpty:
-		return a.resume(current, "")
+		return a.resultOf(&session.Outcome{Session: current, IsResumed: true})
 	case isEmpty:
 		return nil, ErrCancelled
 	case err == nil && opened != nil && answer.Code != "" && opened.ResumesBy(a.sessions.BeforeOf(x, current), a.settings.Now(), a.settings.ClockSkew):
-		return a.resume(current, opened.ReturnTo)
+		return a.resultOf(&session.Outcome{Session: current, IsResumed: true, ReturnTo: opened.ReturnTo})
 	}
 	return nil, a.whyNoAttempt(x.Request, opened)
 }
@@ -369,13 +369,4 @@ func (a *Auth) whyNoAttempt(r *http.Request, opened *session.Attempt) error {
 		return fmt.Errorf("%w: it sent no cookie at all; it blocks cookies, something in front makes them SameSite=Strict or drops them, or the sign-in was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
 	}
 	return fmt.Errorf("%w: it sent cookies, but none of a sign-in; it was finished, is more than an hour old, or was started under another address than %s", ErrNoAttempt, a.settings.BaseURL)
-}
-
-// resume is the result of a callback by a session that was there before.
-func (a *Auth) resume(current *session.Session, returnTo string) (*SignInResult, error) {
-	claims, err := claimsOf(current)
-	if err != nil {
-		return nil, err
-	}
-	return &SignInResult{Claims: claims, ReturnTo: a.external(returnTo), Resumed: true}, nil
 }

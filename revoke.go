@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/logtogin/logtogin/internal/session"
 )
@@ -38,7 +37,7 @@ func (a *Auth) revokeNow(ctx context.Context, kind session.RevocationKind, name 
 	if name == "" {
 		return fmt.Errorf("%w: it is not said whose sessions to revoke", ErrInvalidOptions)
 	}
-	return a.revoke(ctx, session.Revocation{Kind: kind, Name: name, At: a.untilNow()})
+	return a.revoke(ctx, session.Revocation{Kind: kind, Name: name})
 }
 
 // RevokeOtherSessions is RevokeUser for the user of a request, but for the session of that request, which goes on: for a
@@ -49,12 +48,8 @@ func (a *Auth) RevokeOtherSessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.revoke(ctx, session.RevokeOthers(current, a.untilNow()))
+	return a.revoke(ctx, session.RevokeOthers(current))
 }
-
-// untilNow is now, as far as clocks may differ: another instance may have begun a session a moment ago by a clock that is
-// ahead, and Logto may have issued an access token.
-func (a *Auth) untilNow() time.Time { return a.settings.Now().Add(a.settings.ClockSkew / 2) }
 
 // revoke makes a revocation known. The error is for whoever can try again.
 func (a *Auth) revoke(ctx context.Context, made session.Revocation) (err error) {

@@ -25,7 +25,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 	if err != nil {
 		return // there is no request to answer
 	}
-	address, err := a.startSignIn(ctx, x, opts, a.sessions.NewAttemptID(x.Request, false, false))
+	address, err := a.startSignIn(ctx, x, opts, session.Start{})
 	a.lead(c, x, address, err, opts.ReturnTo)
 }
 
@@ -43,12 +43,16 @@ func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return a.startSignIn(ctx, x, opts, a.sessions.NewAttemptID(x.Request, false, false))
+	return a.startSignIn(ctx, x, opts, session.Start{})
 }
 
-func (a *Auth) startSignIn(ctx context.Context, x *session.Exchange, opts SignInOptions, id session.ID) (string, error) {
+func (a *Auth) startSignIn(ctx context.Context, x *session.Exchange, opts SignInOptions, start session.Start) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
+	}
+	id := start.Attempt
+	if !start.IsAnnounced() {
+		id = a.sessions.NewAttemptID(x.Request, start.IsCrossSite)
 	}
 	opts = opts.withDefaults(a.settings.SignInDefaults)
 	if err := opts.check(a.settings.Resources); err != nil {
@@ -191,15 +195,11 @@ func (a *Auth) continueStart(ctx context.Context, x *session.Exchange, start ses
 		announced, err := a.sessions.AnnounceStart(x, start)
 		return a.startPath(announced, opts.ReturnTo), err
 	}
-	id := start.Attempt
-	if !start.IsAnnounced() {
-		id = a.sessions.NewAttemptID(x.Request, false, start.IsCrossSite)
-	}
 	opts.MaxAge = start.MaxAge
 	if start.WantsLogin {
 		opts.Prompt = PromptLoginConsent // "login" alone would yield no refresh token
 	}
-	return a.startSignIn(ctx, x, opts, id)
+	return a.startSignIn(ctx, x, opts, start)
 }
 
 // takeBack makes the browser forget the attempt that was announced for a start.

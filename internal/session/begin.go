@@ -123,9 +123,7 @@ func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, c
 	}
 	ended := s.endReplaced(ctx, x.Request, f, written)
 	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], written["Set-Cookie"]...)
-	polite, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout)
-	defer cancel()
-	s.RevokeAtLogto(polite, slices.DeleteFunc(ended, func(old *Session) bool {
+	s.RevokeAtLogto(ctx, slices.DeleteFunc(ended, func(old *Session) bool {
 		return old.Subject == session.Subject && !s.revocations.wasLoggedOut(old)
 	}))
 	return nil

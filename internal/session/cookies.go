@@ -13,8 +13,8 @@ import (
 // How the cookies of attempts and sessions get into a response.
 
 // NewAttemptID is the ID of an attempt that the request begins. isByGuard and isCrossSite are as for NewID.
-func (s *Sessions) NewAttemptID(r *http.Request, isByGuard, isCrossSite bool) ID {
-	return NewID(s.settings.Now(), isByGuard, isCrossSite || IsOfAnotherSite(r))
+func (s *Sessions) NewAttemptID(r *http.Request, isCrossSite bool) ID {
+	return NewID(s.settings.Now(), false, isCrossSite || IsOfAnotherSite(r))
 }
 
 // IsOfAnotherSite reports whether a page of another site has led here, or the request comes from a frame,
@@ -26,7 +26,7 @@ func IsOfAnotherSite(r *http.Request) bool {
 // AnnounceStart returns the start with an attempt, whose cookie the browser gets although the attempt is not at Logto yet.
 // The error is ErrResponseStarted.
 func (s *Sessions) AnnounceStart(x *Exchange, start Start) (Start, error) {
-	start.Step, start.Attempt = Announced, s.NewAttemptID(x.Request, true, start.IsCrossSite)
+	start.Step, start.Attempt = Announced, NewID(s.settings.Now(), true, start.IsCrossSite || IsOfAnotherSite(x.Request))
 	start.IsCrossSite = start.Attempt.IsCrossSite()
 	written := http.Header{}
 	s.Attempts.Announce(x.Request, written, start.Attempt)

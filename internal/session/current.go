@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/logtogin/logtogin/internal/fault"
-	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // Current returns the session of the request, which is read once, and marks the response as one that depends on it. The
@@ -102,9 +101,7 @@ func (s *Sessions) clearRevoked(ctx context.Context, r *http.Request, revoked []
 			s.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
 		}
 	}
-	polite, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout)
-	defer cancel()
-	s.RevokeAtLogto(polite, revoked)
+	s.RevokeAtLogto(ctx, revoked)
 }
 
 // renew reads the session of the request again, where the store can tell more than the request, and writes it. That it

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cookiestore"
+	"github.com/logtogin/logtogin/internal/oauth"
 )
 
 // How sessions end before their time: here, at the other instances, in the browser and at Logto.
@@ -34,8 +35,10 @@ func (s *Sessions) end(ctx context.Context, session *Session) (newest *Session, 
 }
 
 // RevokeAtLogto makes the refresh tokens of sessions worthless at Logto (RFC 7009), which would
-// otherwise outlive them. Its failure stops nothing.
+// otherwise outlive them. It waits two seconds at most, and its failure stops nothing.
 func (s *Sessions) RevokeAtLogto(ctx context.Context, ended []*Session) {
+	ctx, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout) // for all of them
+	defer cancel()
 	for _, session := range ended {
 		if session.RefreshToken == "" {
 			continue

@@ -18,7 +18,6 @@ type flights struct {
 
 	mu        sync.Mutex
 	bySession map[string]*flight // by its ID
-	isClosing bool
 }
 
 // flight is a refresh that is under way. session and err may be read once done is
@@ -38,9 +37,8 @@ func newFlights() *flights {
 // close ends refreshes that are under way and waits for them.
 func (f *flights) close() {
 	f.mu.Lock()
-	f.isClosing = true
-	f.mu.Unlock()
 	f.cancel()
+	f.mu.Unlock()
 	f.running.Wait()
 }
 
@@ -54,7 +52,7 @@ func (f *flights) start(r *http.Request, session *Session, target Target, run fu
 		return under, false
 	}
 	under = &flight{target: target, done: make(chan struct{})}
-	if f.isClosing {
+	if f.owner.Err() != nil {
 		under.err = fmt.Errorf("%w: Close has been called", fault.ProviderUnavailable)
 		close(under.done)
 		return under, true

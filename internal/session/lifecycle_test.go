@@ -331,7 +331,7 @@ func TestARevocationReachesTheOtherInstances(t *testing.T) {
 		"of the user's other sessions": func(i instance, of *session.Session) session.Revocation {
 			another := *of
 			another.ID = "another"
-			return session.RevokeOthers(&another, i.w.Now())
+			return session.RevokeOthers(&another)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 			s.revocations.Record(context.Background(), Revocation{Kind: RevokeUser, Name: newSession().Subject, At: now})
 		},
 		"a user whose other sessions were ended": func(s *Sessions) {
-			s.revocations.Record(context.Background(), RevokeOthers(newSession(), now))
+			s.revocations.Record(context.Background(), RevokeOthers(newSession()))
 		},
 		"a logout token that was used": func(s *Sessions) {
 			s.revocations.spend(Revocation{TokenID: newSession().LogtoSessionID})

@@ -89,23 +89,22 @@ func (s *Sessions) clear(ctx context.Context, r *http.Request, session *Session)
 
 func (s *Sessions) runClear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
 	versions := s.versions
-	release, _ := versions.claim(ctx, versions.newestHere(session), func(*Session) bool { return true })
+	release, _ := versions.claim(ctx, versions.newestHere(session), func(*Session) bool { return false })
 	defer release(false)
 	for {
 		newest, err := s.newest(ctx, r, session)
 		if err != nil {
 			return nil, err
 		}
-		cleared := *newest
-		cleared.Version++
+		cleared := newest.next("")
 		cleared.AccessTokens = nil
-		if versions.remember(ctx, newest, &cleared) {
-			return s.keep(ctx, r, newest, &cleared)
+		if versions.remember(ctx, newest, cleared) {
+			return s.keep(ctx, r, newest, cleared)
 		}
 		// Another instance has refreshed it at the same moment.
 		if theirs, err := s.newestOfOthers(ctx, r, newest); err != nil || theirs.Version == newest.Version {
-			versions.note(ctx, &cleared)
-			return s.keep(ctx, r, newest, &cleared)
+			versions.note(ctx, cleared)
+			return s.keep(ctx, r, newest, cleared)
 		}
 	}
 }
@@ -118,7 +117,7 @@ func (s *Sessions) runRefresh(ctx context.Context, r *http.Request, session *Ses
 		return newest, err
 	}
 	isMade := false
-	release, hasWaited := versions.claim(ctx, newest, func(other *Session) bool { return !need.isMet(other) })
+	release, hasWaited := versions.claim(ctx, newest, need.isMet)
 	defer func() { release(isMade) }()
 	if hasWaited {
 		if newest, err = s.newest(ctx, r, newest); err != nil {
@@ -220,7 +219,9 @@ func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Ta
 		next, err = s.nextVersion(ctx, session, got, target, asked)
 	}
 	if err != nil && got != nil && !errors.Is(err, fault.AnotherUser) {
-		next = session.WithRefreshToken(got.RefreshToken)
+		if kept := session.next(got.RefreshToken); kept.Replacements > session.Replacements {
+			next = kept
+		}
 	}
 	ended(err)
 	return next, s.noteOutcome(ctx, session, target, err)
@@ -230,13 +231,8 @@ func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Ta
 // An answer without a refresh token or an ID token leaves those that are there.
 func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *oauth.Tokens, target Target, asked time.Time) (*Session, error) {
 	now := s.settings.Now()
-	next := *session
-	next.Version++
+	next := session.next(got.RefreshToken)
 	next.ConfirmedAt = asked.Truncate(time.Millisecond)
-	if got.RefreshToken != "" && got.RefreshToken != session.RefreshToken {
-		next.RefreshToken = got.RefreshToken
-		next.Replacements++
-	}
 	if got.IDToken != "" {
 		expiry, err := s.settings.Logto.VerifyRefreshed(ctx, session.IDToken, got, AttemptLifetime)
 		if err != nil {
@@ -249,7 +245,7 @@ func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *oauth
 			return token.Target() == target || !now.Before(token.Expires) || s.hasChanged(session)
 		})...)
 	next.AccessTokens = next.AccessTokens[:min(len(next.AccessTokens), maxAccessTokens)]
-	return &next, nil
+	return next, nil
 }
 
 // keep writes the next version into a store that remembers. A sign-out that came in
@@ -260,10 +256,8 @@ func (s *Sessions) keep(ctx context.Context, r *http.Request, before, next *Sess
 		s.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
 	}
 	if errors.Is(err, fault.NotSignedIn) || s.hasEndedAnywhere(ctx, next) {
-		if err := s.store.remove(ctx, r, next.Entry); err != nil {
-			s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
-		}
-		if next.RefreshToken != before.RefreshToken {
+		s.removeEnded(ctx, r, next)
+		if next.Replacements > before.Replacements {
 			s.RevokeAtLogto(ctx, []*Session{next})
 		}
 		return nil, fault.NotSignedIn
@@ -275,10 +269,15 @@ func (s *Sessions) keep(ctx context.Context, r *http.Request, before, next *Sess
 func (s *Sessions) endRefused(ctx context.Context, r *http.Request, session *Session) error {
 	s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", session.Subject)
 	s.end(ctx, session)
+	s.removeEnded(ctx, r, session)
+	return &RefusedError{session}
+}
+
+// removeEnded deletes the record of a session that has ended.
+func (s *Sessions) removeEnded(ctx context.Context, r *http.Request, session *Session) {
 	if err := s.store.remove(ctx, r, session.Entry); err != nil {
 		s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
 	}
-	return &RefusedError{session}
 }
 
 // RefusedError is the ErrNotSignedIn of a session that Logto does not renew.

@@ -52,8 +52,8 @@ const (
 )
 
 // RevokeOthers ends the sessions of a user that have started by then, but for the one that goes on.
-func RevokeOthers(goesOn *Session, at time.Time) Revocation {
-	return Revocation{Kind: revokeOthers, Name: goesOn.Subject, At: at, except: goesOn.ID, started: goesOn.StartedAt}
+func RevokeOthers(goesOn *Session) Revocation {
+	return Revocation{Kind: revokeOthers, Name: goesOn.Subject, except: goesOn.ID, started: goesOn.StartedAt}
 }
 
 // String is the cause in events.

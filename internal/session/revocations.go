@@ -310,8 +310,9 @@ func (r *Revocations) Record(ctx context.Context, made Revocation) bool {
 	}
 	if made.isByOurClock() {
 		// Sessions may have started in the future, after what others have revoked by clocks that are ahead.
+		until := r.settings.Now().Add(r.settings.margin())
 		log.CatchUp(ctx)
-		made.At = time.UnixMilli(r.after(made.At.UnixMilli()))
+		made.At = time.UnixMilli(r.after(until.UnixMilli()))
 	}
 	r.apply(made)
 	told, works := log.Append(ctx, encodeRevocations(made))

@@ -84,16 +84,14 @@ type AccessToken struct {
 // resource within an organization, or, if both are empty, Logto itself.
 type Target struct{ Resource, Organization string }
 
-// WithRefreshToken is the next version of a session if the refresh token is another one, or
-// nil.
-func (s *Session) WithRefreshToken(refreshToken string) *Session {
-	if refreshToken == "" || refreshToken == s.RefreshToken {
-		return nil
-	}
+// next is the version that follows. An answer without a refresh token, "", leaves the one that is there.
+func (s *Session) next(refreshToken string) *Session {
 	next := *s
 	next.Version++
-	next.Replacements++
-	next.RefreshToken = refreshToken
+	if refreshToken != "" && refreshToken != s.RefreshToken {
+		next.Replacements++
+		next.RefreshToken = refreshToken
+	}
 	return &next
 }
 

@@ -68,10 +68,10 @@ func (v *versions) nextKey(session *Session) string {
 }
 
 // claim waits until no other instance is making the version of a session that follows the newest one, but not for
-// long, and not if isNeeded says that what was to be made is there. Who gets no claim goes on without.
+// long, and not if isMet says that what was to be made is there. Who gets no claim goes on without.
 // hasWaited says that newest may not be the newest one any more. release has to be told whether the next version
 // was made: then nobody needs the claim.
-func (v *versions) claim(ctx context.Context, newest *Session, isNeeded func(*Session) bool) (release func(isMade bool), hasWaited bool) {
+func (v *versions) claim(ctx context.Context, newest *Session, isMet func(*Session) bool) (release func(isMade bool), hasWaited bool) {
 	if !v.shared.Exists() {
 		return func(bool) {}, false
 	}
@@ -86,7 +86,7 @@ func (v *versions) claim(ctx context.Context, newest *Session, isNeeded func(*Se
 		}
 		hasWaited = true
 		newest = v.newestAnywhere(ctx, newest)
-		return !isNeeded(newest)
+		return isMet(newest)
 	})
 	return func(isMade bool) {
 		if isClaimed && !isMade && time.Now().Before(until) { // else it may be somebody else's

@@ -57,7 +57,7 @@ type Log struct {
 	mu      sync.Mutex
 	asked   time.Time // when the last reading began
 	current time.Time // when the last one began that came to the end of the log
-	reading *reading  // the one under way
+	reading reading   // the one under way
 	untold  []string  // what could not be appended, sealed
 	telling bool      // whether somebody sees to that
 	hasTold bool      // whether something was appended to the log that is there
@@ -84,11 +84,8 @@ func (t Trouble) And(other Trouble) Trouble {
 	return t
 }
 
-// reading is a look into the log. works may be read once done is closed.
-type reading struct {
-	done  chan struct{}
-	works bool
-}
+// reading is a look into the log, closed when it has ended.
+type reading chan struct{}
 
 // NewLog returns a log, of which Stop ends what is under way.
 func NewLog(settings LogSettings) *Log {
@@ -178,7 +175,7 @@ func (l *Log) tellLater() {
 // KeepUp makes sure that what the others have appended is known after a second. It waits only if nobody has asked for so
 // long, and also for a client that has hung up: the request goes on, and must not by what was known before.
 func KeepUp(ctx context.Context, logs ...*Log) {
-	var readings []*reading
+	var readings []reading
 	var patience time.Duration
 	for _, l := range logs {
 		if r, enough := l.renew(); r != nil {
@@ -195,16 +192,16 @@ func KeepUp(ctx context.Context, logs ...*Log) {
 	}
 }
 
-func (r *reading) wait(ctx context.Context) {
+func (r reading) wait(ctx context.Context) {
 	select {
-	case <-r.done:
+	case <-r:
 	case <-ctx.Done():
 	}
 }
 
 // renew reads the log if it is time to. The reading that is returned has to be waited for, as long as patience says; it
 // is nil if what is known will do.
-func (l *Log) renew() (r *reading, patience time.Duration) {
+func (l *Log) renew() (r reading, patience time.Duration) {
 	if !l.State.Exists() {
 		return nil, 0
 	}
@@ -252,26 +249,26 @@ func (l *Log) CatchUp(ctx context.Context) {
 }
 
 // begin starts a reading, unless one is under way, which it returns. The caller has the lock.
-func (l *Log) begin() *reading {
+func (l *Log) begin() reading {
 	if l.reading != nil {
 		return l.reading
 	}
-	r := &reading{done: make(chan struct{})}
+	r := make(reading)
 	if l.owner.Err() != nil {
-		close(r.done)
+		close(r)
 		return r
 	}
 	began := l.Now()
 	l.reading, l.asked = r, began
 	l.running.Go(func() {
-		r.works = l.read(l.owner)
+		works := l.read(l.owner)
 		l.mu.Lock()
 		l.reading = nil
-		if r.works {
+		if works {
 			l.current = began
 		}
 		l.mu.Unlock()
-		close(r.done)
+		close(r)
 	})
 	return r
 }
