@@ -84,9 +84,9 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	}
 	started := a.openAttempt(answer.State)
 	if started != nil {
-		returnTo = started.ReturnTo
+		returnTo, started.Verifier = started.ReturnTo, a.sessions.Attempts.VerifierOf(x.Request, started)
 	}
-	if started == nil || started.IsExpired(a.settings.Now()) || !a.sessions.Attempts.FindVerifier(x.Request, started) {
+	if started == nil || started.IsExpired(a.settings.Now()) || started.Verifier == "" {
 		result, err := a.withoutAttempt(ctx, x, started, answer)
 		return result, returnTo, err
 	}
@@ -96,7 +96,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	if err != nil {
 		return nil, returnTo, err
 	}
-	endTurn, err := a.provider.BeginExchange(ctx, answer)
+	endTurn, err := a.provider.BeginRedemption(ctx, answer)
 	if err != nil {
 		return nil, returnTo, err
 	}
@@ -125,7 +125,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 		isFinished = true
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
 	}
-	if late := a.sessions.SetOutcome(x, outcome); late != nil {
+	if late := a.sessions.SetOutcomeCookies(x, outcome); late != nil {
 		return nil, returnTo, late // a reload gets it
 	}
 	return result, returnTo, err
@@ -172,7 +172,7 @@ func (a *Auth) checkAnswer(r *http.Request, m *logto.Metadata, started *session.
 	case answer.ErrorCode != "" && answer.Code != "":
 		return fmt.Errorf("%w: it has both code and error", ErrInvalidCallback)
 	case answer.ErrorCode != "":
-		return ofSignIn(&ProviderError{Code: answer.ErrorCode, Description: answer.ErrorDescription})
+		return asAccountRefusal(&ProviderError{Code: answer.ErrorCode, Description: answer.ErrorDescription})
 	case answer.Code == "":
 		return fmt.Errorf("%w: it has neither code nor error", ErrInvalidCallback)
 	}
@@ -186,9 +186,9 @@ func (a *Auth) redeem(ctx context.Context, started *session.Attempt, answer *log
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), oauth.RequestTimeout)
 	defer cancel()
 	asked := a.settings.Now()
-	got, err := a.provider.Exchange(ctx, answer.Code, started.Verifier, started.RedirectURI)
+	got, err := a.provider.Redeem(ctx, answer.Code, started.Verifier, started.RedirectURI)
 	if err != nil {
-		return nil, ofSignIn(err)
+		return nil, asAccountRefusal(err)
 	}
 	token, err := a.provider.VerifyIDToken(ctx, got.IDToken, logto.IDTokenExpectation{
 		Nonce:       started.Nonce(),
@@ -209,8 +209,8 @@ func (a *Auth) redeem(ctx context.Context, started *session.Attempt, answer *log
 	return begun, nil
 }
 
-// ofSignIn makes an ErrAccountRefused of a refusal by Logto that another sign-in does not change.
-func ofSignIn(err error) error {
+// asAccountRefusal makes an ErrAccountRefused of a refusal by Logto that another sign-in does not change.
+func asAccountRefusal(err error) error {
 	var refused *ProviderError
 	if errors.As(err, &refused) && isOfAccount(refused) {
 		return fmt.Errorf("%w: %w", ErrAccountRefused, err)
@@ -269,7 +269,7 @@ func (a *Auth) callOnSignedIn(c *gin.Context, x *session.Exchange, result *SignI
 	c.Writer = response.NewSending(outer, response.ObserverFunc(func() {
 		if !hasAnswered {
 			hasAnswered = true
-			_ = a.sessions.SetOutcome(x, outcome)
+			_ = a.sessions.SetOutcomeCookies(x, outcome)
 		}
 	}))
 	defer func() {

@@ -140,7 +140,7 @@ func (a *Auth) diagnoseSessions(ctx context.Context, d *Diagnosis) {
 	}
 	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.BaseURL, nil) // an address that was checked
 	request.AddCookie(&http.Cookie{Name: a.sessions.Name(), Value: "diagnosis"})
-	if err := a.sessions.Check(ctx, request); err != nil {
+	if err := a.sessions.StoreError(ctx, request); err != nil {
 		d.add("store", SeverityError, "See that this machine reaches the server behind Config.Store.", "%v", err)
 	} else {
 		d.add("store", SeverityOK, "", "Config.Store answers")

@@ -13,7 +13,7 @@ import (
 	"github.com/logtogin/logtogin/internal/session"
 )
 
-// isOf reports whether c still has the key of a response, or is a copy. Gin forgets the keys before it uses c
+// isOf reports whether c still handles the request that r answers; a copy counts. Gin drops the keys of a c that it uses
 // again, and with Engine.HandleContext.
 func isOf(c *gin.Context, r response.Response) bool {
 	guarded, isGuarded := c.Get(passageKey{})

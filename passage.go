@@ -17,7 +17,7 @@ type guardPassage struct {
 	context.Context // that the request had before
 	exchange        session.Exchange
 	identity        identity
-	admitted        atomic.Pointer[identity] // of the field before, once that is set
+	admitted        atomic.Pointer[identity] // points to identity once the guard has let the request through
 	handler         uintptr                  // of the *gin.Context, to be compared: it must not be kept
 
 	// response belongs to the outermost guard: nested guards collect in one place.
@@ -41,8 +41,8 @@ func (p *guardPassage) Value(key any) any {
 	return p.Context.Value(key)
 }
 
-// enter begins the passage through a guard whose response depends on this request header, and is
-// nobody else's if that is known beforehand. leave must be deferred.
+// enter begins the passage through a guard and wraps the response. dependsOn goes into Vary; isPrivate forbids caching from
+// the start. leave must be deferred.
 func (a *Auth) enter(c *gin.Context, dependsOn string, isPrivate bool) *guardPassage {
 	p := &guardPassage{Context: c.Request.Context(), handler: pointerOf(c)}
 	outer := passageOfGin(c)

@@ -128,10 +128,10 @@ func InOrganization(source OrganizationSource) interface {
 		isWithin: true,
 		scope:    scopeOrganizations,
 		byToken: func(c *gin.Context, claims *AccessTokenClaims) (bool, error) {
-			return source.matches(c, func(id string) (bool, error) { return claims.OrganizationID == id, nil })
+			return source.take(c, func(id string) (bool, error) { return claims.OrganizationID == id, nil })
 		},
 		byClaims: func(s *subject) (bool, error) {
-			return source.matches(s.c, func(id string) (bool, error) { return s.has("organizations", id) })
+			return source.take(s.c, func(id string) (bool, error) { return s.has("organizations", id) })
 		},
 	}
 }
@@ -210,7 +210,7 @@ func OrganizationRole(source OrganizationSource, name string) ClaimsRequirement 
 		name:  fmt.Sprintf("role %q in the organization %s", name, source.name),
 		scope: scopeOrganizationRoles,
 		byClaims: func(s *subject) (bool, error) {
-			return source.matches(s.c, func(id string) (bool, error) {
+			return source.take(s.c, func(id string) (bool, error) {
 				// The claim has "<organization id>:<role>". The name of a role may have a colon; in an ID, it would make
 				// another organization's role of this.
 				if strings.Contains(id, ":") {
@@ -234,7 +234,7 @@ func OrganizationAccess(source OrganizationSource) ClaimsRequirement {
 		name:  name,
 		scope: scopeOrganizations,
 		byClaims: func(s *subject) (bool, error) {
-			return source.matches(s.c, func(id string) (bool, error) { return s.hasAccess(id, name) })
+			return source.take(s.c, func(id string) (bool, error) { return s.hasAccess(id, name) })
 		},
 	}
 }
@@ -316,9 +316,9 @@ func (s OrganizationSource) mustBeSet(what string) {
 	}
 }
 
-// matches reports whether the organization of a request is the right one, and then leaves its ID under
-// OrganizationKey, unless the request has another one already.
-func (s OrganizationSource) matches(c *gin.Context, isRight func(id string) (bool, error)) (bool, error) {
+// take leaves the ID of the organization of a request under OrganizationKey, if it is the right one and the request has no
+// other one there already, and reports whether it has.
+func (s OrganizationSource) take(c *gin.Context, isRight func(id string) (bool, error)) (bool, error) {
 	id, err := s.of(c)
 	if err != nil || id == "" {
 		return false, err

@@ -23,7 +23,6 @@ const (
 	maxSessionLifetime     = 400 * 24 * time.Hour // what browsers allow a cookie, RFC 6265bis 5.5
 	maxStoredLifetime      = 30 * 24 * time.Hour  // securecookie's default MaxAge
 	minIdleTimeout         = 10 * time.Second
-	minRevalidation        = 10 * time.Second
 	defaultStoreTimeout    = 3 * time.Second
 	defaultMaxStale        = 24 * time.Hour
 	maxStoreTimeout        = time.Minute
@@ -331,7 +330,7 @@ func (s *settings) checkTimes() error {
 		{"SessionLifetime", s.SessionLifetime, isWithin(s.SessionLifetime, time.Second, maxSessionLifetime), "; give a time between a second and 400 days"},
 		{"SessionLifetime", s.SessionLifetime, s.Store == nil || s.SessionLifetime <= maxStoredLifetime, ", but the stores of gin-contrib keep a session for 30 days; shorten it, or leave Store empty"},
 		{"IdleTimeout", s.IdleTimeout, s.IdleTimeout == 0 || s.IdleTimeout >= minIdleTimeout, fmt.Sprintf("; give %v or more, or 0 for none", minIdleTimeout)},
-		{"RevalidateAfter", s.RevalidateAfter, s.RevalidateAfter <= 0 || s.RevalidateAfter >= minRevalidation, fmt.Sprintf("; give %v or more, 0 for the life of the ID token, or a negative value for never", minRevalidation)},
+		{"RevalidateAfter", s.RevalidateAfter, s.RevalidateAfter <= 0 || s.RevalidateAfter >= session.MinRevalidation, fmt.Sprintf("; give %v or more, 0 for the life of the ID token, or a negative value for never", session.MinRevalidation)},
 		{"MaxStale", s.MaxStale, s.MaxStale >= 0, "; give 0 or more"},
 		{"StoreTimeout", s.StoreTimeout, isWithin(s.StoreTimeout, time.Millisecond, maxStoreTimeout), "; give a time between a millisecond and a minute"},
 		{"ClockSkew", s.ClockSkew, isWithin(s.ClockSkew, 0, maxClockSkew), fmt.Sprintf("; give a time of up to %v", maxClockSkew)},

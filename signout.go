@@ -114,7 +114,7 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 	defer cancel()
 	a.sessions.RevokeAtLogto(polite, slices.Concat(ended.Sessions, ended.OutOfTime))
 	// Meanwhile the user may have signed in again in another tab.
-	err = errors.Join(err, a.sessions.Forget(x, ended))
+	err = errors.Join(err, a.sessions.DeleteCookies(x, ended))
 	a.tellApplication(context.WithoutCancel(ctx), hookContext(c, copied, x), ended.Sessions)
 	if err != nil {
 		return "", err

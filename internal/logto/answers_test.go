@@ -64,7 +64,7 @@ func TestTheLifeOfATokenBeginsWithTheRequest(t *testing.T) {
 		}
 		return logto.RoundTrip(request)
 	}), func(settings *Settings) { settings.Now = moment.now })
-	if got, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback"); err != nil || !got.Expires.Equal(testNow.Add(time.Hour)) {
+	if got, err := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback"); err != nil || !got.Expires.Equal(testNow.Add(time.Hour)) {
 		t.Errorf("Exchange: got %+v, %v, want the expiry an hour after the request, in full seconds", got, err)
 	}
 	if got, err := p.Refresh(t.Context(), "refresh token", "", ""); err != nil || !got.Expires.Equal(testNow.Add(time.Hour+9*time.Second)) {
@@ -93,7 +93,7 @@ func TestMembersOfATokenAnswerAreRead(t *testing.T) {
 		`{"access_token":"a","token_type":"N_A"}`:     {oauth.Tokens{}, otherType},
 		`{"access_token":"a","token_type":"Bearer "}`: {oauth.Tokens{}, otherType},
 	} {
-		got, err := newTestProvider(t, answers{tokenPath: json200(body)}, nil).Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		got, err := newTestProvider(t, answers{tokenPath: json200(body)}, nil).Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		checkTokenError(t, body, body, err, test.check)
 		if err == nil {
 			got.Expires, got.RenewAt = time.Time{}, time.Time{}
@@ -241,7 +241,7 @@ func TestAnswersOfTheTokenEndpointAreRefusalsOrOutages(t *testing.T) {
 	for _, table := range []map[string]answerCase{answerCases, cases} {
 		for name, test := range table {
 			p := newTestProvider(t, answers{tokenPath: test.answer}, nil)
-			_, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+			_, err := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 			test.check(t, "Exchange: "+name, err)
 			_, err = p.Refresh(t.Context(), "refresh token", "", "")
 			test.check(t, "Refresh: "+name, err)
@@ -273,7 +273,7 @@ func TestTokenAnswersThatCannotBeReadAreOutages(t *testing.T) {
 		"more than a MiB":             json200(`{"access_token":"` + bodySecret + strings.Repeat("a", maxBody) + `","token_type":"Bearer"}`),
 	} {
 		p := newTestProvider(t, answers{tokenPath: answer}, nil)
-		_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		_, err1 := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		_, err2 := p.Refresh(t.Context(), "refresh token", "", "")
 		for _, err := range []error{err1, err2} {
 			if !errors.Is(err, fault.ProviderUnavailable) || !errors.Is(err, oauth.ErrUnreadable) || !oauth.IsAnswered(err) || oauth.StatusOf(err) != 0 || oauth.RetryAfterOf(err) != 0 || strings.Contains(err.Error(), bodySecret) {
@@ -308,7 +308,7 @@ func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 		}
 		return response, err
 	}), nil)
-	_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+	_, err1 := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 	_, err2 := p.Refresh(t.Context(), "refresh token", "", "")
 	_, err3 := p.UserInfo(t.Context(), "access token", "u")
 	err4 := p.Revoke(t.Context(), "refresh token")

@@ -29,9 +29,9 @@ func (p *Provider) fetchKeys(ctx context.Context) (body []byte, err error) {
 	return p.get(ctx, m.KeysEndpoint)
 }
 
-// Exchange redeems an authorization code (RFC 6749, section 4.1.3, and
-// RFC 7636, section 4.5). BeginExchange says when.
-func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (got *oauth.Tokens, err error) {
+// Redeem redeems an authorization code (RFC 6749, section 4.1.3, and
+// RFC 7636, section 4.5). BeginRedemption says when.
+func (p *Provider) Redeem(ctx context.Context, code, verifier, redirectURI string) (got *oauth.Tokens, err error) {
 	defer func() { p.redemptions.note(err, p.settings.Now()) }()
 	m, err := p.Metadata(ctx)
 	if err != nil {

@@ -63,7 +63,7 @@ func credentialsOf(t *testing.T, sent sentRequest) string {
 func TestFormsSayWhatIsAskedForAndNothingElse(t *testing.T) {
 	t.Parallel()
 	exchange := func(p *Provider) error {
-		_, err := p.Exchange(t.Context(), "c&o=de", "verifier", "https://app.example.com/callback?a=b")
+		_, err := p.Redeem(t.Context(), "c&o=de", "verifier", "https://app.example.com/callback?a=b")
 		return err
 	}
 	refresh := func(resource, organization string) func(p *Provider) error {
@@ -78,7 +78,7 @@ func TestFormsSayWhatIsAskedForAndNothingElse(t *testing.T) {
 		call func(p *Provider) error
 		want url.Values
 	}{
-		"Exchange": {tokenPath, exchange, url.Values{
+		"Redeem": {tokenPath, exchange, url.Values{
 			"grant_type": {"authorization_code"}, "code": {"c&o=de"}, "code_verifier": {"verifier"}, "redirect_uri": {"https://app.example.com/callback?a=b"},
 		}},
 		"Refresh":                  {tokenPath, refresh("", ""), url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"refresh+token"}}},
@@ -129,7 +129,7 @@ func TestTokensOfAnAnswerAreReturned(t *testing.T) {
 		AccessToken: "access token", Expires: testNow.Add(time.Hour), RenewAt: testNow.Add(time.Hour - maxTokenMargin),
 		Scope: "openid profile", RefreshToken: "new refresh token", IDToken: "id token",
 	}
-	if got, err := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback"); err != nil || *got != want {
+	if got, err := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback"); err != nil || *got != want {
 		t.Errorf("Exchange: got %+v, %v, want %+v", got, err, want)
 	}
 	if got, err := p.Refresh(t.Context(), "refresh token", "", ""); err != nil || *got != want {
@@ -144,7 +144,7 @@ func TestNothingIsSentASecondTime(t *testing.T) {
 		path string
 		make func(p *Provider) error
 	}{
-		"Exchange": {tokenPath, func(p *Provider) error { _, err := p.Exchange(t.Context(), "code", "v", "https://a"); return err }},
+		"Redeem":   {tokenPath, func(p *Provider) error { _, err := p.Redeem(t.Context(), "code", "v", "https://a"); return err }},
 		"Refresh":  {tokenPath, func(p *Provider) error { _, err := p.Refresh(t.Context(), "token", "", ""); return err }},
 		"Revoke":   {revocationPath, func(p *Provider) error { return p.Revoke(t.Context(), "token") }},
 		"UserInfo": {userInfoPath, func(p *Provider) error { _, err := p.UserInfo(t.Context(), "token", "u"); return err }},
@@ -187,7 +187,7 @@ func TestRedirectsOfCallsAreNotFollowed(t *testing.T) {
 		})
 		t.Cleanup(server.Close)
 		p := newTestProvider(t, nil, func(settings *Settings) { settings.Issuer = server.URL + "/oidc" })
-		_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		_, err1 := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		_, err2 := p.Refresh(t.Context(), "token", "", "")
 		err3 := p.Revoke(t.Context(), "token")
 		_, err4 := p.UserInfo(t.Context(), "token", "u")
@@ -318,7 +318,7 @@ func TestCallsWithoutMetadataAreNotMade(t *testing.T) {
 	t.Parallel()
 	logto := newObservedLogto(answers{"/oidc/.well-known/openid-configuration": {status: 503}})
 	p := newTestProvider(t, logto, nil)
-	_, err1 := p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+	_, err1 := p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 	_, err2 := p.Refresh(t.Context(), "token", "", "")
 	err3 := p.Revoke(t.Context(), "token")
 	_, err4 := p.UserInfo(t.Context(), "token", "u")
@@ -350,7 +350,7 @@ func TestErrorsOfTheNetworkNameNoAddressAndNoSecret(t *testing.T) {
 			}
 			return nil, test.fail
 		}), nil)
-		_, err1 := p.Exchange(t.Context(), "secret-code", "secret-verifier", "https://app.example.com/callback")
+		_, err1 := p.Redeem(t.Context(), "secret-code", "secret-verifier", "https://app.example.com/callback")
 		_, err2 := p.Refresh(t.Context(), "secret-token", "", "")
 		err3 := p.Revoke(t.Context(), "secret-token")
 		_, err4 := p.UserInfo(t.Context(), "secret-token", "u")
@@ -401,7 +401,7 @@ func TestEachCallIsObservedWithItsEnd(t *testing.T) {
 				return func(err error) { ended <- fmt.Sprint(call, " ", err != nil) }
 			}
 		})
-		_, _ = p.Exchange(t.Context(), "code", "verifier", "https://app.example.com/callback")
+		_, _ = p.Redeem(t.Context(), "code", "verifier", "https://app.example.com/callback")
 		_, _ = p.Refresh(t.Context(), "token", "", "")
 		_ = p.Revoke(t.Context(), "token")
 		_, _ = p.UserInfo(t.Context(), "token", "u")

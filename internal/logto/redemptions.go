@@ -27,12 +27,12 @@ const (
 
 var errBusy = fmt.Errorf("%w: too many sign-ins are being finished at once", fault.ProviderUnavailable)
 
-// BeginExchange waits until Exchange may be called for a response, at most 2 seconds. A response without a
-// code does not wait. end must be called when Exchange has returned, and may be called again.
+// BeginRedemption waits until Redeem may be called for a response, at most 2 seconds. A response without a
+// code does not wait. end must be called when Redeem has returned, and may be called again.
 //
 // The error is a fault.ProviderUnavailable, also while Logto wants no calls (RFC 6585, section 4), or the
 // cause of ctx. The code has not been sent, and the callback can come again.
-func (p *Provider) BeginExchange(ctx context.Context, response *AuthorizationResponse) (end func(), err error) {
+func (p *Provider) BeginRedemption(ctx context.Context, response *AuthorizationResponse) (end func(), err error) {
 	r := &p.redemptions
 	isPaused := func() bool { return p.settings.Now().UnixNano() < r.pausedUntil.Load() }
 	switch {
@@ -56,7 +56,7 @@ func (p *Provider) BeginExchange(ctx context.Context, response *AuthorizationRes
 	return end, nil
 }
 
-// note starts a pause if the error of an Exchange says that Logto wants one.
+// note starts a pause if the error of a Redeem says that Logto wants one.
 func (r *redemptions) note(err error, now time.Time) {
 	if oauth.StatusOf(err) == http.StatusTooManyRequests {
 		r.pausedUntil.Store(now.Add(max(oauth.RetryAfterOf(err), time.Second)).UnixNano())

@@ -1,5 +1,5 @@
-// Package oauth is what an authorization server has answered, for those who must know what an answer means and not how it
-// was asked for: tokens, a refusal, or no answer that can be used.
+// Package oauth is what an authorization server has answered: tokens, a refusal, or nothing that can be used; and for how
+// long anybody waits for its answer. It is for those who must know what an answer means, and not how to ask.
 package oauth
 
 import (

@@ -13,8 +13,8 @@ type Response interface {
 	// Change lets f change the header, unless the response has begun, and reports whether it
 	// has not.
 	Change(f func(header http.Header)) bool
-	// SetCookies is Change for the cookies of a session or an attempt with this name. They are left out if isVain
-	// returns true when the response is sent, without a guard only if it has a body. f reports whether it has set any.
+	// SetCookies is Change for the cookies of a session or an attempt with this name. They are removed if isVain returns
+	// true when the response is sent; without a guard only if it has a body. f returns whether it has set any.
 	SetCookies(name string, isVain func() bool, f func(header http.Header) bool) bool
 	// HasBegun reports whether the header can no longer be changed.
 	HasBegun() bool

@@ -41,8 +41,8 @@ type Attempt struct {
 	challenge [sha256.Size]byte
 }
 
-// Challenge is the hash of the verifier, which no two attempts share.
-func (a *Attempt) Challenge() string { return string(a.challenge[:]) }
+// key is the hash of the verifier, which no two attempts share.
+func (a *Attempt) key() string { return string(a.challenge[:]) }
 
 // Nonce is the nonce of the authentication request (OpenID Connect Core, section 3.1.2.1). It cannot be
 // computed from the state without the verifier.
@@ -58,7 +58,7 @@ func (a *Attempt) IsExpired(now time.Time) bool { return !now.Before(a.StartedAt
 // ResumesBy reports whether the session that the browser has now stands for this attempt: it is not the one
 // from before, and began later, so that the user has arrived on another way.
 func (a *Attempt) ResumesBy(current Before, now time.Time, clockSkew time.Duration) bool {
-	return !a.NeedsOwnSession && a.Before.IsSucceededBy(current) &&
+	return !a.NeedsOwnSession && a.Before.isSucceededBy(current) &&
 		now.Before(a.StartedAt.Add(resumable)) && !current.Start.Before(a.StartedAt.Add(-clockSkew))
 }
 

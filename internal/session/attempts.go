@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// CookieBudget bounds all our cookies of one browser together, in bytes: servers and proxies refuse
+	// cookieBudget bounds all our cookies of one browser together, in bytes: servers and proxies refuse
 	// requests whose header is much longer.
-	CookieBudget = 8 << 10
+	cookieBudget = 8 << 10
 
 	// MaxCookieName is the longest Config.Cookies.Name. A hash of 8 characters makes the name of the
 	// session's cookie of it.
 	MaxCookieName = 22
 
-	// MaxAttemptCookie is what an attempt takes in the header of a request, at most: the names, the
+	// maxAttemptCookie is what an attempt takes in the header of a request, at most: the names, the
 	// verifier and what is between cookies.
-	MaxAttemptCookie = MaxCookieName + len("_12345678_") + idLength + len("=") + verifierLength + len("; ")
+	maxAttemptCookie = MaxCookieName + len("_12345678_") + idLength + len("=") + verifierLength + len("; ")
 
-	// AlwaysRoomFor is how many attempts fit beside the largest session.
-	AlwaysRoomFor = 20
+	// alwaysRoomFor is how many attempts fit beside the largest session.
+	alwaysRoomFor = 20
 
 	// maxAttempts is how many attempts a browser keeps.
 	maxAttempts = 40
@@ -36,8 +36,8 @@ const (
 	// for which proxies have little room, too.
 	maxRemoved = 20
 
-	// MaxStarted is how many attempts one response starts, for the same reason.
-	MaxStarted = 20
+	// maxStarted is how many attempts one response starts, for the same reason.
+	maxStarted = 20
 
 	// verifierLength is the length of a verifier of 32 random bytes (RFC 7636, section 4.1).
 	verifierLength = 43
@@ -61,8 +61,8 @@ type Attempts struct {
 	starts   *seal.Sealer
 }
 
-// NewAttempts returns the attempts of an application.
-func NewAttempts(s Settings) (*Attempts, error) {
+// newAttempts returns the attempts of an application.
+func newAttempts(s Settings) (*Attempts, error) {
 	a := &Attempts{settings: s, store: cookiestore.NewShort(valueKey, verifierLength)}
 	var err error
 	if a.states, err = seal.New(s.Secrets, s.Purpose("state")); err != nil {
@@ -74,28 +74,28 @@ func NewAttempts(s Settings) (*Attempts, error) {
 	return a, nil
 }
 
-// NameOf is the name of the cookie of an attempt.
-func (a *Attempts) NameOf(id ID) string { return a.settings.Name + "_" + id.String() }
+// nameOf is the name of the cookie of an attempt.
+func (a *Attempts) nameOf(id ID) string { return a.settings.Name + "_" + id.String() }
 
-// Announce writes the cookie of an attempt that a guard begins and that is not at Logto yet.
-func (a *Attempts) Announce(r *http.Request, header http.Header, id ID) {
+// announce writes the cookie of an attempt that a guard begins and that is not at Logto yet.
+func (a *Attempts) announce(r *http.Request, header http.Header, id ID) {
 	a.write(r, header, id, announced, announcedLifetime)
 }
 
-// Start fills in the State of an attempt and writes the cookie with its Verifier, which has 43 characters.
-func (a *Attempts) Start(r *http.Request, header http.Header, started *Attempt) {
+// start fills in the State of an attempt and writes the cookie with its Verifier, which has 43 characters.
+func (a *Attempts) start(r *http.Request, header http.Header, started *Attempt) {
 	started.challenge = sha256.Sum256([]byte(started.Verifier))
 	started.State = a.states.Seal(started.encode(a.settings.Origin), a.settings.Name)
 	a.write(r, header, started.ID, started.Verifier, AttemptLifetime)
 }
 
-// Remove writes that the browser forgets an attempt.
-func (a *Attempts) Remove(r *http.Request, header http.Header, id ID) {
+// remove writes that the browser forgets an attempt.
+func (a *Attempts) remove(r *http.Request, header http.Header, id ID) {
 	a.write(r, header, id, "", -time.Second)
 }
 
 func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) {
-	name := a.NameOf(id)
+	name := a.nameOf(id)
 	written := sessions.NewSession(a.store, name)
 	options := a.settings.Cookie
 	options.MaxAge = int(lifetime / time.Second)
@@ -125,10 +125,10 @@ func (a *Attempts) Open(state string) (*Attempt, error) {
 // paths and sibling domains.
 const candidates = 8
 
-// FindVerifier fills in the verifier of an opened attempt, if the browser has it: a cookie with another
+// VerifierOf is the verifier of an opened attempt, or "" if the browser does not have it: a cookie with another
 // value is none of this attempt, no matter where it comes from.
-func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
-	name := a.NameOf(opened.ID)
+func (a *Attempts) VerifierOf(r *http.Request, opened *Attempt) string {
+	name := a.nameOf(opened.ID)
 	for _, value := range cookiestore.AppendValues(nil, r.Header, name, candidates) {
 		alone := &http.Request{Header: http.Header{"Cookie": {name + "=" + value}}}
 		kept, err := a.store.New(alone, name)
@@ -136,11 +136,10 @@ func (a *Attempts) FindVerifier(r *http.Request, opened *Attempt) (found bool) {
 			continue
 		}
 		if verifier, _ := kept.Values[valueKey].(string); sha256.Sum256([]byte(verifier)) == opened.challenge {
-			opened.Verifier = verifier
-			return true
+			return verifier
 		}
 	}
-	return false
+	return ""
 }
 
 // Pending is the cookie of an attempt that a request carries, as far as its name and length tell.
@@ -170,8 +169,8 @@ func (a *Attempts) idOf(name string) (id ID, ok bool) {
 	return parseID(rest)
 }
 
-// Started is how many attempts a response starts.
-func (a *Attempts) Started(header http.Header) (count int) {
+// started is how many attempts a response starts.
+func (a *Attempts) started(header http.Header) (count int) {
 	for _, cookie := range cookiesSet(header) {
 		if _, ok := a.idOf(cookie.Name); ok && cookie.MaxAge >= 0 {
 			count++
@@ -180,15 +179,15 @@ func (a *Attempts) Started(header http.Header) (count int) {
 	return count
 }
 
-// KeepWithinBudget deletes attempts of the request until what the browser will have after this response
+// keepWithinBudget deletes attempts of the request until what the browser will have after this response
 // fits into the budget, but no more of them than a response has room for. First go attempts that cannot be
 // finished any more, then what other sites have begun, then what is not at Logto yet, the youngest first,
 // because tabs wait for the oldest, and then the oldest. What this response has written itself stays.
-func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) {
+func (a *Attempts) keepWithinBudget(r *http.Request, header http.Header) {
 	total, sizes, written := a.sizes(r, header)
-	pending := slices.DeleteFunc(a.Pending(r), func(p Pending) bool { return written[a.NameOf(p.ID)] })
-	count := a.Started(header) + len(pending)
-	if total <= CookieBudget && count <= maxAttempts {
+	pending := slices.DeleteFunc(a.Pending(r), func(p Pending) bool { return written[a.nameOf(p.ID)] })
+	count := a.started(header) + len(pending)
+	if total <= cookieBudget && count <= maxAttempts {
 		return
 	}
 	now := a.settings.Now()
@@ -199,11 +198,11 @@ func (a *Attempts) KeepWithinBudget(r *http.Request, header http.Header) {
 		return other.ID.Compare(one.ID)
 	})
 	for _, p := range pending[:min(len(pending), maxRemoved)] {
-		if total <= CookieBudget && count <= maxAttempts {
+		if total <= cookieBudget && count <= maxAttempts {
 			break
 		}
-		a.Remove(r, header, p.ID)
-		total -= sizes[a.NameOf(p.ID)]
+		a.remove(r, header, p.ID)
+		total -= sizes[a.nameOf(p.ID)]
 		count--
 	}
 }

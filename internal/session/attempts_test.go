@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-func newAttempts(t *testing.T, now time.Time, change func(*Settings)) *Attempts {
+func attemptsOf(t *testing.T, now time.Time, change func(*Settings)) *Attempts {
 	t.Helper()
 	s := SettingsForTests()
 	s.Now = func() time.Time { return now }
 	if change != nil {
 		change(&s)
 	}
-	attempts, err := NewAttempts(s)
+	attempts, err := newAttempts(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, c
 		MaxAge: time.Minute, NeedsOwnSession: true, Verifier: verifier, Before: Before{time.UnixMilli(1_799_999_999_123), 1 << 63},
 	}
 	header := http.Header{}
-	attempts.Start(requestWith(), header, started)
+	attempts.start(requestWith(), header, started)
 	pair, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
 	return started, pair
 }
@@ -45,9 +45,9 @@ func start(t *testing.T, attempts *Attempts, now time.Time) (started *Attempt, c
 func TestAnAttemptNeedsItsStateAndItsCookie(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 123_000_000)
-	attempts := newAttempts(t, now, nil)
+	attempts := attemptsOf(t, now, nil)
 	started, cookie := start(t, attempts, now)
-	if size := len(cookie) + len("; "); size != MaxAttemptCookie || MaxAttemptCookie != 90 {
+	if size := len(cookie) + len("; "); size != maxAttemptCookie || maxAttemptCookie != 90 {
 		t.Errorf("the cookie takes %d bytes", size)
 	}
 	if size := len(started.State); size > 205+len("/wanted?x=1")*4/3 {
@@ -58,19 +58,22 @@ func TestAnAttemptNeedsItsStateAndItsCookie(t *testing.T) {
 		t.Fatalf("got %+v, %v", opened, err)
 	}
 	for what, planted := range map[string]string{
-		"nothing": "", "another verifier": attempts.NameOf(started.ID) + "=" + strings.Repeat("w", verifierLength),
+		"nothing": "", "another verifier": attempts.nameOf(started.ID) + "=" + strings.Repeat("w", verifierLength),
 		"a cut one": cookie[:len(cookie)-1], "a longer one": cookie + "v", "another name": strings.Replace(cookie, name, "other", 1),
-		"an announced one": attempts.NameOf(started.ID) + "=" + announced,
+		"an announced one": attempts.nameOf(started.ID) + "=" + announced,
 	} {
-		if attempts.FindVerifier(requestWith(planted), opened) {
+		if attempts.VerifierOf(requestWith(planted), opened) != "" {
 			t.Errorf("%s is taken for the attempt's", what)
 		}
 	}
 	for what, cookies := range map[string][]string{
-		"alone": {cookie}, "behind a planted one": {attempts.NameOf(started.ID) + "=x", cookie}, "before a planted one": {cookie, attempts.NameOf(started.ID) + "=x"},
+		"alone": {cookie}, "behind a planted one": {attempts.nameOf(started.ID) + "=x", cookie}, "before a planted one": {cookie, attempts.nameOf(started.ID) + "=x"},
 	} {
 		found, err := attempts.Open(started.State)
-		if err != nil || !attempts.FindVerifier(requestWith(cookies...), found) || *found != *started || found.Nonce() != started.Nonce() {
+		if err == nil {
+			found.Verifier = attempts.VerifierOf(requestWith(cookies...), found)
+		}
+		if err != nil || *found != *started || found.Nonce() != started.Nonce() {
 			t.Errorf("%s: got %+v, %v, want %+v", what, found, err, started)
 		}
 	}
@@ -78,16 +81,16 @@ func TestAnAttemptNeedsItsStateAndItsCookie(t *testing.T) {
 		t.Error("the nonce can be told without the verifier or the state")
 	}
 	for what, other := range map[string]*Attempts{
-		"another secret":      newAttempts(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("o", 32)} }),
-		"another origin":      newAttempts(t, now, func(s *Settings) { s.Origin = "https://other.example.com" }),
-		"another application": newAttempts(t, now, func(s *Settings) { s.Name = "logtogin_87654321" }),
+		"another secret":      attemptsOf(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("o", 32)} }),
+		"another origin":      attemptsOf(t, now, func(s *Settings) { s.Origin = "https://other.example.com" }),
+		"another application": attemptsOf(t, now, func(s *Settings) { s.Name = "logtogin_87654321" }),
 	} {
 		if _, err := other.Open(started.State); err == nil {
 			t.Errorf("%s opens the state", what)
 		}
 	}
-	rotated := newAttempts(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("n", 32), strings.Repeat("s", 32)} })
-	if found, err := rotated.Open(started.State); err != nil || !rotated.FindVerifier(requestWith(cookie), found) {
+	rotated := attemptsOf(t, now, func(s *Settings) { s.Secrets = []string{strings.Repeat("n", 32), strings.Repeat("s", 32)} })
+	if found, err := rotated.Open(started.State); err != nil || rotated.VerifierOf(requestWith(cookie), found) != started.Verifier {
 		t.Errorf("after a rotation of secrets: %v", err)
 	}
 }
@@ -118,8 +121,8 @@ func TestASessionResumesAnAttemptThatBeganBeforeIt(t *testing.T) {
 
 func TestASessionIsAnotherIfItsStartAndItsCookieDiffer(t *testing.T) {
 	t.Parallel()
-	attempts := newAttempts(t, time.Unix(1_800_000_000, 0), nil)
-	cookie := func(value string) uint64 { return attempts.CookieOf(requestWith("x=y", value)) }
+	attempts := attemptsOf(t, time.Unix(1_800_000_000, 0), nil)
+	cookie := func(value string) uint64 { return attempts.cookieOf(requestWith("x=y", value)) }
 	began := time.UnixMilli(1_800_000_000_500)
 	for what, test := range map[string]struct {
 		before, now Before
@@ -133,7 +136,7 @@ func TestASessionIsAnotherIfItsStartAndItsCookieDiffer(t *testing.T) {
 		"the same, which could not be opened":  {Before{Cookie: cookie(name + "=a")}, Before{began, cookie(name + "=a")}, false},
 		"another one than could not be opened": {Before{Cookie: cookie(name + "=a")}, Before{began, cookie(name + "=b")}, true},
 	} {
-		if got := test.before.IsSucceededBy(test.now); got != test.want {
+		if got := test.before.isSucceededBy(test.now); got != test.want {
 			t.Errorf("%s: got %t, want %t", what, got, test.want)
 		}
 		if got := (Start{Step: Insists, Before: test.before}).MayReturnWith(test.now); got {
@@ -151,14 +154,14 @@ func TestASessionIsAnotherIfItsStartAndItsCookieDiffer(t *testing.T) {
 			t.Errorf("%s: before anything was announced, it leads back", what)
 		}
 	}
-	if none := attempts.CookieOf(requestWith("x=y")); none != 0 {
+	if none := attempts.cookieOf(requestWith("x=y")); none != 0 {
 		t.Errorf("without a cookie: got %d", none)
 	}
 }
 
 func TestAStartThatIsTooLongIsNotOpened(t *testing.T) {
 	t.Parallel()
-	if _, ok := newAttempts(t, time.Unix(1_800_000_000, 0), nil).OpenStart(strings.Repeat("A", 1<<20)); ok {
+	if _, ok := attemptsOf(t, time.Unix(1_800_000_000, 0), nil).OpenStart(strings.Repeat("A", 1<<20)); ok {
 		t.Error("a parameter of a megabyte is opened")
 	}
 }
@@ -178,7 +181,7 @@ func TestAStartThatGoesOnKeepsWhatTheGuardHasAskedFor(t *testing.T) {
 func TestAStartComesBackAsItWasSealed(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	attempts := newAttempts(t, now, nil)
+	attempts := attemptsOf(t, now, nil)
 	for _, want := range []Start{
 		{}, {Step: Announced, Attempt: NewID(now, true, false), MaxAge: time.Hour, WantsLogin: true, IsCrossSite: true, Before: Before{time.UnixMilli(1_799_999_999_123), 7}}, {Step: Insists},
 	} {
@@ -204,9 +207,9 @@ func TestAStartComesBackAsItWasSealed(t *testing.T) {
 func TestUselessAttemptsGiveWayFirst(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	attempts := newAttempts(t, now, nil)
+	attempts := attemptsOf(t, now, nil)
 	cookie := func(ago time.Duration, isCrossSite bool, value string) string {
-		return attempts.NameOf(NewID(now.Add(-ago), true, isCrossSite)) + "=" + value
+		return attempts.nameOf(NewID(now.Add(-ago), true, isCrossSite)) + "=" + value
 	}
 	order := []string{ // in which they go
 		cookie(61*time.Minute, false, verifier),
@@ -225,9 +228,9 @@ func TestUselessAttemptsGiveWayFirst(t *testing.T) {
 		for _, kept := range order[count:] {
 			room += len(kept) + len("; ")
 		}
-		session := name + "=" + strings.Repeat("x", CookieBudget-room-len(name)-len("=; "))
+		session := name + "=" + strings.Repeat("x", cookieBudget-room-len(name)-len("=; "))
 		header := http.Header{}
-		attempts.KeepWithinBudget(requestWith(append([]string{session}, order...)...), header)
+		attempts.keepWithinBudget(requestWith(append([]string{session}, order...)...), header)
 		var gone []string
 		for _, line := range header["Set-Cookie"] {
 			deleted, rest, _ := strings.Cut(line, "=")
@@ -250,14 +253,14 @@ func TestUselessAttemptsGiveWayFirst(t *testing.T) {
 func TestAResponseDeletesTwentyAttemptsAtMost(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	attempts := newAttempts(t, now, nil)
+	attempts := attemptsOf(t, now, nil)
 	for count, want := range map[int]int{40: 0, 41: 1, 60: 20, 100: 20} {
 		var cookies []string
 		for range count {
-			cookies = append(cookies, attempts.NameOf(NewID(now, true, false))+"="+announced)
+			cookies = append(cookies, attempts.nameOf(NewID(now, true, false))+"="+announced)
 		}
 		header := http.Header{}
-		attempts.KeepWithinBudget(requestWith(cookies...), header)
+		attempts.keepWithinBudget(requestWith(cookies...), header)
 		if got := len(header["Set-Cookie"]); got != want {
 			t.Errorf("of %d, %d are deleted, want %d", count, got, want)
 		}

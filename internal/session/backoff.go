@@ -104,9 +104,8 @@ func (s *Sessions) denied(session *Session, target Target) error {
 // asking again at once would yield the same.
 const unacceptablePause = time.Minute
 
-// unacceptable is an answer that said something else about the user than it may say. Until there is
-// another one nothing is done in the name of the session, because nobody knows what the user may
-// do; but the session goes on, because it is not the user's fault.
+// unacceptable is an answer whose ID token failed a check. Until a good one comes, the requests of the session are answered
+// 503; the session does not end, because it is not the user's fault.
 type unacceptable struct {
 	err   error
 	since time.Time
@@ -117,7 +116,7 @@ func (s *Sessions) noteUnacceptable(ctx context.Context, session *Session, err e
 	now := s.settings.Now()
 	s.backoff.unacceptable.Put(session.ID, unacceptable{err, now, now.Add(unacceptablePause)}, session.Expires)
 	s.settings.Logger.ErrorContext(ctx, "logtogin: a session could not be refreshed; its requests are answered 503 until Logto's answer is acceptable", "error", err, "sub", session.Subject)
-	if s.backoff.isOneOfMany(now) {
+	if areMany := s.backoff.noteOneMore(now); areMany {
 		s.settings.Logger.ErrorContext(ctx, "logtogin: the ID tokens of many sessions are not acceptable; compare the clock of this machine with Logto's, and Config.Endpoint with the Logto Console, and look for a proxy that changes answers; Diagnose helps", "error", err)
 	}
 }
@@ -149,7 +148,7 @@ type unacceptableWarning struct {
 // manyUnacceptable in a minute are no coincidence.
 const manyUnacceptable = 10
 
-func (b *backoff) isOneOfMany(now time.Time) bool {
+func (b *backoff) noteOneMore(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Sub(b.warning.since) >= time.Minute {

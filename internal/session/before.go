@@ -21,8 +21,8 @@ type Before struct {
 	Cookie uint64
 }
 
-// CookieOf is the digest of the session's cookies in a request.
-func (a *Attempts) CookieOf(r *http.Request) uint64 {
+// cookieOf is the digest of the session's cookies in a request.
+func (a *Attempts) cookieOf(r *http.Request) uint64 {
 	values := cookiestore.AppendValues(nil, r.Header, a.settings.Name, candidates)
 	if len(values) == 0 {
 		return 0
@@ -31,9 +31,9 @@ func (a *Attempts) CookieOf(r *http.Request) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// IsSucceededBy reports whether what the browser has now is another session. One that was refreshed has
-// another cookie, and one that an instance cannot open may have begun at any time, so both have to differ.
-func (b Before) IsSucceededBy(current Before) bool {
+// isSucceededBy reports whether what the browser has now is another session. Both must differ: a refresh changes the
+// cookie, and an instance that cannot open a session does not know its start.
+func (b Before) isSucceededBy(current Before) bool {
 	return current.Cookie != b.Cookie && !current.Start.Equal(b.Start)
 }
 

@@ -48,7 +48,7 @@ type Beginning struct {
 func (s *Sessions) Prepare(ctx context.Context, x *Exchange, started *Attempt, session *Session) *Beginning {
 	b := &Beginning{sessions: s, x: x, session: session, parallel: s.parallel(ctx, x, started, session)}
 	b.before, b.had = x.Known.get(s)
-	s.remember(x, b.Session())
+	s.setCreated(x, b.Session())
 	return b
 }
 
@@ -70,7 +70,7 @@ func (b *Beginning) Cancel() {
 // ErrSessionTooLarge.
 func (b *Beginning) Admit(ctx context.Context, outcome *Outcome) error {
 	s := b.sessions
-	created := s.CreatedHere(b.x) // it may have been refreshed meanwhile, and somebody may be reading it
+	created := s.createdHere(b.x) // it may have been refreshed meanwhile, and somebody may be reading it
 	if b.parallel != nil && created != nil && !s.store.isOver(created) {
 		b.isAdmitted, outcome.Session, outcome.IsResumed = true, created, true
 		return nil
@@ -83,7 +83,7 @@ func (b *Beginning) Admit(ctx context.Context, outcome *Outcome) error {
 	if err := s.replace(ctx, b.x, &own, outcome.Cookies); err != nil {
 		return err
 	}
-	s.remember(b.x, &own)
+	s.setCreated(b.x, &own)
 	b.isAdmitted, outcome.Session = true, &own
 	return nil
 }
@@ -102,7 +102,7 @@ func (s *Sessions) parallel(ctx context.Context, x *Exchange, started *Attempt, 
 	found, err := s.store.load(ctx, x.Request)
 	other := found.session
 	if err != nil || other.Subject != session.Subject || other.LogtoSessionID != session.LogtoSessionID ||
-		s.settings.Now().Sub(other.StartedAt) >= pagesUnderWay || !started.Before.IsSucceededBy(s.BeforeOf(x, other)) {
+		s.settings.Now().Sub(other.StartedAt) >= pagesUnderWay || !started.Before.isSucceededBy(s.BeforeOf(x, other)) {
 		return nil
 	}
 	return other

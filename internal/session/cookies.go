@@ -29,55 +29,55 @@ func (s *Sessions) AnnounceStart(x *Exchange, start Start) (Start, error) {
 	start.Step, start.Attempt = Announced, NewID(s.settings.Now(), true, start.IsCrossSite || IsOfAnotherSite(x.Request))
 	start.IsCrossSite = start.Attempt.IsCrossSite()
 	written := http.Header{}
-	s.Attempts.Announce(x.Request, written, start.Attempt)
-	return start, s.setCookies(x, written, never, s.Attempts.NameOf(start.Attempt))
+	s.Attempts.announce(x.Request, written, start.Attempt)
+	return start, s.setCookies(x, written, never, s.Attempts.nameOf(start.Attempt))
 }
 
 // StartAttempt gives the browser the cookie of an attempt and fills in its state. The error is
 // ErrResponseStarted, or an ErrInvalidOptions if the response starts too many.
 func (s *Sessions) StartAttempt(x *Exchange, started *Attempt) error {
 	count := 0
-	if !x.Response.Change(func(header http.Header) { count = s.Attempts.Started(header) }) {
+	if !x.Response.Change(func(header http.Header) { count = s.Attempts.started(header) }) {
 		return fault.ResponseStarted
 	}
-	if count >= MaxStarted {
-		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", fault.InvalidOptions, MaxStarted)
+	if count >= maxStarted {
+		return fmt.Errorf("%w: one response starts %d sign-ins at most, because each sets a cookie; link to the sign-in route instead", fault.InvalidOptions, maxStarted)
 	}
 	written := http.Header{}
-	s.Attempts.Start(x.Request, written, started)
-	return s.setCookies(x, written, never, s.Attempts.NameOf(started.ID))
+	s.Attempts.start(x.Request, written, started)
+	return s.setCookies(x, written, never, s.Attempts.nameOf(started.ID))
 }
 
 // RemoveAttempt makes the browser forget an attempt. The error is ErrResponseStarted.
 func (s *Sessions) RemoveAttempt(x *Exchange, id ID) error {
-	return s.setCookies(x, s.Removal(x.Request, id), never, s.Attempts.NameOf(id))
+	return s.setCookies(x, s.Removal(x.Request, id), never, s.Attempts.nameOf(id))
 }
 
 // Removal are the cookies with which a browser forgets an attempt.
 func (s *Sessions) Removal(r *http.Request, id ID) http.Header {
 	written := http.Header{}
-	s.Attempts.Remove(r, written, id)
+	s.Attempts.remove(r, written, id)
 	return written
 }
 
-// SetOutcome gives the browser the cookies of an outcome: the attempt's goes and the session's
+// SetOutcomeCookies gives the browser the cookies of an outcome: the attempt's goes and the session's
 // comes in one response, never one without the other. The error is ErrResponseStarted.
-func (s *Sessions) SetOutcome(x *Exchange, outcome *Outcome) error {
+func (s *Sessions) SetOutcomeCookies(x *Exchange, outcome *Outcome) error {
 	isVain := never
 	if outcome.Session != nil {
 		isVain = func() bool { return s.store.isOver(outcome.Session) }
 	}
-	return s.setCookies(x, outcome.Cookies, isVain, s.settings.Name, s.Attempts.NameOf(outcome.Attempt))
+	return s.setCookies(x, outcome.Cookies, isVain, s.settings.Name, s.Attempts.nameOf(outcome.Attempt))
 }
 
 // Share gives the browser an outcome that another callback has had, and makes its session the request's. The error is
 // ErrResponseStarted.
 func (s *Sessions) Share(x *Exchange, outcome *Outcome) error {
-	if err := s.SetOutcome(x, outcome); err != nil {
+	if err := s.SetOutcomeCookies(x, outcome); err != nil {
 		return err
 	}
 	if outcome.Session != nil {
-		s.remember(x, outcome.Session)
+		s.setCreated(x, outcome.Session)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (s *Sessions) setCookies(x *Exchange, written http.Header, isVain func() bo
 				header.Add("Set-Cookie", line)
 			}
 		}
-		s.Attempts.KeepWithinBudget(x.Request, header)
+		s.Attempts.keepWithinBudget(x.Request, header)
 		return true
 	}) {
 		return fault.ResponseStarted

@@ -23,7 +23,7 @@ func (s *Sessions) Current(ctx context.Context, x *Exchange) (*Session, error) {
 		now = s.asOfNow(ctx, x, now)
 	default:
 		defer x.Known.endReading()
-		now = s.read(ctx, x)
+		now = s.open(ctx, x)
 		if ctx.Err() == nil || !errors.Is(now.err, fault.StoreUnavailable) { // of this caller's context: another one may do better
 			x.Known.set(now)
 		}
@@ -32,16 +32,17 @@ func (s *Sessions) Current(ctx context.Context, x *Exchange) (*Session, error) {
 	return now.session, now.err
 }
 
-// Check reads the sessions of a request, for the error of the store.
-func (s *Sessions) Check(ctx context.Context, r *http.Request) error {
+// StoreError reads the sessions of a request, for the error of the store.
+func (s *Sessions) StoreError(ctx context.Context, r *http.Request) error {
 	if _, err := s.store.load(ctx, r); errors.Is(err, fault.StoreUnavailable) {
 		return err
 	}
 	return nil
 }
 
-// read is what a request learns that asks for the first time.
-func (s *Sessions) read(ctx context.Context, x *Exchange) known {
+// open is Current for a request that asks for the first time: it reads what the browser has, clears away what was revoked
+// meanwhile, and renews what is due.
+func (s *Sessions) open(ctx context.Context, x *Exchange) known {
 	found, err := s.store.load(ctx, x.Request)
 	s.clearRevoked(ctx, x.Request, found.revoked)
 	if err == nil && s.store.isDue(found.session) && !x.Response.HasBegun() {
@@ -63,20 +64,21 @@ func (s *Sessions) asOfNow(ctx context.Context, x *Exchange, before known) known
 	if before.err != nil {
 		return before
 	}
-	switch isOver, err := s.store.isOverNow(ctx, x.Request, before.session); {
-	case err != nil:
-		return known{by: s, err: err}
-	case isOver:
-		return known{by: s, err: fault.NotSignedIn, endedStart: before.session.StartedAt}
+	now := before
+	if now.err = s.store.goOn(ctx, x.Request, before.session); now.err != nil {
+		now = known{by: s, err: now.err}
 	}
-	return before
+	if errors.Is(now.err, fault.NotSignedIn) {
+		now.endedStart = before.session.StartedAt
+	}
+	return now
 }
 
 // Before is the session that the browser has, whether it is good or not.
 func (s *Sessions) Before(ctx context.Context, x *Exchange) Before {
 	_, _ = s.Current(ctx, x) // if it cannot be read, its cookie has to do
 	now, _ := x.Known.get(s)
-	before := Before{Start: now.endedStart, Cookie: s.Attempts.CookieOf(x.Request)}
+	before := Before{Start: now.endedStart, Cookie: s.Attempts.cookieOf(x.Request)}
 	if now.session != nil {
 		before.Start = now.session.StartedAt
 	}

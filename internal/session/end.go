@@ -80,7 +80,7 @@ func (s *Sessions) End(ctx context.Context, x *Exchange) (ended Ended, err error
 	if err != nil {
 		return ended, err
 	}
-	if created := s.CreatedHere(x); created != nil {
+	if created := s.createdHere(x); created != nil {
 		if newest, isFirst := s.end(ctx, created); isFirst {
 			ended.Sessions = append(ended.Sessions, newest)
 		}
@@ -114,9 +114,9 @@ func (s *Sessions) End(ctx context.Context, x *Exchange) (ended Ended, err error
 	return ended, errors.Join(err, failure)
 }
 
-// Forget makes the browser forget sessions that have ended, unless it has another one by
+// DeleteCookies makes the browser forget sessions that have ended, unless it has another one by
 // now. The error is ErrResponseStarted, with which the browser keeps a worthless cookie.
-func (s *Sessions) Forget(x *Exchange, ended Ended) error {
+func (s *Sessions) DeleteCookies(x *Exchange, ended Ended) error {
 	x.Response.DependOnSession(true)
 	// What this very response has set goes in any case.
 	x.Response.Change(func(header http.Header) { cookiestore.ReplaceCookies(header, s.settings.Name, nil) })

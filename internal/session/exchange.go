@@ -111,8 +111,8 @@ func (k *Known) set(found known) {
 	*k.entryOf(found.by) = found
 }
 
-// replace is set for a request that has still the session with this ID, or none. It reports whether
-// it has: otherwise the request has signed in meanwhile.
+// replace calls set if the request still has the session with this ID, or none. It returns false if the request has signed
+// in since.
 func (k *Known) replace(id string, found known) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -153,13 +153,13 @@ func (k *Known) unset(s *Sessions) {
 	k.list = slices.DeleteFunc(k.list, func(found known) bool { return found.by == s })
 }
 
-// remember makes a session the request's that the request has brought about.
-func (s *Sessions) remember(x *Exchange, session *Session) {
+// setCreated makes a session the request's that the request has brought about.
+func (s *Sessions) setCreated(x *Exchange, session *Session) {
 	x.Known.set(known{by: s, session: session, isNew: true})
 }
 
-// CreatedHere returns the session that the request has brought about, or nil.
-func (s *Sessions) CreatedHere(x *Exchange) *Session {
+// createdHere returns the session that the request has brought about, or nil.
+func (s *Sessions) createdHere(x *Exchange) *Session {
 	if known, ok := x.Known.get(s); ok && known.isNew {
 		return known.session
 	}
@@ -178,9 +178,9 @@ func (s *Sessions) KnownHere(x *Exchange) *Session {
 	return known.session
 }
 
-// forget makes the request one of a visitor. What the browser has is left alone: the cookie of a
+// makeVisitor makes the request one of a visitor. What the browser has is left alone: the cookie of a
 // session that has ended is worthless, and the browser may have another session by now.
-func (s *Sessions) forget(x *Exchange, session *Session) {
+func (s *Sessions) makeVisitor(x *Exchange, session *Session) {
 	x.Known.replace(session.ID, known{by: s, err: fault.NotSignedIn, endedStart: session.StartedAt})
 }
 
@@ -195,5 +195,5 @@ func (s *Sessions) Fail(x *Exchange, err error) {
 
 // BeforeOf is a session of the request, to be compared with the one before.
 func (s *Sessions) BeforeOf(x *Exchange, session *Session) Before {
-	return Before{Start: session.StartedAt, Cookie: s.Attempts.CookieOf(x.Request)}
+	return Before{Start: session.StartedAt, Cookie: s.Attempts.cookieOf(x.Request)}
 }

@@ -164,7 +164,7 @@ func (i instance) signIn(subject string) *session.Session {
 
 	callback := w.request()
 	opened, err := i.Attempts.Open(started.State)
-	if err != nil || !i.Attempts.FindVerifier(callback.Request, opened) {
+	if err != nil || i.Attempts.VerifierOf(callback.Request, opened) != started.Verifier {
 		w.t.Fatalf("the attempt is lost: %v", err)
 	}
 	outcome, isFirst := i.Outcomes.Spend(w.t.Context(), opened, sha256.Sum256([]byte("code of "+subject)), true, func() {})
@@ -181,7 +181,7 @@ func (i instance) signIn(subject string) *session.Session {
 	outcome.Err = nil
 	i.Outcomes.Tell(w.t.Context(), opened, outcome)
 	outcome.Settle()
-	if err := i.SetOutcome(callback, outcome); err != nil {
+	if err := i.SetOutcomeCookies(callback, outcome); err != nil {
 		w.t.Fatal(err)
 	}
 	w.receive(callback)
@@ -232,7 +232,7 @@ func TestASessionLivesFromItsSignInToItsSignOut(t *testing.T) {
 	}
 	app.RevokeAtLogto(t.Context(), ended.Sessions)
 	w.want("the token that is revoked at Logto", fmt.Sprint(w.revoked), "[token of alice]")
-	if err := app.Forget(x, ended); err != nil {
+	if err := app.DeleteCookies(x, ended); err != nil {
 		t.Fatal(err)
 	}
 	w.cookies = map[string]string{}

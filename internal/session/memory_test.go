@@ -55,14 +55,14 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 		"an attempt that was finished": func(s *Sessions) {
 			started := &Attempt{ID: NewID(now, false, false), StartedAt: now, ReturnTo: "/" + token, Verifier: rand.Text()}
 			header := map[string][]string{}
-			s.Attempts.Start(httptest.NewRequest(http.MethodGet, "/", nil), header, started)
+			s.Attempts.start(httptest.NewRequest(http.MethodGet, "/", nil), header, started)
 			opened, err := s.Attempts.Open(started.State)
 			if err != nil {
 				t.Fatal(err)
 			}
 			outcome, _ := s.Outcomes.Spend(context.Background(), opened, sha256.Sum256([]byte(rand.Text())), true, func() {})
 			outcome.Settle()
-			s.Outcomes.outcomes.Delete(opened.Challenge()) // which lasts for two minutes
+			s.Outcomes.outcomes.Delete(opened.key()) // which lasts for two minutes
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

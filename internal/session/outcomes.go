@@ -24,19 +24,18 @@ const (
 // Outcomes are what became of attempts: each is spent once, and callbacks that come again share the outcome. They are safe
 // for concurrent use.
 type Outcomes struct {
+	sealedState
 	// Both by the challenge of the attempt: what became of it, for a short time, and that it was used up, for as long as
 	// its cookie could come again.
 	outcomes *cache.Cache[string, *Outcome]
 	spent    *cache.Cache[string, struct{}]
-
-	versions *versions // which share a key and the shared state with them
 }
 
-func newOutcomes(v *versions) *Outcomes {
+func newOutcomes(state sealedState) *Outcomes {
 	return &Outcomes{
-		outcomes: cache.New[string, *Outcome](maxOutcomes, v.now),
-		spent:    cache.New[string, struct{}](maxSpent, v.now),
-		versions: v,
+		sealedState: state,
+		outcomes:    cache.New[string, *Outcome](maxOutcomes, state.now),
+		spent:       cache.New[string, struct{}](maxSpent, state.now),
 	}
 }
 
@@ -60,16 +59,16 @@ type Outcome struct {
 // waits for another instance, it calls beforeWaiting.
 func (o *Outcomes) Spend(ctx context.Context, started *Attempt, answer [sha256.Size]byte, hasCode bool, beforeWaiting func()) (outcome *Outcome, isFirst bool) {
 	outcome = &Outcome{Attempt: started.ID, answer: answer, done: make(chan struct{}), Err: fault.NoAttempt}
-	if first, found := o.outcomes.GetOrPut(started.Challenge(), outcome, o.versions.now().Add(outcomeMemory)); found {
+	if first, found := o.outcomes.GetOrPut(started.key(), outcome, o.now().Add(outcomeMemory)); found {
 		return first, false
 	}
-	if _, spent := o.spent.GetOrPut(started.Challenge(), struct{}{}, started.StartedAt.Add(AttemptLifetime)); spent {
+	if _, spent := o.spent.GetOrPut(started.key(), struct{}{}, started.StartedAt.Add(AttemptLifetime)); spent {
 		close(outcome.done)
 		return outcome, false
 	}
 	// The others need not know of what strangers make up. The code itself is good for a
 	// minute at Logto.
-	if hasCode && !o.versions.shared.IsFirst(ctx, o.versions.shared.Key(started.Challenge(), "spent"), "1", codeMemory) {
+	if hasCode && !o.shared.IsFirst(ctx, o.shared.Key(started.key(), "spent"), "1", codeMemory) {
 		beforeWaiting()
 		o.await(ctx, started, outcome)
 		close(outcome.done)
@@ -98,21 +97,21 @@ func (o *Outcome) Settle() { close(o.done) }
 
 // Unspend lets the other instances use an attempt again, whose code Logto has refused.
 func (o *Outcomes) Unspend(ctx context.Context, started *Attempt) {
-	o.versions.shared.Delete(ctx, o.versions.shared.Key(started.Challenge(), "spent"))
+	o.shared.Delete(ctx, o.shared.Key(started.key(), "spent"))
 }
 
 // Tell lets the other instances share the outcome of an attempt.
 func (o *Outcomes) Tell(ctx context.Context, started *Attempt, outcome *Outcome) {
-	if !o.versions.shared.Exists() {
+	if !o.shared.Exists() {
 		return
 	}
 	key := o.key(started, outcome)
-	o.versions.shared.Set(ctx, key, o.versions.sealer.Seal(outcome.encode(), key), outcomeMemory)
+	o.shared.Set(ctx, key, o.sealer.Seal(outcome.encode(), key), outcomeMemory)
 }
 
 // key is where the outcome of an attempt is, for the very callback that had it.
 func (o *Outcomes) key(started *Attempt, outcome *Outcome) string {
-	return o.versions.shared.Key(started.Challenge()+string(outcome.answer[:]), "outcome")
+	return o.shared.Key(started.key()+string(outcome.answer[:]), "outcome")
 }
 
 // await fills in the outcome that another instance has had, or is about to have.
@@ -120,9 +119,9 @@ func (o *Outcomes) key(started *Attempt, outcome *Outcome) string {
 func (o *Outcomes) await(ctx context.Context, started *Attempt, outcome *Outcome) {
 	key := o.key(started, outcome)
 	poll(ctx, othersPatience, func(ctx context.Context) bool {
-		sealed, ok := o.versions.shared.Get(ctx, key)
-		if encoded, _, err := o.versions.sealer.Open(sealed, key); ok && err == nil {
-			outcome.decode(encoded, o.versions.origin)
+		sealed, ok := o.shared.Get(ctx, key)
+		if encoded, _, err := o.sealer.Open(sealed, key); ok && err == nil {
+			outcome.decode(encoded, o.origin)
 		}
 		return ok
 	})

@@ -8,8 +8,8 @@ import (
 
 // The binary form of a session.
 
-// HashOfOrigin is what a record keeps of an origin, to be compared.
-func HashOfOrigin(origin string) string {
+// hashOfOrigin is what a record keeps of an origin, to be compared.
+func hashOfOrigin(origin string) string {
 	sum := sha256.Sum256([]byte(origin))
 	return string(sum[:8])
 }

@@ -10,7 +10,7 @@ import (
 func FuzzSessionRecord(f *testing.F) {
 	at := time.Unix(1_800_000_000, 0)
 	full := &Session{
-		ID: "i", Version: 3, Replacements: 2, Origin: HashOfOrigin("https://app.example.com"),
+		ID: "i", Version: 3, Replacements: 2, Origin: hashOfOrigin("https://app.example.com"),
 		StartedAt: at, ActiveAt: at, Expires: at.Add(time.Hour), BegunAt: at, ConfirmedAt: at, IDTokenExpires: at, AuthTime: at,
 		Subject: "u", LogtoSessionID: "sid", Data: "data", DataCounter: 7, IDToken: "eyJ9.eyJ9.AA", RefreshToken: "r",
 		AccessTokens: []AccessToken{{Resource: "r", Organization: "o", Token: "t", Scope: "a b", Expires: at, RenewAt: at}},

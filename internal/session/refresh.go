@@ -44,11 +44,8 @@ type need struct {
 func (s *Sessions) refresh(ctx context.Context, r *http.Request, session *Session, need need) (*Session, error) {
 	for {
 		newest := s.versions.newestHere(session)
-		switch isOver, err := s.store.isOverNow(ctx, r, newest); {
-		case err != nil:
+		if err := s.store.goOn(ctx, r, newest); err != nil {
 			return nil, err
-		case isOver:
-			return nil, fault.NotSignedIn
 		}
 		if need.isMet(newest) {
 			return newest, nil
@@ -200,9 +197,8 @@ func (s *Sessions) hasEndedAnywhere(ctx context.Context, session *Session) bool 
 	return s.store.hasEnded(session)
 }
 
-// askForTokens makes the next version of a session from an answer of Logto's. With an error,
-// a version has the refresh token of an answer of which nothing else can be used: Logto has
-// replaced the one before it.
+// askForTokens makes the next version of a session from an answer of Logto's. With an error
+// there may be a version all the same: it has only the new refresh token, because Logto has replaced the old one.
 func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Target) (*Session, error) {
 	if err := s.backingOff(session); err != nil {
 		return nil, err

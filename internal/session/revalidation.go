@@ -45,7 +45,7 @@ func (s *Sessions) Revalidated(ctx context.Context, x *Exchange) (*Session, erro
 	s.revocations.KeepUp(ctx)
 	if now := s.asOfNow(ctx, x, known{by: s, session: newest}); now.err != nil {
 		if errors.Is(now.err, fault.NotSignedIn) {
-			s.forget(x, session)
+			s.makeVisitor(x, session)
 		}
 		return nil, now.err
 	}
@@ -73,7 +73,7 @@ func (s *Sessions) refreshFor(ctx context.Context, x *Exchange, session *Session
 	newest, err := s.refresh(ctx, x.Request, session, need)
 	switch {
 	case errors.Is(err, fault.NotSignedIn):
-		s.forget(x, session)
+		s.makeVisitor(x, session)
 		return nil, err
 	case err != nil:
 		newest = s.versions.newestHere(session)
@@ -110,6 +110,6 @@ func (s *Sessions) adopt(ctx context.Context, x *Exchange, session, newest *Sess
 // EndRefused ends the session of a request that Logto refuses, and returns why, an ErrNotSignedIn.
 func (s *Sessions) EndRefused(ctx context.Context, x *Exchange, session *Session) error {
 	err := s.endRefused(context.WithoutCancel(ctx), x.Request, session)
-	s.forget(x, session)
+	s.makeVisitor(x, session)
 	return err
 }

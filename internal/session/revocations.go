@@ -220,9 +220,8 @@ func (r *Revocations) endOnce(session *Session) bool {
 	return !ended
 }
 
-// startOf is when a session starts that is new now: after all that has ended sessions of the user, which
-// reaches a little into the future, and after all sessions that had to start in the future, so that each has a
-// start of its own.
+// startOf returns the start of a new session. Revocations reach half of ClockSkew into the future; a start that was moved
+// behind them is unique.
 func (r *Revocations) startOf(session *Session) time.Time {
 	now := session.StartedAt.UnixMilli()
 	start := now

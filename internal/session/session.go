@@ -52,9 +52,9 @@ type Session struct {
 	Memo any
 }
 
-// WithoutAccessToken is the session without the access token that is worth the
+// withoutAccessToken is the session without the access token that is worth the
 // least: the one that expires first. ok is false if there is none.
-func (s *Session) WithoutAccessToken() (smaller *Session, ok bool) {
+func (s *Session) withoutAccessToken() (smaller *Session, ok bool) {
 	if len(s.AccessTokens) == 0 {
 		return s, false
 	}
@@ -95,8 +95,8 @@ func (s *Session) next(refreshToken string) *Session {
 	return &next
 }
 
-// AccessToken returns the session's token for a target.
-func (s *Session) AccessToken(target Target) (AccessToken, bool) {
+// accessToken returns the session's token for a target.
+func (s *Session) accessToken(target Target) (AccessToken, bool) {
 	for _, token := range s.AccessTokens {
 		if token.Target() == target {
 			return token, true

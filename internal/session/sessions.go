@@ -36,7 +36,7 @@ type Sessions struct {
 
 // New returns the sessions of an application. Close ends what is under way; it leaves the revocations alone.
 func New(s Settings, revocations *Revocations) (*Sessions, error) {
-	attempts, err := NewAttempts(s)
+	attempts, err := newAttempts(s)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func New(s Settings, revocations *Revocations) (*Sessions, error) {
 	}
 	return &Sessions{
 		Attempts:    attempts,
-		Outcomes:    newOutcomes(versions),
+		Outcomes:    newOutcomes(versions.sealedState),
 		store:       store,
 		revocations: revocations,
 		versions:    versions,

@@ -4,8 +4,8 @@ import "time"
 
 // How old what Logto has said of a session may be.
 
-// minRevalidation is how soon Logto is asked again at the earliest.
-const minRevalidation = 10 * time.Second
+// MinRevalidation is how soon Logto is asked again at the earliest.
+const MinRevalidation = 10 * time.Second
 
 // StaleAt is when the session has to be confirmed by Logto.
 func (s *Sessions) StaleAt(session *Session) time.Time {
@@ -13,7 +13,7 @@ func (s *Sessions) StaleAt(session *Session) time.Time {
 	if after := s.settings.RevalidateAfter; after > 0 {
 		at = session.ConfirmedAt.Add(after)
 	}
-	if earliest := session.ConfirmedAt.Add(minRevalidation); at.Before(earliest) {
+	if earliest := session.ConfirmedAt.Add(MinRevalidation); at.Before(earliest) {
 		at = earliest
 	}
 	if s.settings.RevalidateAfter < 0 {

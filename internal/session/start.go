@@ -126,7 +126,7 @@ func (s Start) IsAnnounced() bool { return s.Step == Announced || s.Step == Gave
 // the guard is asked again. One that is older than the attempt has not come since: the guard knew it, or is
 // not sent its cookie, and would lead here again.
 func (s Start) MayReturnWith(current Before) bool {
-	return s.Step != Insists && s.Step != Begins && s.Before.IsSucceededBy(current) &&
+	return s.Step != Insists && s.Step != Begins && s.Before.isSucceededBy(current) &&
 		!current.Start.Before(s.Attempt.Time().Add(-clockDifference))
 }
 

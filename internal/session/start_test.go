@@ -60,7 +60,7 @@ func TestOneTabGoesToLogtoAndTheOthersWait(t *testing.T) {
 	} {
 		slices.SortFunc(test.pending, func(one, other Pending) int { return one.ID.Compare(other.ID) })
 		now := at(test.now, "").Time()
-		turn := test.start.next(newAttempts(t, now, nil).awaited(test.pending), now)
+		turn := test.start.next(attemptsOf(t, now, nil).awaited(test.pending), now)
 		// IDs of the same time differ by what is random.
 		isOther := turn.Attempt.Time().Equal(test.other.Time()) || test.other == ID{}
 		if turn.Move != test.want || !isOther || turn.Pause != test.pause {

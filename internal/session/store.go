@@ -22,7 +22,7 @@ import (
 
 const (
 	// maxSessionCookies bounds the cookies of a session, such that there is always room for attempts.
-	maxSessionCookies = CookieBudget - AlwaysRoomFor*MaxAttemptCookie
+	maxSessionCookies = cookieBudget - alwaysRoomFor*maxAttemptCookie
 
 	// MaxOpened bounds the sessions in memory, of about 5 KiB each.
 	MaxOpened = 4096
@@ -41,7 +41,7 @@ type store struct {
 	// contexts are the ones in which sessions are opened. The first format is sealed for no place.
 	contexts []string
 
-	revocations *Revocations // a cookie kept from before one is worth nothing
+	revocations *Revocations // which make copies of a revoked session's cookie worthless
 
 	// opened are sessions by their sealed values. Whether one has ended or expired is
 	// looked at each time.
@@ -56,7 +56,7 @@ type store struct {
 func newStore(s Settings, revocations *Revocations) (st *store, err error) {
 	st = &store{
 		context:     contextOf(s.Name, place{s.Cookie.Domain, s.Cookie.Path}),
-		origin:      HashOfOrigin(s.Origin),
+		origin:      hashOfOrigin(s.Origin),
 		revocations: revocations,
 		opened:      recent.New[*Session](MaxOpened),
 		activity:    cache.New[string, time.Time](maxActive, s.Now),
@@ -173,8 +173,8 @@ func (st *store) isOver(session *Session) bool {
 	return st.isOutOfTime(session) || st.hasEnded(session)
 }
 
-// isExpired reports whether browsers have deleted the cookie of a session. Its end is not remembered any more, so that
-// a copy could take the refresh token away again and again, and the grant that a newer session shares.
+// isExpired reports whether browsers have deleted the cookie of a session. Such a session is not ended again: its end has
+// been forgotten, so a copy of its cookie could revoke the grant of a newer session repeatedly.
 func (st *store) isExpired(session *Session) bool { return !st.settings.Now().Before(session.Expires) }
 
 // isOutOfTime reports whether a session has ended by itself.
@@ -186,13 +186,10 @@ func (st *store) isOutOfTime(session *Session) bool {
 		(st.settings.IdleTimeout > 0 && now.Sub(session.ActiveAt) >= st.settings.IdleTimeout)
 }
 
-// isOverNow is isOver for a request that has lasted for a while. Other requests of the session
-// count as activity, because they are the same user's. The error is an ErrStoreUnavailable, which
-// leaves open whether the user was active at another instance.
-func (st *store) isOverNow(ctx context.Context, r *http.Request, session *Session) (bool, error) {
-	if st.settings.IdleTimeout == 0 || st.hasEnded(session) {
-		return st.isOver(session), nil
-	}
+// goOn lets a request go on that has lasted for a while, or returns why it cannot: the error is ErrNotSignedIn, or
+// ErrStoreUnavailable, which leaves open whether the user was active at another instance. Other requests of the session
+// count as activity, because they are the same user's; so does this one, if other instances cannot be asked.
+func (st *store) goOn(ctx context.Context, r *http.Request, session *Session) error {
 	current := *session
 	if at, ok := st.activity.Get(session.ID); ok && at.After(current.ActiveAt) {
 		current.ActiveAt = at
@@ -202,20 +199,17 @@ func (st *store) isOverNow(ctx context.Context, r *http.Request, session *Sessio
 		if st.settings.Shared.Exists() && !st.sessions.Remembers() {
 			st.noteActivity(session) // what other instances have seen of the user is in the cookies only
 		}
-		return false, nil
-	case !st.sessions.Remembers():
-		return true, nil
+		return nil
+	case st.settings.IdleTimeout == 0, st.hasEnded(session), !st.sessions.Remembers():
+		return fault.NotSignedIn
 	}
 	// Another instance may have seen the user.
 	stored, err := st.reload(ctx, r, session)
-	switch {
-	case errors.Is(err, fault.NotSignedIn):
-		return true, nil
-	case err != nil:
-		return false, err
+	if err != nil {
+		return err
 	}
 	st.activity.Put(session.ID, stored.ActiveAt, stored.ActiveAt.Add(st.settings.IdleTimeout))
-	return false, nil
+	return nil
 }
 
 // noteActivity remembers that the user of a session is active.
@@ -245,7 +239,7 @@ func (st *store) create(ctx context.Context, r *http.Request, header http.Header
 	}
 	for {
 		entry, err := st.sessions.Create(ctx, r, header, st.settings.Name, session.ID, st.attributes(session.Expires), sealed)
-		smaller, ok := session.WithoutAccessToken()
+		smaller, ok := session.withoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			session.Entry = entry
 			return st.unwritable(err)
@@ -263,7 +257,7 @@ func (st *store) update(ctx context.Context, r *http.Request, header http.Header
 		sealed := st.sealer.Seal(written.Encode(), st.context)
 		err := st.sessions.Update(ctx, r, header, session.Entry, st.attributes(session.Expires), sealed,
 			func() bool { return st.hasEnded(session) })
-		smaller, ok := written.WithoutAccessToken()
+		smaller, ok := written.withoutAccessToken()
 		if !errors.Is(err, anystore.ErrTooLong) || !ok {
 			return &written, st.unwritable(err)
 		}

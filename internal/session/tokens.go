@@ -26,7 +26,7 @@ func (s *Sessions) AnotherToken(ctx context.Context, x *Exchange, session *Sessi
 	if err != nil {
 		return AccessToken{}, err
 	}
-	found, _ := newest.AccessToken(refused.Target())
+	found, _ := newest.accessToken(refused.Target())
 	return found, nil
 }
 
@@ -51,7 +51,7 @@ func (s *Sessions) tokenIn(newest *Session, target Target, err error) (AccessTok
 	if newest == nil {
 		return AccessToken{}, err
 	}
-	found, ok := newest.AccessToken(target)
+	found, ok := newest.accessToken(target)
 	isOurs := errors.Is(err, fault.ProviderUnavailable) || errors.Is(err, fault.TokenExpired)
 	if err != nil && !(ok && isOurs && s.isUsable(newest, found)) {
 		return AccessToken{}, err
@@ -67,14 +67,14 @@ func (s *Sessions) isUsable(session *Session, found AccessToken) bool {
 // tokenFor is a token that is good for some time.
 func (s *Sessions) tokenFor(target Target) need {
 	return need{target, func(session *Session) bool {
-		found, ok := session.AccessToken(target)
+		found, ok := session.accessToken(target)
 		return ok && s.settings.Now().Before(found.RenewAt) && !s.hasChanged(session) && s.DoubtAbout(session) == nil
 	}}
 }
 
 func (s *Sessions) anotherThan(refused string, target Target) need {
 	return need{target, func(session *Session) bool {
-		found, ok := session.AccessToken(target)
+		found, ok := session.accessToken(target)
 		return ok && found.Token != refused && s.isUsable(session, found)
 	}}
 }
@@ -87,7 +87,7 @@ func (s *Sessions) ClearTokens(ctx context.Context, x *Exchange, session *Sessio
 	}
 	cleared, err := s.clear(ctx, x.Request, session)
 	if errors.Is(err, fault.NotSignedIn) {
-		s.forget(x, session)
+		s.makeVisitor(x, session)
 	}
 	if err != nil {
 		return err

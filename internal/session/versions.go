@@ -40,7 +40,12 @@ const (
 // older version of the session: those that were under way, those of a browser that has not received the newer one, and
 // HTTP clients that outlive many versions. It is safe for concurrent use.
 type versions struct {
+	sealedState
 	newest *cache.Cache[string, string] // versions by the keys of their sessions
+}
+
+// sealedState is the shared state, and what is needed to keep sessions in it.
+type sealedState struct {
 	shared *shared.State
 	sealer *seal.Sealer
 	origin string // what records keep of it
@@ -50,11 +55,8 @@ type versions struct {
 func newVersions(s Settings) (*versions, error) {
 	sealer, err := seal.New(s.Secrets, s.Purpose("refreshed session"))
 	return &versions{
-		newest: cache.New[string, string](maxResults, s.Now),
-		shared: s.Shared,
-		sealer: sealer,
-		origin: HashOfOrigin(s.Origin),
-		now:    s.Now,
+		sealedState: sealedState{s.Shared, sealer, hashOfOrigin(s.Origin), s.Now},
+		newest:      cache.New[string, string](maxResults, s.Now),
 	}, err
 }
 
@@ -67,10 +69,9 @@ func (v *versions) nextKey(session *Session) string {
 	return v.shared.Key(session.ID, strconv.FormatUint(session.Version, 10))
 }
 
-// claim waits until no other instance is making the version of a session that follows the newest one, but not for
-// long, and not if isMet says that what was to be made is there. Who gets no claim goes on without.
-// hasWaited says that newest may not be the newest one any more. release has to be told whether the next version
-// was made: then nobody needs the claim.
+// claim waits, for claimPatience at most, until no other instance is making the version that follows the newest one, or
+// isMet accepts one that is there. Without a claim the caller goes on. hasWaited says that newest may be outdated. release
+// has to be told whether the next version was made: then nobody needs the claim.
 func (v *versions) claim(ctx context.Context, newest *Session, isMet func(*Session) bool) (release func(isMade bool), hasWaited bool) {
 	if !v.shared.Exists() {
 		return func(bool) {}, false
@@ -148,7 +149,7 @@ func (v *versions) newestAnywhere(ctx context.Context, session *Session) *Sessio
 	return found
 }
 
-// newer is the version that is the newer one, as that of the session's request.
+// newer returns the newer version, with the Entry, LivesBy and activity of the request's own.
 func newer(session, other *Session) *Session {
 	if other == nil || other.ID != session.ID || other.Version < session.Version {
 		return session
