@@ -72,7 +72,7 @@ type wayBackKey struct{ a *Auth }
 
 // finishSignIn also returns where the attempt was to return to.
 func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exchange) (result *SignInResult, returnTo string, err error) {
-	isFinished := false
+	var isFinished bool
 	defer func() {
 		if err != nil && !isFinished && !errors.Is(err, errPrefetched) {
 			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err, Subject: subjectOf(err)})
@@ -91,25 +91,32 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 		return result, returnTo, err
 	}
 
+	result, isFinished, err = a.finishAttempt(ctx, c, x, started, answer)
+	return result, returnTo, err
+}
+
+// finishAttempt spends an attempt, or shares in what became of it. isFinished says that there is a session, even if the
+// error is that the browser gets it by a reload only.
+func (a *Auth) finishAttempt(ctx context.Context, c *gin.Context, x *session.Exchange, started *session.Attempt, answer *logto.AuthorizationResponse) (result *SignInResult, isFinished bool, err error) {
 	// First what can be tried again: an attempt is spent only once.
 	m, err := a.provider.Metadata(ctx)
 	if err != nil {
-		return nil, returnTo, err
+		return nil, false, err
 	}
 	endTurn, err := a.provider.BeginRedemption(ctx, answer)
 	if err != nil {
-		return nil, returnTo, err
+		return nil, false, err
 	}
 	defer endTurn()
 	outcome, isFirst := a.sessions.Outcomes.Spend(ctx, started, answer.Digest(), answer.Code != "", endTurn)
 	if !isFirst {
 		endTurn()
 		result, err := a.shareOutcome(ctx, x, outcome, started, answer)
-		return result, returnTo, err
+		return result, false, err
 	}
 	defer outcome.Settle()
 	outcome.Cookies = a.sessions.Removal(x.Request, started.ID)
-	outcome.ReturnTo = cmp.Or(returnTo, a.settings.AfterSignIn)
+	outcome.ReturnTo = cmp.Or(started.ReturnTo, a.settings.AfterSignIn)
 	copied := c.Copy()
 	var begun *session.Session
 	if err = a.checkAnswer(x.Request, m, started, answer); err == nil {
@@ -122,13 +129,12 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	outcome.Err = err
 	a.tellOthers(context.WithoutCancel(ctx), started, answer, outcome)
 	if result, err = a.resultOf(outcome); err == nil {
-		isFinished = true
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})
 	}
 	if late := a.sessions.SetOutcomeCookies(x, outcome); late != nil {
-		return nil, returnTo, late // a reload gets it
+		return nil, err == nil, late
 	}
-	return result, returnTo, err
+	return result, err == nil, err
 }
 
 // readCallback returns what the request says, if it may be finished.

@@ -57,9 +57,12 @@ func (a *Auth) refuse(c *gin.Context, err error, start session.Start) {
 			if route := c.FullPath(); route != "" && !strings.ContainsAny(route, ":*") && !a.getsCookies(web.EscapePath(route)) {
 				err = errGuardedElsewhere
 			}
-		case start.MaxAge == 0 && a.isFutile(c, err):
+		case start.MaxAge == 0 && a.isFutile(a.refusedBy(c, err)):
 			err = fmt.Errorf("%w: %w", errFutile, err)
 		default:
+			if start.MaxAge == 0 { // else the sign-in is what cures it
+				a.noteOffer(a.refusedBy(c, err))
+			}
 			address, failure := a.leadToSignIn(c, start, !isPart)
 			switch {
 			case failure != nil:
@@ -113,30 +116,36 @@ const (
 	maxOffers = 16 << 10
 )
 
-// isFutile reports whether the session that is refused comes from a sign-in that was offered
-// because of a refusal. If not, one is going to be offered.
-func (a *Auth) isFutile(c *gin.Context, err error) bool {
+// refusedBy is the session that an error is about, or nil.
+func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
 	refused := &session.RefusedError{}
 	if !errors.As(err, &refused) {
 		if ctx, x, missing := a.exchangeOf(c); missing == nil {
 			refused.Session, _ = a.sessions.Current(ctx, x)
 		}
 	}
-	current := refused.Session
-	if current == nil {
+	return refused.Session
+}
+
+// isFutile reports whether the session that is refused comes from a sign-in that was offered because of a refusal.
+func (a *Auth) isFutile(refused *session.Session) bool {
+	if refused == nil {
 		return false
 	}
 	var skew time.Duration
 	if a.settings.SharedState != nil { // the callback may have been at another instance
 		skew = a.settings.ClockSkew
 	}
-	last, ok := a.offers.Get(current.Subject)
-	if ok && last.sessionID != current.ID && !current.StartedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew)) {
-		return true
+	last, ok := a.offers.Get(refused.Subject)
+	return ok && last.sessionID != refused.ID && !refused.StartedAt.Before(last.at.Truncate(time.Millisecond).Add(-skew))
+}
+
+// noteOffer remembers that a sign-in is offered to the user of a session that is refused, if there is one.
+func (a *Auth) noteOffer(refused *session.Session) {
+	if refused != nil {
+		now := a.settings.Now()
+		a.offers.Put(refused.Subject, offer{refused.ID, now}, now.Add(offerMemory))
 	}
-	now := a.settings.Now()
-	a.offers.Put(current.Subject, offer{current.ID, now}, now.Add(offerMemory))
-	return false
 }
 
 // showError answers a request on the sign-in and sign-out routes that failed.
@@ -203,7 +212,7 @@ func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) p
 // waysOn are the addresses that an error page offers.
 func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (ways page.Error) {
 	isOfRoute := a.isOfRoute(c)
-	start := a.startPage(c, isOfRoute)
+	start := a.homePage(c, isOfRoute)
 	isOfAccount := errors.Is(err, ErrAccountRefused) || (errors.Is(err, ErrSessionTooLarge) && isOfRoute)
 	switch {
 	case isOfAccount, status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
@@ -235,9 +244,9 @@ func (a *Auth) isOfRoute(c *gin.Context) bool {
 	return isCallback || isOwnRoute(c)
 }
 
-// startPage is the page after a sign-in, unless that page was refused. It may be guarded, so that after a
+// homePage is the page after a sign-in, unless that page was refused. It may be guarded, so that after a
 // sign-in that has failed it is the page after a sign-out.
-func (a *Auth) startPage(c *gin.Context, isOfRoute bool) string {
+func (a *Auth) homePage(c *gin.Context, isOfRoute bool) string {
 	start := a.settings.AfterSignIn
 	if isOfRoute {
 		start = a.settings.AfterSignOut

@@ -45,11 +45,11 @@ func (a *Auth) IsAuthenticated(ctx context.Context) bool {
 // nobody else tells the operator of it.
 func (a *Auth) orVisitor(ctx context.Context, x *session.Exchange, get func(context.Context, *session.Exchange) (*session.Session, error)) (*session.Session, error) {
 	isKnown := a.sessions.IsKnown(x)
-	record, err := get(ctx, x)
+	current, err := get(ctx, x)
 	if err != nil && !isKnown {
 		a.logError(ctx, x, StatusCode(err), err)
 	}
-	return record, err
+	return current, err
 }
 
 // Claims returns the claims of the session's ID token, without a call to
@@ -57,22 +57,22 @@ func (a *Auth) orVisitor(ctx context.Context, x *session.Exchange, get func(cont
 // error is ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest. Which page the request comes
 // from is not checked: Guard is what protects against requests of other sites.
 func (a *Auth) Claims(ctx context.Context) (*Claims, error) {
-	_, _, record, err := a.sessionOf(ctx)
+	_, _, current, err := a.sessionOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return claimsOf(record)
+	return claimsOf(current)
 }
 
 // IDToken returns the ID token as Logto sent it. It may have expired: it says
 // who signed in, not that somebody may do something now. The error is
 // ErrNotSignedIn, ErrStoreUnavailable or ErrNoRequest.
 func (a *Auth) IDToken(ctx context.Context) (string, error) {
-	_, _, record, err := a.sessionOf(ctx)
+	_, _, current, err := a.sessionOf(ctx)
 	if err != nil {
 		return "", err
 	}
-	return record.IDToken, nil
+	return current.IDToken, nil
 }
 
 // sessionOf returns the exchange that a caller's context belongs to, and its session. The error is
@@ -82,6 +82,6 @@ func (a *Auth) sessionOf(ctx context.Context) (context.Context, *session.Exchang
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	record, err := a.sessions.Current(ctx, x)
-	return ctx, x, record, err
+	current, err := a.sessions.Current(ctx, x)
+	return ctx, x, current, err
 }

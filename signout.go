@@ -102,6 +102,7 @@ func (a *Auth) SignOutURL(c *gin.Context, opts SignOutOptions) (string, error) {
 	return a.startSignOut(ctx, c, x, opts)
 }
 
+// startSignOut is SignOutURL for an exchange.
 func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exchange, opts SignOutOptions) (string, error) {
 	if err := a.settings.checkSignInReady(); err != nil {
 		return "", err
@@ -116,27 +117,31 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 	// Meanwhile the user may have signed in again in another tab.
 	err = errors.Join(err, a.sessions.DeleteCookies(x, ended))
 	a.tellApplication(context.WithoutCancel(ctx), hookContext(c, copied, x), ended.Sessions)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-
-	if wrongAddress != nil {
+	case wrongAddress != nil:
 		return "", wrongAddress
 	}
+	return a.leavingAddress(polite, opts, after, ended.Sessions), nil
+}
+
+// leavingAddress is where the browser is sent after a sign-out: to Logto, which leads on to after, or else to after.
+func (a *Auth) leavingAddress(ctx context.Context, opts SignOutOptions, after string, ended []*session.Session) string {
 	here := after
 	if here == "" {
 		here = a.external("")
 	}
 	if opts.LocalOnly {
-		return here, nil
+		return here
 	}
-	m, err := a.provider.Metadata(polite)
-	if err != nil {
+	m, err := a.provider.Metadata(ctx)
+	switch {
+	case err != nil:
 		a.settings.Logger.WarnContext(ctx, "logtogin: signed out here but not at Logto", "error", err)
-		return here, nil
-	}
-	if m.EndSessionEndpoint == "" {
-		return here, nil
+		return here
+	case m.EndSessionEndpoint == "":
+		return here
 	}
 	params := url.Values{"client_id": {a.settings.AppID}}
 	if after != "" {
@@ -146,13 +151,13 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 		}
 	}
 	address := web.WithQuery(m.EndSessionEndpoint, params)
-	if opts.IDTokenHint && len(ended.Sessions) > 0 {
-		params.Set("id_token_hint", ended.Sessions[0].IDToken)
+	if opts.IDTokenHint && len(ended) > 0 {
+		params.Set("id_token_hint", ended[0].IDToken)
 		if hinted := web.WithQuery(m.EndSessionEndpoint, params); len(hinted) <= maxHintedAddress {
 			address = hinted
 		}
 	}
-	return address, nil
+	return address
 }
 
 // hasHint reports whether an ID token is in the address.
@@ -177,14 +182,14 @@ func (a *Auth) postLogoutRedirect(given string) (string, error) {
 }
 
 func (a *Auth) tellApplication(ctx context.Context, c *gin.Context, ended []*session.Session) {
-	for _, record := range ended {
-		a.settings.emit(ctx, Event{Kind: EventSignedOut, Subject: record.Subject})
+	for _, old := range ended {
+		a.settings.emit(ctx, Event{Kind: EventSignedOut, Subject: old.Subject})
 	}
 	if a.settings.OnSignedOut == nil {
 		return
 	}
-	for _, record := range ended {
-		if claims, err := claimsOf(record); err == nil {
+	for _, old := range ended {
+		if claims, err := claimsOf(old); err == nil {
 			a.settings.OnSignedOut(c, claims)
 		}
 	}
