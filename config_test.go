@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"slices"
@@ -601,6 +602,62 @@ func TestRegisterRoutesTakesPlaceOnce(t *testing.T) {
 	wantConfigError(t, auth.RegisterRoutes(other), "Paths", "one set of routes")
 	if len(router.Routes()) != before || len(other.Routes()) != 0 {
 		t.Errorf("%d and %d routes, want %d and none", len(router.Routes()), len(other.Routes()), before)
+	}
+}
+
+func TestWithoutBaseURLEachStepNamesTheSetting(t *testing.T) {
+	t.Parallel()
+	auth, err := logtogin.New(logtogin.Config{Endpoint: "https://tenant.logto.app", AppID: "app", AppSecret: strings.Repeat("s", 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, step := range map[string]func(c *gin.Context) error{
+		"SignInURL": func(c *gin.Context) error {
+			_, err := auth.SignInURL(c, logtogin.SignInOptions{})
+			return err
+		},
+		"SignOutURL": func(c *gin.Context) error {
+			_, err := auth.SignOutURL(c, logtogin.SignOutOptions{})
+			return err
+		},
+		"HandleCallback": func(c *gin.Context) error {
+			_, err := auth.HandleCallback(c)
+			return err
+		},
+	} {
+		c, _ := gin.CreateTestContext(httptest.NewRecorder())
+		c.Request = httptest.NewRequest(http.MethodGet, "/callback?state=x&code=y", nil)
+		var wrong *logtogin.ConfigError
+		if err := step(c); !errors.As(err, &wrong) || wrong.Field != "BaseURL" {
+			t.Errorf("%s: got %v, want a ConfigError of BaseURL", what, err)
+		}
+	}
+	router := gin.New()
+	router.GET("/in", func(c *gin.Context) { auth.SignIn(c, logtogin.SignInOptions{}) })
+	router.GET("/out", func(c *gin.Context) { auth.SignOut(c, logtogin.SignOutOptions{}) })
+	router.GET("/refused", func(c *gin.Context) { auth.Refuse(c, logtogin.ErrNotSignedIn) })
+	router.GET("/session", func(c *gin.Context) {
+		_, errOfClaims := auth.Claims(c)
+		_, errOfToken := auth.AccessToken(c)
+		_, errOfCall := auth.HTTPClient(c).Get("http://127.0.0.1:1/")
+		for what, err := range map[string]error{"Claims": errOfClaims, "AccessToken": errOfToken, "HTTPClient": errOfCall} {
+			if !errors.Is(err, logtogin.ErrNotSignedIn) {
+				t.Errorf("%s: got %v, want ErrNotSignedIn", what, err)
+			}
+		}
+		if auth.IsAuthenticated(c) {
+			t.Error("IsAuthenticated is true")
+		}
+	})
+	for path, want := range map[string]int{"/in": http.StatusInternalServerError, "/out": http.StatusInternalServerError, "/refused": http.StatusUnauthorized, "/session": http.StatusOK} {
+		w := httptest.NewRecorder()
+		router.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != want {
+			t.Errorf("%s: got %d, want %d", path, w.Code, want)
+		}
+	}
+	if err := auth.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
