@@ -461,6 +461,7 @@ func TestBearerGuardsAreCheckedWhenTheyAreMade(t *testing.T) {
 		"no organization":             func() { logtogin.OrganizationID("") },
 		"no source":                   func() { auth.BearerOrganization(logtogin.OrganizationSource{}) },
 		"no source, in a requirement": func() { logtogin.InOrganization(logtogin.OrganizationSource{}) },
+		"a requirement that is nil":   func() { auth.Bearer(ordersAPI, nil) },
 		"one guard of two":            func() { auth.SessionOrBearer(nil, auth.Bearer(ordersAPI)) },
 	} {
 		func() {

@@ -133,17 +133,23 @@ func (a *Auth) logError(ctx context.Context, x *session.Exchange, status int, er
 	case errors.Is(err, errFutile), isOfOperator(err):
 		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err)
 	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.Route, "status", status, "error", err, "sub", subjectOf(err))
+		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.Route, "status", status, "error", err, "sub", a.subjectOf(x, err))
 	default:
-		subject := subjectOf(err)
-		var bearer *bearerError
-		if errors.As(err, &bearer) {
-			subject = bearer.subject
-		} else if current := a.sessions.KnownHere(x); current != nil && subject == "" {
-			subject = current.Subject
-		}
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err, "sub", subject)
+		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err, "sub", a.subjectOf(x, err))
 	}
+}
+
+// subjectOf is the ID of the user whom an error is about, or else whose request it is, as far as that is known.
+func (a *Auth) subjectOf(x *session.Exchange, err error) string {
+	var bearer *bearerError
+	if errors.As(err, &bearer) {
+		return bearer.subject
+	}
+	subject := subjectOf(err)
+	if current := a.sessions.KnownHere(x); current != nil && subject == "" {
+		subject = current.Subject
+	}
+	return subject
 }
 
 // isOfOperator reports whether the operator has to change what the application is or asks for, which the error names.

@@ -52,6 +52,9 @@ func (*requirement) forSessions()            {}
 func detailsOf[R Requirement](requirements []R) []*requirement {
 	details := make([]*requirement, len(requirements))
 	for i, one := range requirements {
+		if Requirement(one) == nil {
+			panic("logtogin: a requirement is nil")
+		}
 		details[i] = one.details()
 	}
 	return details
@@ -141,8 +144,7 @@ func AnyOf(first Requirement, others ...Requirement) interface {
 } {
 	r := &requirement{}
 	var names []string
-	for _, one := range append([]Requirement{first}, others...) {
-		choice := one.details()
+	for _, choice := range detailsOf(append([]Requirement{first}, others...)) {
 		names = append(names, choice.name)
 		r.choices = append(r.choices, choice)
 		r.permissions = append(r.permissions, choice.permissions...)

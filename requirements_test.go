@@ -364,6 +364,8 @@ func TestGuardsAreCheckedWhenTheyAreMade(t *testing.T) {
 		"no function":                            func() { logtogin.MatchClaims("x", nil) },
 		"no age":                                 func() { logtogin.MaxAge(0) },
 		"half a second":                          func() { logtogin.MaxAge(1500 * time.Millisecond) },
+		"a requirement that is nil":              func() { app.auth.Guard(nil) },
+		"one of a choice that is nil":            func() { logtogin.AnyOf(logtogin.MaxAge(time.Second), nil) },
 	} {
 		func() {
 			defer func() {
