@@ -2,6 +2,7 @@ package logtogin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -105,5 +106,19 @@ func TestAPanicInOnEvent(t *testing.T) {
 	}
 	if !strings.Contains(app.log.String(), "OnEvent panics") {
 		t.Error(app.log)
+	}
+}
+
+func TestALogLineOfARequestThatFailedNamesTheUser(t *testing.T) {
+	t.Parallel()
+	app := newApplication(t, logtotest.NewServer(t), nil)
+	app.router.GET("/broken", app.auth.Guard(), func(c *gin.Context) { app.auth.Refuse(c, errors.New("the disk is full")) })
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", alice())
+	if page := b.get(app.url + "/broken"); page.status != http.StatusInternalServerError {
+		t.Errorf("got %d, want 500", page.status)
+	}
+	if line := app.log.String(); !strings.Contains(line, `error="the disk is full" sub=`) || strings.Contains(line, `sub=""`) {
+		t.Errorf("got %s, want the user in the line", line)
 	}
 }
