@@ -1,9 +1,12 @@
 package logtogin_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -293,6 +296,50 @@ func TestNoTokenIsInWhatHandlersShow(t *testing.T) {
 	}
 	if i := slices.IndexFunc(tokens, func(token string) bool { return strings.Contains(page.body, token) }); i >= 0 {
 		t.Errorf("token %d is in %s", i, page.body)
+	}
+}
+
+// C95.
+func TestNoTokenIsInAnErrorThatIsWrittenOut(t *testing.T) {
+	t.Parallel()
+	logto := logtotest.NewServer(t)
+	var tokens []string
+	logto.ChangeTokenAnswer(func(answer map[string]any) any {
+		for _, name := range []string{"access_token", "refresh_token", "id_token"} {
+			tokens = append(tokens, answer[name].(string))
+		}
+		return answer
+	})
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.RevalidateAfter = -1; cfg.Resources = []string{ordersAPI} })
+	logto.AddResource(logtotest.Resource{Indicator: ordersAPI})
+	app.router.GET("/errors", app.auth.Guard(), func(c *gin.Context) {
+		_, err := app.auth.AccessToken(c, logtogin.Resource(ordersAPI))
+		var written bytes.Buffer
+		slog.New(slog.NewJSONHandler(&written, nil)).Error("refused", "error", err, "within", struct{ Err error }{err})
+		c.JSON(http.StatusOK, gin.H{"error": err, "text": fmt.Sprintf("%v %+v %#v", err, err, err), "log": written.String()})
+	})
+	b := newBrowser(t)
+	b.signIn(app.url+"/profile", logtotest.DefaultUser())
+	for _, code := range []string{"invalid_grant", "invalid_client", "access_denied"} {
+		logto.Intercept(logtotest.Token, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprintf(w, `{"error":%q}`, code)
+		})
+		page := b.get(app.url + "/errors")
+		if page.status != http.StatusOK || len(tokens) < 3 {
+			t.Fatalf("%s: got %d, %d tokens", code, page.status, len(tokens))
+		}
+		for i, token := range tokens {
+			if strings.Contains(page.body, token) {
+				t.Errorf("%s: token %d is in %s", code, i, page.body)
+			}
+		}
+		if code == "invalid_grant" {
+			b = newBrowser(t)
+			logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) })
+			b.signIn(app.url+"/profile", logtotest.DefaultUser())
+		}
 	}
 }
 

@@ -117,6 +117,14 @@ func (a *Auth) finishAttempt(ctx context.Context, c *gin.Context, x *session.Exc
 	defer outcome.Settle()
 	outcome.Cookies = a.sessions.Removal(x.Request, started.ID)
 	outcome.ReturnTo = cmp.Or(started.ReturnTo, a.settings.AfterSignIn)
+	hasReturned := false
+	defer func() {
+		if !hasReturned { // Config.OnSignedIn panics: the attempt is spent all the same
+			a.tellOthers(context.WithoutCancel(ctx), started, answer, outcome)
+			_ = a.sessions.SetOutcomeCookies(x, outcome)
+			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: fmt.Errorf("%w: it panics", ErrSignInRefused)})
+		}
+	}()
 	copied := c.Copy()
 	var begun *session.Session
 	if err = a.checkAnswer(x.Request, m, started, answer); err == nil {
@@ -126,7 +134,7 @@ func (a *Auth) finishAttempt(ctx context.Context, c *gin.Context, x *session.Exc
 	if err == nil {
 		err = a.beginSession(hookContext(c, copied, x), x, started, begun, outcome)
 	}
-	outcome.Err = err
+	hasReturned, outcome.Err = true, err
 	a.tellOthers(context.WithoutCancel(ctx), started, answer, outcome)
 	if result, err = a.resultOf(outcome); err == nil {
 		a.settings.emit(ctx, Event{Kind: EventSignInFinished, Subject: result.Claims.Subject})

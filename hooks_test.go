@@ -475,3 +475,36 @@ func TestTheWayBackAfterACallbackWithoutAnAttempt(t *testing.T) {
 		}
 	}
 }
+
+// A hook that panics has spent the attempt: the cookie goes, and nobody at another instance waits for an outcome.
+func TestAPanicInOnSignedInSettlesTheAttempt(t *testing.T) {
+	t.Parallel()
+	logto, state := logtotest.NewServer(t), newCommonState()
+	events := &eventLog{}
+	change := func(cfg *logtogin.Config) {
+		cfg.SharedState, cfg.OnEvent = state, events.add
+		cfg.OnSignedIn = func(*gin.Context, *logtogin.SignInResult) error { panic("the hook panics") }
+	}
+	app := newApplication(t, logto, change)
+	other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
+	middleware := gin.HandlerFunc(gin.RecoveryWithWriter(io.Discard))
+	app.before.Store(&middleware)
+	b := newBrowser(t)
+	callback := b.signInUntilCallback(app, alice())
+	events.take()
+	cookies := b.cookies(app.url)
+	page := b.get(callback.String())
+	if page.status != http.StatusInternalServerError || len(b.attempts(app)) != 0 {
+		t.Errorf("got %d and %d attempts, want 500 and none", page.status, len(b.attempts(app)))
+	}
+	if got := events.take(); !slices.Contains(got, "sign_in_failed refused_by_application") {
+		t.Errorf("got the events %q, want that the sign-in has failed", got)
+	}
+	state.set(func() { state.calls = 0 })
+	again := send(t, http.MethodGet, other.url+callback.RequestURI(), cookies, nil)
+	state.set(func() {
+		if again.status != http.StatusBadRequest || state.calls > 10 { // whoever waits asks again and again
+			t.Errorf("at the other instance: got %d after %d calls of the shared state, want 400 at once", again.status, state.calls)
+		}
+	})
+}

@@ -118,13 +118,16 @@ const (
 
 // refusedBy is the session that an error is about, or nil.
 func (a *Auth) refusedBy(c *gin.Context, err error) *session.Session {
-	refused := &session.RefusedError{}
-	if !errors.As(err, &refused) {
-		if ctx, x, missing := a.exchangeOf(c); missing == nil {
-			refused.Session, _ = a.sessions.Current(ctx, x)
-		}
+	var refused *session.RefusedError
+	if errors.As(err, &refused) {
+		return refused.Session()
 	}
-	return refused.Session
+	ctx, x, err := a.exchangeOf(c)
+	if err != nil {
+		return nil
+	}
+	current, _ := a.sessions.Current(ctx, x)
+	return current
 }
 
 // isFutile reports whether the session that is refused comes from a sign-in that was offered because of a refusal.

@@ -32,7 +32,7 @@ type Tokens struct {
 // Answer is the error of an answer with a status other than 200.
 type Answer struct {
 	Status     int
-	Body       []byte
+	Body       []byte        `json:"-"` // which may have anything in it
 	RetryAfter time.Duration // what the header Retry-After asks for, or 0
 }
 

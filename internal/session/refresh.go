@@ -266,7 +266,7 @@ func (s *Sessions) endRefused(ctx context.Context, r *http.Request, session *Ses
 	s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", session.Subject)
 	s.end(ctx, session)
 	s.removeEnded(ctx, r, session)
-	return &RefusedError{session}
+	return &RefusedError{refused: session}
 }
 
 // removeEnded deletes the record of a session that has ended.
@@ -276,8 +276,12 @@ func (s *Sessions) removeEnded(ctx context.Context, r *http.Request, session *Se
 	}
 }
 
-// RefusedError is the ErrNotSignedIn of a session that Logto does not renew.
-type RefusedError struct{ Session *Session }
+// RefusedError is the ErrNotSignedIn of a session that Logto does not renew. The application gets it, and may write it out
+// as JSON, so the session is in no exported field.
+type RefusedError struct{ refused *Session }
+
+// Session is the session that has ended.
+func (e *RefusedError) Session() *Session { return e.refused }
 
 func (*RefusedError) Error() string {
 	return fault.NotSignedIn.Error() + ": Logto does not renew the session"

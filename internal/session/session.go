@@ -52,6 +52,12 @@ type Session struct {
 	Memo any
 }
 
+// String and MarshalJSON keep tokens out of logs and answers, whatever has a session in it.
+func (*Session) String() string { return "a session" }
+
+// MarshalJSON implements json.Marshaler.
+func (*Session) MarshalJSON() ([]byte, error) { return []byte(`"a session"`), nil }
+
 // withoutAccessToken is the session without the access token that is worth the
 // least: the one that expires first. ok is false if there is none.
 func (s *Session) withoutAccessToken() (smaller *Session, ok bool) {

@@ -176,10 +176,14 @@ func (l *Log) tellLater() {
 // long, and also for a client that has hung up: the request goes on, and must not by what was known before.
 func KeepUp(ctx context.Context, logs ...*Log) {
 	var readings []reading
-	var patience time.Duration
-	for _, l := range logs {
-		if r, enough := l.renew(); r != nil {
-			readings, patience = append(readings, r), max(patience, enough)
+	patience := usualPatience
+	for i, l := range logs {
+		r, enough := l.renew()
+		if r != nil {
+			readings = append(readings, r)
+		}
+		if i == 0 { // what the other ones have is worth no longer wait
+			patience = max(patience, enough)
 		}
 	}
 	if readings == nil {
