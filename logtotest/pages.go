@@ -30,13 +30,12 @@ func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
 	current := s.pageInteraction(w, r)
 	if user, ok := s.userByID(testUser(r)); current != nil && ok {
 		if user.IsSuspended {
-			showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, user.Username))
+			showSuspended(w, r, user.Username)
 			return
 		}
 		s.completeInteraction(w, r, current, user, "PostSignIn")
 	} else if current != nil {
-		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
-		showPage(w, http.StatusOK, "sign-in.html", page)
+		showForm(w, r, http.StatusOK, "sign-in.html", formPage{Username: current.request.extra.Get("login_hint")})
 	}
 }
 
@@ -48,22 +47,18 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 	username := strings.TrimSpace(r.PostFormValue("username"))
 	user, ok := s.userByIdentifier(username)
 	if !ok || user.Password == "" || user.Password != r.PostFormValue("password") {
-		page := formPage{
-			Query: linkQuery(r), Username: username,
-			Message: "The username or the password is not right.",
-		}
-		showPage(w, http.StatusBadRequest, "sign-in.html", page)
+		showForm(w, r, http.StatusBadRequest, "sign-in.html", formPage{Username: username, Message: "The username or the password is not right."})
 		return
 	}
 	if user.IsSuspended {
-		showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, username))
+		showSuspended(w, r, username)
 		return
 	}
 	s.completeInteraction(w, r, current, user, "PostSignIn")
 }
 
-func suspendedPage(r *http.Request, username string) formPage {
-	return formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
+func showSuspended(w http.ResponseWriter, r *http.Request, username string) {
+	showForm(w, r, http.StatusForbidden, "sign-in.html", formPage{Username: username, Message: "This account is suspended."})
 }
 
 // completeInteraction goes on with a user, of whom webhooks are told first.
@@ -86,13 +81,13 @@ func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
 	if testUser(r) != "" {
 		s.serveSignInPage(w, r)
 	} else if current := s.pageInteraction(w, r); current != nil {
-		page := formPage{Query: linkQuery(r)}
+		var page formPage
 		if hint := current.request.extra.Get("login_hint"); strings.Contains(hint, "@") {
 			page.Email = hint
 		} else {
 			page.Username = hint
 		}
-		showPage(w, http.StatusOK, "register.html", page)
+		showForm(w, r, http.StatusOK, "register.html", page)
 	}
 }
 
@@ -114,10 +109,7 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		UpdatedAt: now,
 	}
 	if message := s.registrationProblem(user); message != "" {
-		page := formPage{
-			Query: linkQuery(r), Username: user.Username, Name: user.Name, Email: user.Email, Message: message,
-		}
-		showPage(w, http.StatusBadRequest, "register.html", page)
+		showForm(w, r, http.StatusBadRequest, "register.html", formPage{Username: user.Username, Name: user.Name, Email: user.Email, Message: message})
 		return
 	}
 	user = s.AddUser(user)

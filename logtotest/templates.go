@@ -55,3 +55,9 @@ func showPage(w http.ResponseWriter, status int, name string, data any) {
 func linkQuery(r *http.Request) template.URL {
 	return template.URL(r.URL.Query().Encode())
 }
+
+// showForm shows the sign-in or the register page.
+func showForm(w http.ResponseWriter, r *http.Request, status int, name string, page formPage) {
+	page.Query = linkQuery(r)
+	showPage(w, status, name, page)
+}
