@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // told is an application that Logto tells of sign-outs.
@@ -97,13 +98,13 @@ func TestLogoutTokens(t *testing.T) {
 		accept bool
 	}{
 		"rp-backchannel-rpinitlogout":                   {change: set("ignored_claim", "x"), accept: true},
-		"rp-backchannel-rpinitlogout-alg-none":          {fault: &logtotest.LogoutTokenUnsigned},
-		"it is signed by HMAC":                          {fault: &logtotest.LogoutTokenWrongAlgorithm},
-		"rp-backchannel-rpinitlogout-no-event":          {fault: &logtotest.LogoutTokenNoEvent},
-		"rp-backchannel-rpinitlogout-wrong-event":       {fault: &logtotest.LogoutTokenWrongEvent},
-		"rp-backchannel-rpinitlogout-with-nonce":        {fault: &logtotest.LogoutTokenWithNonce},
-		"rp-backchannel-rpinitlogout-wrong-aud":         {fault: &logtotest.LogoutTokenWrongAudience},
-		"rp-backchannel-rpinitlogout-wrong-iss":         {fault: &logtotest.LogoutTokenWrongIssuer},
+		"rp-backchannel-rpinitlogout-alg-none":          {fault: &faults.LogoutTokenUnsigned},
+		"it is signed by HMAC":                          {fault: &faults.LogoutTokenWrongAlgorithm},
+		"rp-backchannel-rpinitlogout-no-event":          {fault: &faults.LogoutTokenNoEvent},
+		"rp-backchannel-rpinitlogout-wrong-event":       {fault: &faults.LogoutTokenWrongEvent},
+		"rp-backchannel-rpinitlogout-with-nonce":        {fault: &faults.LogoutTokenWithNonce},
+		"rp-backchannel-rpinitlogout-wrong-aud":         {fault: &faults.LogoutTokenWrongAudience},
+		"rp-backchannel-rpinitlogout-wrong-iss":         {fault: &faults.LogoutTokenWrongIssuer},
 		"a damaged signature":                           {change: damagedSignature},
 		"alg is None, and no signature (C31)":           {change: unsigned("None")},
 		"alg is nOnE, and no signature (C31)":           {change: unsigned("nOnE")},
@@ -139,8 +140,8 @@ func TestLogoutTokens(t *testing.T) {
 		"iat is long past and there is no exp":          {change: func(token *logtotest.JWT) { delete(token.Claims, "exp"); ago("iat", 7*time.Minute)(token) }},
 		"iat is some minutes past, and there is no exp": {change: func(token *logtotest.JWT) { delete(token.Claims, "exp"); ago("iat", 5*time.Minute)(token) }, accept: true},
 		"iat is within the skew of the clocks":          {change: ago("iat", -30*time.Second), accept: true},
-		"there is no exp, as in Logto 1.41":             {fault: &logtotest.LogoutTokenNoExpiry, accept: true},
-		"exp is past":                                   {fault: &logtotest.LogoutTokenExpired},
+		"there is no exp, as in Logto 1.41":             {fault: &faults.LogoutTokenNoExpiry, accept: true},
+		"exp is past":                                   {fault: &faults.LogoutTokenExpired},
 		"exp is null":                                   {change: set("exp", nil)},
 		"exp is a string":                               {change: set("exp", "99999999999")},
 		"exp is huge":                                   {change: set("exp", 1e300)},
@@ -516,7 +517,7 @@ func TestALogoutTokenThatCannotBeVerifiedNow(t *testing.T) {
 	logto := logtotest.NewServer(t)
 	app := told(t, logto, nil)
 	token := tokenFor(t, logto, idOf(t, logto, "alice"), "")
-	logto.Misbehave(logtotest.KeysDown)
+	logto.Misbehave(faults.KeysDown)
 	if answer := app.logoutToken(token); answer.status != http.StatusServiceUnavailable || answer.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %v", answer.status, answer.header)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // resourceServer is an API that only verifies tokens: it has no AppID and no sessions.
@@ -287,7 +288,7 @@ func TestRememberedTokensAndKeys(t *testing.T) {
 	status := func(token string) int { return ask(router, "/", bearerHeader(token)).Code }
 	user := logtotest.User{ID: "alice"}
 
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	old := logto.AccessToken(user, ordersAPI)
 	if w := ask(router, "/", bearerHeader(old)); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || w.Header().Get("WWW-Authenticate") != "" {
 		t.Errorf("keys that were never had: %d %v", w.Code, w.Header())
@@ -298,7 +299,7 @@ func TestRememberedTokensAndKeys(t *testing.T) {
 		t.Errorf("Logto is back: %d", got)
 	}
 	// An outage changes nothing for keys that are known.
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	logto.Advance(20 * time.Minute)
 	if got := status(old); got != http.StatusNoContent {
 		t.Errorf("during an outage: %d", got)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // conformancePlans are the plans that apply. The first five are complete; of the others,
@@ -176,7 +177,7 @@ func idTokenTests() map[string]conformanceTest {
 	}
 	tests[oidcc+"invalid-sig-hs256"] = conformanceTest{
 		provider: "signs by HS256 with the client secret", passes: neverCallsUserInfo, run: signingIn(func(logto *logtotest.Server) {
-			logto.Misbehave(logtotest.HMACSignature)
+			logto.Misbehave(faults.HMACSignature)
 		}),
 	}
 	tests[oidcc+"invalid-athash"] = conformanceTest{
@@ -205,7 +206,7 @@ func codeFlowTests() map[string]conformanceTest {
 		},
 		"oidcc-client-test-idtoken-sig-rs256": {provider: "signs by RS256", passes: signsIn, run: signingIn(func(logto *logtotest.Server) { onlyKey(logto, "RS256") })},
 		"oidcc-client-test-userinfo-invalid-sub": {provider: "appends invalid to `sub` of user info", passes: discardsUserInfo, run: signingIn(func(logto *logtotest.Server) {
-			logto.Misbehave(logtotest.WrongUserInfoSubject)
+			logto.Misbehave(faults.WrongUserInfoSubject)
 		})},
 		"oidcc-client-test-scope-userinfo-claims": {
 			provider: "gives claims for the scopes profile, email, phone and address", passes: signsIn, run: usingClaimsOfScopes,
@@ -242,7 +243,7 @@ func codeFlowTests() map[string]conformanceTest {
 func discoveryTests() map[string]conformanceTest {
 	mismatch := conformanceTest{
 		provider: "appends INVALID to `issuer` of the metadata", passes: neverCallsAuthorization, run: signingIn(func(logto *logtotest.Server) {
-			logto.Misbehave(logtotest.WrongDiscoveryIssuer)
+			logto.Misbehave(faults.WrongDiscoveryIssuer)
 		}),
 	}
 	return map[string]conformanceTest{

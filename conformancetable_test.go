@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 var writeConformance = flag.String("write-conformance", "", "the document whose tables are to be written anew by TestConformance")
@@ -103,7 +104,7 @@ func TestConformance(t *testing.T) {
 func TestFaultsNameTestsOfTheSuite(t *testing.T) {
 	t.Parallel()
 	tests, found := conformanceTests(), 0
-	for _, fault := range logtotest.Faults() {
+	for _, fault := range faults.All() {
 		for name := range strings.FieldsSeq(fault.Conformance) {
 			if _, ok := tests[name]; !ok {
 				t.Errorf("%s: there is no test %s", fault.Name, name)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // offered are the links of a page, by their texts.
@@ -266,7 +267,7 @@ func TestNoPageLeadsToAnotherHost(t *testing.T) {
 	logto := logtotest.NewServer(t)
 	app := newApplication(t, logto, func(*logtogin.Config) {})
 	app.router.RemoveExtraSlash = true
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	for _, route := range []string{"sign-up", "sign-in", "sign-out", "callback"} {
 		for _, header := range []http.Header{{"Accept": {"text/html"}}, {"Hx-Request": {"true"}}} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -391,7 +392,7 @@ func TestAnOutageAtACallbackOfTheApplicationOffersASignIn(t *testing.T) {
 			app.auth.Refuse(c, err)
 		}
 	})
-	logto.Misbehave(logtotest.TokenDown)
+	logto.Misbehave(faults.TokenDown)
 	b := newBrowser(t)
 	if shown := b.signIn(app.url+"/profile", logtotest.DefaultUser()); shown.status != http.StatusServiceUnavailable || fmt.Sprint(offered(shown)) != "map[Try again:/sign-in?return_to=%2Fprofile]" {
 		t.Errorf("got %d with %v", shown.status, offered(shown))
@@ -402,7 +403,7 @@ func TestAnOutageOnOurRoutesOffersThemAgain(t *testing.T) {
 	t.Parallel()
 	logto := logtotest.NewServer(t)
 	app := newApplication(t, logto, nil)
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	for path, want := range map[string]string{
 		"/sign-in?return_to=/profile": "/sign-in?return_to=%2Fprofile",
 		"/sign-up?return_to=/profile": "/sign-up?return_to=/profile",
@@ -415,7 +416,7 @@ func TestAnOutageOnOurRoutesOffersThemAgain(t *testing.T) {
 	app = newApplication(t, logto, nil) // the other one remembers the outage for a moment
 	b := newBrowser(t)
 	callback := b.signInUntilCallback(app, logtotest.DefaultUser())
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	b.keepGoing()
 	if shown := b.get(callback.String()); shown.status != http.StatusServiceUnavailable || !strings.HasPrefix(offered(shown)["Try again"], "/sign-in") {
 		t.Errorf("callback: got %d %v", shown.status, offered(shown))

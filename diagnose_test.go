@@ -12,6 +12,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // found is the worst severity of each check, and all that is said.
@@ -78,8 +79,8 @@ func TestDiagnosisOfWhatIsWrong(t *testing.T) {
 		}, "store", logtogin.SeverityError, "Store"},
 		"cookies for all subdomains": {func(_ *logtotest.Server, cfg *logtogin.Config) { cfg.Cookies.Domain = "example.com" },
 			"cookies", logtogin.SeverityWarning, "Domain"},
-		"Logto is down":  {func(logto *logtotest.Server, _ *logtogin.Config) { logto.Misbehave(logtotest.Down) }, "discovery", logtogin.SeverityError, "Endpoint"},
-		"another issuer": {func(logto *logtotest.Server, _ *logtogin.Config) { logto.Misbehave(logtotest.WrongDiscoveryIssuer) }, "discovery", logtogin.SeverityError, "Endpoint"},
+		"Logto is down":  {func(logto *logtotest.Server, _ *logtogin.Config) { logto.Misbehave(faults.Down) }, "discovery", logtogin.SeverityError, "Endpoint"},
+		"another issuer": {func(logto *logtotest.Server, _ *logtogin.Config) { logto.Misbehave(faults.WrongDiscoveryIssuer) }, "discovery", logtogin.SeverityError, "Endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // eventLog is what Config.OnEvent was told.
@@ -88,7 +89,7 @@ func TestEvents(t *testing.T) {
 	now.advance(time.Second)
 	b.signIn(app.url+"/profile", alice())
 	events.take()
-	logto.Misbehave(logtotest.TokenDown)
+	logto.Misbehave(faults.TokenDown)
 	now.advance(20 * time.Minute)
 	b.token(app, map[string][]string{"resource": {stockAPI}})
 	expect("a refresh that fails", "provider_call refresh provider_unavailable", "refresh provider_unavailable")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 func TestOnSignedInDecidesWhoGetsIn(t *testing.T) {
@@ -330,7 +331,7 @@ func TestAPanicInOnErrorLeavesNothingBehind(t *testing.T) {
 				}
 
 				client := logto.Browser(t, router, logtotest.DefaultUser())
-				logto.Misbehave(logtotest.WrongNonce)
+				logto.Misbehave(faults.WrongNonce)
 				refused("a sign-in that fails", client, "/profile")
 				logto.Behave()
 				refused("a callback that nobody waits for", client, "/callback?code=x&state=y")
@@ -401,7 +402,7 @@ func TestOnErrorCanOfferAWayBack(t *testing.T) {
 	if before == nil || before != after {
 		t.Error("OnError has left another ResponseWriter behind")
 	}
-	logto.Misbehave(logtotest.WrongNonce)
+	logto.Misbehave(faults.WrongNonce)
 	if page := newBrowser(t).signIn(app.url+"/profile?tab=2", logtotest.DefaultUser()); page.status != 400 || page.body != "go to /sign-in?return_to=%2Fprofile%3Ftab%3D2" {
 		t.Errorf("a failed sign-in: %d %s", page.status, page.body)
 	}

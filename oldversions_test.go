@@ -11,6 +11,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // Whoever comes with an old version of a session must never use a refresh token that Logto
@@ -85,7 +86,7 @@ func TestARefreshTokenThatWasReplacedIsNotLost(t *testing.T) {
 			if err := logto.RotateKey("ES384"); err != nil {
 				t.Error(err)
 			}
-			logto.Misbehave(logtotest.KeysDown)
+			logto.Misbehave(faults.KeysDown)
 			return logto.Behave
 		},
 		"Logto's clock is an hour ahead": func(logto *logtotest.Server) func() {

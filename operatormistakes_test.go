@@ -18,6 +18,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // seen is what an operator and a user see of a mistake.
@@ -213,7 +214,7 @@ var mistakes = map[string]func(*testing.T) seen{
 		cfg.AppSecret = logto.AddApplication(logtotest.Application{}).Secret
 	}),
 	"App secret has expired": mistaking(func(logto *logtotest.Server, _ *logtotest.Application, _ *logtogin.Config) {
-		logto.Misbehave(logtotest.ExpiredSecret)
+		logto.Misbehave(faults.ExpiredSecret)
 	}),
 	"`AppSecret` is empty": mistaking(func(_ *logtotest.Server, _ *logtotest.Application, cfg *logtogin.Config) { cfg.AppSecret = "" }),
 	"The application is a Single page app or a Native app": mistaking(func(_ *logtotest.Server, app *logtotest.Application, _ *logtogin.Config) {
@@ -262,7 +263,7 @@ var mistakes = map[string]func(*testing.T) seen{
 		cfg.Now = func() time.Time { return logto.Now().Add(2 * time.Hour) }
 	}),
 	"Logto's signing keys cannot be used": mistaking(func(logto *logtotest.Server, _ *logtotest.Application, _ *logtogin.Config) {
-		logto.Misbehave(logtotest.SymmetricKeys)
+		logto.Misbehave(faults.SymmetricKeys)
 	}),
 	"Custom data and other large claims are in the ID token": mistaking(func(logto *logtotest.Server, _ *logtotest.Application, _ *logtogin.Config) {
 		logto.ChangeIDToken(func(token *logtotest.JWT) { token.Claims["custom_data"] = randomText(20_000) })
@@ -516,7 +517,7 @@ func TestAnExpiredSecretIsReportedOnceAndEndsNoSession(t *testing.T) {
 		b.signIn(m.url+"/profile", alice())
 		browsers = append(browsers, b)
 	}
-	m.logto.Misbehave(logtotest.ExpiredSecret)
+	m.logto.Misbehave(faults.ExpiredSecret)
 	m.now.advance(61 * time.Minute)
 	for range 3 {
 		for _, b := range browsers {
@@ -565,7 +566,7 @@ func TestARefusalThatMakesAPageUnavailableIsAnErrorInTheLog(t *testing.T) {
 // An API has no client, no redirect URI and no sign-in, of which Diagnose could know nothing while Logto is down.
 func TestADiagnosisOfAnAPIIsNotAboutSignIns(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string][]logtotest.Fault{"Logto answers": nil, "Logto is down": {logtotest.Down}} {
+	for name, fault := range map[string][]logtotest.Fault{"Logto answers": nil, "Logto is down": {faults.Down}} {
 		logto := logtotest.NewServer(t)
 		logto.Misbehave(fault...)
 		auth, _, _ := resourceServer(t, logto, nil)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // refreshes are the requests of the server's record that were refreshes.
@@ -440,7 +441,7 @@ func TestWhileLogtoIsDown(t *testing.T) {
 		b := newBrowser(t)
 		b.signIn(app.url+"/profile", alice())
 		first, _ := b.token(app, nil)
-		logto.Misbehave(logtotest.Down)
+		logto.Misbehave(faults.Down)
 		now.advance(59*time.Minute + 45*time.Second)
 		logto.ResetCalls()
 		// The token is to be renewed, but it is still good.
@@ -696,7 +697,7 @@ func TestMaxStale(t *testing.T) {
 	app := newApplication(t, logto, change)
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", alice())
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	now.advance(89 * time.Minute)
 	if page := b.get(app.url + "/profile"); page.status != http.StatusOK {
 		t.Errorf("before: %d", page.status)
@@ -839,7 +840,7 @@ func TestAnOldCookieBringsNoRightsBackWhileLogtoIsDown(t *testing.T) {
 		t.Fatalf("%d %s", page.status, page.body)
 	}
 	now.advance(61 * time.Minute)
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	if page := send(t, http.MethodGet, app.url+"/admin", old, nil); page.status != http.StatusForbidden {
 		t.Errorf("with the old cookie: %d %s", page.status, page.body)
 	}

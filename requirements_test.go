@@ -16,6 +16,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 var rightsScopes = []string{"roles", "urn:logto:scope:organizations", "urn:logto:scope:organization_roles"}
@@ -224,7 +225,7 @@ func TestOrganizationAccessWhileLogtoIsDown(t *testing.T) {
 	app.guarded("/either/:org", logtogin.AnyOf(logtogin.OrganizationAccess(logtogin.FromParam("org")), logtogin.Role("admin")))
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", logtotest.DefaultUser())
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	for path, want := range map[string]int{"/access/acme": 503, "/either/acme": 200} {
 		if page := b.get(app.url + path); page.status != want {
 			t.Errorf("%s: %d %s", path, page.status, page.body)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // ledTo is where a guard leads, which is not visited.
@@ -96,7 +97,7 @@ func TestTheSignInRouteSaysWhatIsDown(t *testing.T) {
 		t.Parallel()
 		logto := logtotest.NewServer(t)
 		app := newApplication(t, logto, nil)
-		logto.Misbehave(logtotest.Down)
+		logto.Misbehave(faults.Down)
 		b := newBrowser(t)
 		for range 3 {
 			if shown := b.get(app.url + "/profile"); shown.status != http.StatusServiceUnavailable || len(b.attempts(app)) > 0 {

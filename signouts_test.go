@@ -18,6 +18,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // A sign-out in every situation, with sessions in every place, in every way: afterwards no cookie that the
@@ -410,8 +411,8 @@ func TestASignOutWhileLogtoIsDown(t *testing.T) {
 		down  func(*logtotest.Server)
 		knows bool // whether metadata are in memory
 	}{
-		"answers 503":                       {func(logto *logtotest.Server) { logto.Misbehave(logtotest.Down) }, true},
-		"answers 503 from the start":        {func(logto *logtotest.Server) { logto.Misbehave(logtotest.Down) }, false},
+		"answers 503":                       {func(logto *logtotest.Server) { logto.Misbehave(faults.Down) }, true},
+		"answers 503 from the start":        {func(logto *logtotest.Server) { logto.Misbehave(faults.Down) }, false},
 		"refuses connections":               {func(logto *logtotest.Server) { logto.Close() }, true},
 		"refuses them from the start":       {func(logto *logtotest.Server) { logto.Close() }, false},
 		"hangs at the revocation":           {func(logto *logtotest.Server) { logto.Intercept(logtotest.Revocation, hangs) }, true},

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 func TestHomeOfVisitor(t *testing.T) {
@@ -112,7 +112,7 @@ func TestDeepLink(t *testing.T) {
 
 func TestCancelledSignIn(t *testing.T) {
 	base, fake := startApp(t)
-	fake.Misbehave(logtotest.Cancelled)
+	fake.Misbehave(faults.Cancelled)
 	b := newBrowser(t)
 	page := b.signIn(base + "/profile")
 	page.mustBe(t, http.StatusBadRequest, base+"/callback?", "You have not signed in", `href="/sign-in`)

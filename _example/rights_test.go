@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 func TestRights(t *testing.T) {
@@ -84,7 +85,7 @@ func TestLeanIDToken(t *testing.T) {
 	})
 	b := newBrowser(t)
 	b.signIn(base + "/sign-in")
-	fake.Misbehave(logtotest.UserInfoDown)
+	fake.Misbehave(faults.UserInfoDown)
 	page := b.get(base + "/admin")
 	page.mustBe(t, http.StatusServiceUnavailable, base+"/admin", "Please try again in a moment", `action="/sign-out"`)
 	page.mustLack(t, "Administration")

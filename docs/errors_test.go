@@ -9,6 +9,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // The code of errors.md.
@@ -36,7 +37,7 @@ func TestErrorsOfUserInfo(t *testing.T) {
 	if shown := get(t, client, "/profile"); shown.body != "Alice Example" {
 		t.Error(shown)
 	}
-	logto.Misbehave(logtotest.UserInfoDown)
+	logto.Misbehave(faults.UserInfoDown)
 	if shown := get(t, client, "/profile"); shown.body != "The profile is not available right now." {
 		t.Error(shown)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 	"github.com/logtogin/logtogin/redisstate"
 	"github.com/logtogin/logtogin/telemetry"
 )
@@ -131,7 +132,7 @@ func TestProductionServes(t *testing.T) {
 
 func TestProductionIsReadyWhenLogtoIs(t *testing.T) {
 	t.Parallel()
-	for fault, want := range map[*logtotest.Fault]int{nil: 200, &logtotest.Down: 503} {
+	for fault, want := range map[*logtotest.Fault]int{nil: 200, &faults.Down: 503} {
 		logto := logtotest.NewServer(t)
 		router, _ := build(t, logto.Config(baseURL), addReady)
 		if fault != nil {

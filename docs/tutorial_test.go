@@ -15,6 +15,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // The program of tutorial.md, its variations, and what they are said to do.
@@ -312,7 +313,7 @@ func TestTutorialOwnCallback(t *testing.T) {
 	if shown := get(t, logto.Browser(t, router, alice()), "/sign-in"); shown.body != "home" {
 		t.Error(shown)
 	}
-	logto.Misbehave(logtotest.AccessDenied)
+	logto.Misbehave(faults.AccessDenied)
 	if shown := get(t, logto.Browser(t, router, alice()), "/sign-in"); shown.status != http.StatusForbidden || !strings.HasPrefix(shown.body, "Sign-in did not work.") {
 		t.Error(shown)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/webtest"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -139,13 +139,13 @@ func TestASessionOfTheApplicationsOwn(t *testing.T) {
 		}
 		c.JSON(http.StatusOK, gin.H{"visits": visits})
 	})
-	b := newBrowser(t)
+	b := webtest.New(t)
 	for i, step := range []struct {
 		user string
 		want float64
 	}{{"alice", 0}, {"alice", 1}, {"bob", 0}} {
-		page := b.submit(b.get(server.URL+"/again"), url.Values{"username": {step.user}, "password": {step.user}})
-		if visits := page.members(t)["visits"]; visits != step.want {
+		page := b.SignIn(server.URL+"/again", step.user, step.user)
+		if visits := page.Members(t)["visits"]; visits != step.want {
 			t.Errorf("sign-in %d, of %s: %v visits", i, step.user, visits)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/logtogin/logtogin/integration/instances"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
 	"github.com/logtogin/logtogin/integration/servers"
+	"github.com/logtogin/logtogin/integration/webtest"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -148,9 +149,9 @@ func (c cluster) timesAlone() int {
 // refreshOnce signs in and returns what is wrong with the tokens after it.
 func refreshOnce(t *testing.T, c cluster, provider *oidcprovider.Provider) (problems []string) {
 	t.Helper()
-	b := newBrowser(t)
-	b.submit(b.get(c.URL+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
-	cookies := b.cookies(c.URL)
+	b := webtest.New(t)
+	b.SignIn(c.URL+"/profile", oidcprovider.DefaultUsername, oidcprovider.DefaultPassword)
+	cookies := b.Cookies(c.URL)
 	for _, step := range []struct {
 		what  string
 		paths []string
@@ -185,10 +186,10 @@ func TestRedisStopsDuringARefresh(t *testing.T) {
 		logto.RegisterRedirectURIs(baseURL + "/callback")
 		return instances.Config{Endpoint: logto.Endpoint(), AppID: app.ID, BaseURL: baseURL, Redis: database.Address()}
 	})
-	b := newBrowser(t)
+	b := webtest.New(t)
 	user := logtotest.DefaultUser()
-	b.submit(b.get(c.URL+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
-	cookies := b.cookies(c.URL)
+	b.SignIn(c.URL+"/profile", user.Username, user.Password)
+	cookies := b.Cookies(c.URL)
 	var once sync.Once
 	logto.Intercept(logtotest.Token, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		once.Do(database.Stop)
@@ -203,7 +204,7 @@ func TestRedisStopsDuringARefresh(t *testing.T) {
 			t.Errorf("with the cookies from before: %d good answers", good)
 		}
 	}
-	if page := b.get(c.URL + "/profile"); page.status != http.StatusOK {
-		t.Errorf("%d %s", page.status, page.body)
+	if page := b.Get(c.URL + "/profile"); page.Status != http.StatusOK {
+		t.Errorf("%d %s", page.Status, page.Body)
 	}
 }

@@ -1,8 +1,8 @@
 package integration_test
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logtogin/logtogin/integration/processes"
+	"github.com/logtogin/logtogin/integration/webtest"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -43,10 +45,10 @@ func TestANewcomerIsSignedIn(t *testing.T) {
 			n.run("mod", "tidy")
 			n.run("build", "-o", "shop", ".")
 			n.start("shop", address)
-			b, user := newBrowser(t), logtotest.DefaultUser()
-			page := b.submit(n.open(b, "http://"+address+test.path), url.Values{"username": {user.Username}, "password": {user.Password}})
-			if page.status != http.StatusOK || page.url.Host != address || !strings.Contains(page.body, test.shows) {
-				t.Errorf("arrived at %s: %d %s", page.url, page.status, page.body)
+			b, user := webtest.New(t), logtotest.DefaultUser()
+			page := b.Submit(n.open(b, "http://"+address+test.path), url.Values{"username": {user.Username}, "password": {user.Password}})
+			if page.Status != http.StatusOK || page.URL.Host != address || !strings.Contains(page.Body, test.shows) {
+				t.Errorf("arrived at %s: %d %s", page.URL, page.Status, page.Body)
 			}
 			t.Logf("signed in after %d commands: %s", len(n.commands), strings.Join(n.commands, "; "))
 			if len(n.commands) >= 10 {
@@ -121,7 +123,7 @@ func (n *newcomer) start(program, address string) {
 	n.t.Helper()
 	n.commands = append(n.commands, "./"+program)
 	command := exec.Command(filepath.Join(n.dir, program))
-	var output bytes.Buffer
+	var output processes.Output
 	command.Stdout, command.Stderr = &output, &output
 	if err := command.Start(); err != nil {
 		n.t.Fatal(err)
@@ -138,27 +140,30 @@ func (n *newcomer) start(program, address string) {
 			n.t.Logf("the program says:\n%s", &output)
 		}
 	})
-	ticker, patience := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
-	defer ticker.Stop()
-	for {
-		if connection, err := net.Dial("tcp", address); err == nil {
-			_ = connection.Close()
-			return
-		}
+	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
+	defer cancel()
+	err := processes.Until(ctx, func() error {
 		select {
-		case <-ticker.C:
 		case <-exited:
-			n.t.Fatal("the program has ended")
-		case <-patience:
-			n.t.Fatal("the program does not listen")
+			cancel()
+			return errors.New("the program has ended")
+		default:
 		}
+		connection, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = connection.Close()
+		}
+		return err
+	})
+	if err != nil {
+		n.t.Fatal(err)
 	}
 }
 
-func (n *newcomer) open(b *browser, address string) page {
+func (n *newcomer) open(b *webtest.Browser, address string) webtest.Page {
 	n.t.Helper()
 	n.commands = append(n.commands, "open "+address)
-	return b.get(address)
+	return b.Get(address)
 }
 
 // freeLocalAddress is one on localhost that nobody listens on.

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/integration/instances"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
+	"github.com/logtogin/logtogin/integration/webtest"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -39,23 +39,23 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 			})
 			user := logtotest.DefaultUser()
 			known, _ := logto.User(user.Username)
-			for name, revoke := range map[string]func(b *browser){
-				"a sign-out at Logto": func(b *browser) {
-					b.submit(b.get(logto.Issuer()+"/session/end?client_id="+app.ID), url.Values{"logout": {"yes"}})
+			for name, revoke := range map[string]func(b *webtest.Browser){
+				"a sign-out at Logto": func(b *webtest.Browser) {
+					b.Submit(b.Get(logto.Issuer()+"/session/end?client_id="+app.ID), url.Values{"logout": {"yes"}})
 				},
-				"RevokeUser": func(*browser) {
+				"RevokeUser": func(*webtest.Browser) {
 					if status := askWith(t, http.MethodPost, "http://"+c.Direct(1)+"/revoke?user="+known.ID, nil); status != http.StatusOK {
 						t.Errorf("revoking: %d", status)
 					}
 				},
-				"a webhook": func(*browser) { logto.SuspendUser(known.ID, true) },
+				"a webhook": func(*webtest.Browser) { logto.SuspendUser(known.ID, true) },
 			} {
 				t.Run(name, func(t *testing.T) {
 					logto.SuspendUser(known.ID, false)
 					waitForNextSecond(t)
-					b := newBrowser(t)
-					b.submit(b.get(c.URL+"/profile"), url.Values{"username": {user.Username}, "password": {user.Password}})
-					cookies := b.cookies(c.URL)
+					b := webtest.New(t)
+					b.SignIn(c.URL+"/profile", user.Username, user.Password)
+					cookies := b.Cookies(c.URL)
 					for i := range 2 {
 						if status := askWith(t, http.MethodGet, "http://"+c.Direct(i)+"/profile", cookies); status != http.StatusOK {
 							t.Fatalf("not signed in: %d", status)
@@ -75,38 +75,29 @@ func TestTwoProcessesLearnOfRevocations(t *testing.T) {
 	}
 }
 
-// askWith makes one request and follows no redirect.
+// askWith asks with nothing but these cookies, and follows no redirect.
 func askWith(t *testing.T, method, address string, cookies []*http.Cookie) (status int) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, address, nil)
+	b := webtest.New(t)
+	b.Stops = func(*url.URL) bool { return true }
+	page, err := b.Try(method, address, nil, cookies...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cookie := range cookies {
-		r.AddCookie(cookie)
-	}
-	response, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close()
-	return response.StatusCode
+	return page.Status
 }
 
 // Two applications in one browser session of the engine inside Logto: signing out at one
 // signs out at the other.
 func TestBackchannelLogoutByTheEngineInsideLogto(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
-	var listeners [2]net.Listener
+	var sites [2]*httptest.Server
+	var addresses [2]string
 	var clients []oidcprovider.Client
 	names := [2]string{"first", "second"}
-	for i := range listeners {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners[i] = listener
-		address := "http://" + listener.Addr().String()
+	for i := range sites {
+		sites[i], addresses[i] = webtest.Listen()
+		address := addresses[i]
 		clients = append(clients, oidcprovider.Client{
 			ID: names[i], Secret: names[i] + "-secret-of-some-length", RedirectURIs: []string{address + "/callback"},
 			PostLogoutRedirectURIs: []string{address + "/"},
@@ -114,11 +105,11 @@ func TestBackchannelLogoutByTheEngineInsideLogto(t *testing.T) {
 		})
 	}
 	provider := oidcprovider.Start(t, oidcprovider.Config{Clients: clients})
-	for i, listener := range listeners {
+	for i, server := range sites {
 		router := gin.New()
 		auth, err := logtogin.Register(router, logtogin.Config{
 			Endpoint: provider.Endpoint(), AppID: clients[i].ID, AppSecret: clients[i].Secret,
-			BaseURL: "http://" + listener.Addr().String(), AfterSignOut: "/",
+			BaseURL: addresses[i], AfterSignOut: "/",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -128,30 +119,22 @@ func TestBackchannelLogoutByTheEngineInsideLogto(t *testing.T) {
 			c.JSON(http.StatusOK, gin.H{"signed_in": signedIn})
 		})
 		router.GET("/profile", auth.Guard(), func(c *gin.Context) { c.JSON(http.StatusOK, c.MustGet(logtogin.ClaimsKey)) })
-		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
-		server.Start()
-		t.Cleanup(func() {
-			server.Close()
-			if err := auth.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		webtest.Serve(t, server, router, auth)
 	}
-	address := func(i int) string { return "http://" + listeners[i].Addr().String() }
-	for out := range listeners { // the one with a sid tells the one without, and the other way round
-		b := newBrowser(t)
-		b.submit(b.get(address(0)+"/profile"), url.Values{"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword}})
-		b.get(address(1) + "/profile")
-		for i := range listeners {
-			if signedIn := b.get(address(i) + "/").members(t)["signed_in"]; signedIn != true {
+	for out := range sites { // the one with a sid tells the one without, and the other way round
+		b := webtest.New(t)
+		b.SignIn(addresses[0]+"/profile", oidcprovider.DefaultUsername, oidcprovider.DefaultPassword)
+		b.Get(addresses[1] + "/profile")
+		for i := range sites {
+			if signedIn := b.Get(addresses[i] + "/").Members(t)["signed_in"]; signedIn != true {
 				t.Fatalf("not signed in at %s", names[i])
 			}
 		}
-		if page := b.submit(b.get(address(out)+"/sign-out"), url.Values{"logout": {"yes"}}); page.url.String() != address(out)+"/" {
-			t.Errorf("arrived at %s: %d %s", page.url, page.status, page.body)
+		if page := b.Submit(b.Get(addresses[out]+"/sign-out"), url.Values{"logout": {"yes"}}); page.URL.String() != addresses[out]+"/" {
+			t.Errorf("arrived at %s: %d %s", page.URL, page.Status, page.Body)
 		}
-		for i := range listeners {
-			if signedIn := b.get(address(i) + "/").members(t)["signed_in"]; signedIn != false {
+		for i := range sites {
+			if signedIn := b.Get(addresses[i] + "/").Members(t)["signed_in"]; signedIn != false {
 				t.Errorf("after the sign-out at %s: still signed in at %s", names[out], names[i])
 			}
 		}

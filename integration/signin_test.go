@@ -2,14 +2,8 @@
 package integration_test
 
 import (
-	"encoding/json"
-	"io"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +13,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
+	"github.com/logtogin/logtogin/integration/webtest"
 )
 
 // application is a Gin application that signs in at a provider which knows its
@@ -26,11 +21,7 @@ import (
 func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address string, provider *oidcprovider.Provider, advance func(time.Duration)) {
 	t.Helper()
 	gin.SetMode(gin.ReleaseMode)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = "http://" + listener.Addr().String()
+	server, address := webtest.Listen()
 	provider = oidcprovider.Start(t, oidcprovider.Config{
 		Clients: []oidcprovider.Client{{
 			RedirectURIs:           []string{address + "/auth/callback"},
@@ -77,14 +68,7 @@ func application(t *testing.T, algorithm oidcprovider.SigningAlgorithm) (address
 		}
 		c.JSON(http.StatusOK, token.Claims)
 	})
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
-	server.Start()
-	t.Cleanup(func() {
-		server.Close()
-		if err := auth.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	webtest.Serve(t, server, router, auth)
 	return address, provider, func(d time.Duration) {
 		t.Helper()
 		provider.Advance(d)
@@ -96,52 +80,50 @@ func TestSignInThroughTheEngineInsideLogto(t *testing.T) {
 	for _, algorithm := range []oidcprovider.SigningAlgorithm{oidcprovider.ES384, oidcprovider.RS256} {
 		t.Run("with keys for "+string(algorithm), func(t *testing.T) {
 			address, provider, _ := application(t, algorithm)
-			b := newBrowser(t)
+			b := webtest.New(t)
 			provider.ResetCalls()
 
-			form := b.get(address + "/profile?tab=2")
-			b.expectCalls(provider, "sign-in redirect, cold", oidcprovider.Calls{Discovery: 1})
-			profile := b.submit(form, url.Values{
+			form := b.Get(address + "/profile?tab=2")
+			expectCalls(t, provider, "sign-in redirect, cold", oidcprovider.Calls{Discovery: 1})
+			profile := b.Submit(form, url.Values{
 				"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword},
 			})
-			b.expectCalls(provider, "callback, cold", oidcprovider.Calls{Token: 1, Keys: 1})
-			if profile.status != http.StatusOK || profile.url.String() != address+"/profile?tab=2" {
-				t.Fatalf("arrived at %s: %d %s", profile.url, profile.status, profile.body)
+			expectCalls(t, provider, "callback, cold", oidcprovider.Calls{Token: 1, Keys: 1})
+			if profile.Status != http.StatusOK || profile.URL.String() != address+"/profile?tab=2" {
+				t.Fatalf("arrived at %s: %d %s", profile.URL, profile.Status, profile.Body)
 			}
-			claims := profile.members(t)
+			claims := profile.Members(t)
 			if claims["sub"] == "" || claims["iss"] != provider.Issuer() || claims["aud"] != oidcprovider.DefaultClientID {
-				t.Errorf("claims are %s", profile.body)
+				t.Errorf("claims are %s", profile.Body)
 			}
 
-			b.get(address + "/profile")
-			b.expectCalls(provider, "guarded page", oidcprovider.Calls{})
-			info := b.get(address + "/user-info")
-			b.expectCalls(provider, "user info", oidcprovider.Calls{UserInfo: 1})
-			if info.status != http.StatusOK || info.members(t)["sub"] != claims["sub"] {
-				t.Errorf("user info is %d %s", info.status, info.body)
+			b.Get(address + "/profile")
+			expectCalls(t, provider, "guarded page", oidcprovider.Calls{})
+			info := b.Get(address + "/user-info")
+			expectCalls(t, provider, "user info", oidcprovider.Calls{UserInfo: 1})
+			if info.Status != http.StatusOK || info.Members(t)["sub"] != claims["sub"] {
+				t.Errorf("user info is %d %s", info.Status, info.Body)
 			}
 
-			stolen := b.cookies(address)
-			page := b.submit(b.get(address+"/auth/sign-out"), nil)
-			b.expectCalls(provider, "sign-out", oidcprovider.Calls{Revocation: 1})
-			if page.url.String() != address+"/" || page.members(t)["signed_in"] != false {
-				t.Errorf("after the sign-out: %s %s", page.url, page.body)
+			stolen := b.Cookies(address)
+			page := b.Submit(b.Get(address+"/auth/sign-out"), nil)
+			expectCalls(t, provider, "sign-out", oidcprovider.Calls{Revocation: 1})
+			if page.URL.String() != address+"/" || page.Members(t)["signed_in"] != false {
+				t.Errorf("after the sign-out: %s %s", page.URL, page.Body)
 			}
-			thief := newBrowser(t)
-			thief.setCookies(address, stolen)
-			if page := thief.get(address + "/"); page.members(t)["signed_in"] != false {
+			thief := webtest.New(t)
+			thief.SetCookies(address, stolen)
+			if page := thief.Get(address + "/"); page.Members(t)["signed_in"] != false {
 				t.Error("the cookie from before the sign-out still signs in")
 			}
 
-			if page := b.get(address + "/profile"); !strings.HasPrefix(page.url.String(), provider.Endpoint()+"/") || !strings.Contains(page.body, "<form") {
-				t.Errorf("the provider still has a session: %s %s", page.url, page.body)
+			if page := b.Get(address + "/profile"); !strings.HasPrefix(page.URL.String(), provider.Endpoint()+"/") || !strings.Contains(page.Body, "<form") {
+				t.Errorf("the provider still has a session: %s %s", page.URL, page.Body)
 			}
 			provider.ResetCalls()
-			second := newBrowser(t)
-			second.submit(second.get(address+"/auth/sign-in"), url.Values{
-				"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword},
-			})
-			second.expectCalls(provider, "sign-in and callback, warm", oidcprovider.Calls{Token: 1})
+			second := webtest.New(t)
+			second.SignIn(address+"/auth/sign-in", oidcprovider.DefaultUsername, oidcprovider.DefaultPassword)
+			expectCalls(t, provider, "sign-in and callback, warm", oidcprovider.Calls{Token: 1})
 		})
 	}
 }
@@ -149,15 +131,13 @@ func TestSignInThroughTheEngineInsideLogto(t *testing.T) {
 // The rest of the table "Calls to Logto" of the design.
 func TestTokensOfTheEngineInsideLogto(t *testing.T) {
 	address, provider, advance := application(t, oidcprovider.ES384)
-	b := newBrowser(t)
-	b.submit(b.get(address+"/profile"), url.Values{
-		"username": {oidcprovider.DefaultUsername}, "password": {oidcprovider.DefaultPassword},
-	})
+	b := webtest.New(t)
+	b.SignIn(address+"/profile", oidcprovider.DefaultUsername, oidcprovider.DefaultPassword)
 	expect := func(what, path string, want oidcprovider.Calls) {
 		t.Helper()
-		page := b.get(address + path)
-		if page.status != http.StatusOK {
-			t.Errorf("%s: %d %s", what, page.status, page.body)
+		page := b.Get(address + path)
+		if page.Status != http.StatusOK {
+			t.Errorf("%s: %d %s", what, page.Status, page.Body)
 		}
 		// Metadata and keys are renewed now and then, in the background.
 		got := provider.Calls()
@@ -179,138 +159,26 @@ func TestTokensOfTheEngineInsideLogto(t *testing.T) {
 	advance(61 * time.Minute)
 	expect("guarded page after the ID token's end", "/profile", oidcprovider.Calls{Token: 1})
 	expect("guarded page", "/profile", oidcprovider.Calls{})
-	if claims := b.get(address + "/token").members(t); claims["aud"] != "https://api.example.test/" || claims["scope"] != "read:things" {
+	if claims := b.Get(address + "/token").Members(t); claims["aud"] != "https://api.example.test/" || claims["scope"] != "read:things" {
 		t.Errorf("%v", claims)
 	}
 	// Logto replaces the refresh token after 70 % of 14 days.
 	for range 11 {
 		advance(24 * time.Hour)
-		if page := b.get(address + "/profile"); page.status != http.StatusOK || page.url.Path != "/profile" {
-			t.Fatalf("%s: %d", page.url, page.status)
+		if page := b.Get(address + "/profile"); page.Status != http.StatusOK || page.URL.Path != "/profile" {
+			t.Fatalf("%s: %d", page.URL, page.Status)
 		}
 	}
-}
-
-// browser keeps cookies, follows redirects and fills in forms.
-type browser struct {
-	t      *testing.T
-	client *http.Client
-}
-
-type page struct {
-	status int
-	url    *url.URL
-	body   string
-}
-
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &browser{t, &http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{}}}
-	t.Cleanup(b.client.CloseIdleConnections)
-	return b
-}
-
-func (b *browser) do(method, address string, form url.Values) page {
-	b.t.Helper()
-	r, err := http.NewRequest(method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/html,*/*;q=0.8")
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	response, err := b.client.Do(r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return page{response.StatusCode, response.Request.URL, string(body)}
-}
-
-func (b *browser) get(address string) page {
-	b.t.Helper()
-	return b.do(http.MethodGet, address, nil)
-}
-
-var (
-	formElement = regexp.MustCompile(`<form[^>]*>`)
-	action      = regexp.MustCompile(`action="([^"]*)"`)
-	inputs      = regexp.MustCompile(`<input[^>]*type="hidden"[^>]*>`)
-	attribute   = regexp.MustCompile(`(name|value)="([^"]*)"`)
-)
-
-// submit sends the form of a page with its hidden fields and the given ones.
-func (b *browser) submit(shown page, fields url.Values) page {
-	b.t.Helper()
-	element := formElement.FindString(shown.body)
-	if element == "" {
-		b.t.Fatalf("%s shows no form: %d %s", shown.url, shown.status, shown.body)
-	}
-	target := shown.url
-	if found := action.FindStringSubmatch(element); found != nil {
-		var err error
-		if target, err = shown.url.Parse(found[1]); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	form := url.Values{}
-	for _, input := range inputs.FindAllString(shown.body, -1) {
-		found := map[string]string{}
-		for _, match := range attribute.FindAllStringSubmatch(input, -1) {
-			found[match[1]] = match[2]
-		}
-		form.Set(found["name"], found["value"])
-	}
-	for name, values := range fields {
-		form[name] = values
-	}
-	return b.do(http.MethodPost, target.String(), form)
-}
-
-func (b *browser) cookies(address string) []*http.Cookie {
-	b.t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return b.client.Jar.Cookies(u)
-}
-
-func (b *browser) setCookies(address string, cookies []*http.Cookie) {
-	b.t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.client.Jar.SetCookies(u, cookies)
 }
 
 // expectCalls compares the application's calls since the last time; what the
 // browser itself called is left out.
-func (b *browser) expectCalls(provider *oidcprovider.Provider, what string, want oidcprovider.Calls) {
-	b.t.Helper()
+func expectCalls(t *testing.T, provider *oidcprovider.Provider, what string, want oidcprovider.Calls) {
+	t.Helper()
 	got := provider.Calls()
 	got.Authorization, got.EndSession = 0, 0
 	if got != want {
-		b.t.Errorf("%s: calls are %+v, want %+v", what, got, want)
+		t.Errorf("%s: calls are %+v, want %+v", what, got, want)
 	}
 	provider.ResetCalls()
-}
-
-func (p page) members(t *testing.T) map[string]any {
-	t.Helper()
-	var members map[string]any
-	if err := json.Unmarshal([]byte(p.body), &members); err != nil {
-		t.Fatalf("%s answers %d %q: %v", p.url, p.status, p.body, err)
-	}
-	return members
 }

@@ -3,12 +3,26 @@ package logtotest
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/logtogin/logtogin/internal/web"
 )
 
 // Addresses as browsers write and send them, which is what applications and their cookies go by.
+
+// Endpoint is the Logto endpoint: "http://127.0.0.1:" and a port, without a
+// slash at the end.
+func (s *Server) Endpoint() string { return "http://" + s.listener.Addr().String() }
+
+// Issuer is the "iss" of everything that the server issues.
+func (s *Server) Issuer() string { return s.Endpoint() + "/oidc" }
+
+// isOwn reports whether an address is one of the server itself.
+func (s *Server) isOwn(u *url.URL) bool { return u.Scheme+"://"+u.Host == s.Endpoint() }
+
+// askedBase is the address of the server as a request has it.
+func askedBase(r *http.Request) string { return "http://" + r.Host }
 
 // canonicalBase is a base URL without its trailing slash. A wrong one stays as it is: logtogin.New says what is wrong
 // with it.
@@ -17,6 +31,22 @@ func canonicalBase(given string) string {
 		return u.String()
 	}
 	return strings.TrimRight(given, "/")
+}
+
+// addBase makes known where an application is.
+func (s *Server) addBase(base string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.baseURLs, base) {
+		s.baseURLs = append(s.baseURLs, base)
+	}
+}
+
+// bases are the base URLs that Config was given.
+func (s *Server) bases() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.baseURLs)
 }
 
 // pathOf is the path of an address, escaped.
@@ -30,14 +60,23 @@ func isBelow(u *url.URL, base string) bool {
 	return strings.HasPrefix(web.Origin(u)+pathOf(u)+"/", base+"/")
 }
 
-// longestAbove is the longest of these base URLs that an address is below, or "".
-func longestAbove(u *url.URL, bases []string) (longest string) {
-	for _, base := range bases {
-		if len(base) > len(longest) && isBelow(u, base) {
-			longest = base
-		}
+func isLoopback(hostPort string) bool {
+	return web.IsLoopback((&url.URL{Host: hostPort}).Hostname())
+}
+
+func originOf(uri string) string {
+	parsed, err := url.Parse(uri)
+	if err != nil || parsed.Host == "" {
+		return ""
 	}
-	return longest
+	return web.Origin(parsed)
+}
+
+func withQuery(uri string, parameters url.Values) string {
+	if strings.Contains(uri, "?") {
+		return uri + "&" + parameters.Encode()
+	}
+	return uri + "?" + parameters.Encode()
 }
 
 // below is a handler behind a proxy that removes a path. http.StripPrefix compares the decoded path, in which an escaped

@@ -179,13 +179,6 @@ func (s *Server) acceptsRedirectURI(app *Application, uri string) bool {
 	if len(app.RedirectURIs) > 0 {
 		return slices.Contains(app.RedirectURIs, uri)
 	}
-	s.mu.Lock()
-	bases := slices.Clone(s.baseURLs)
-	s.mu.Unlock()
-	for _, base := range bases {
-		if strings.HasPrefix(uri, base+"/") {
-			return true
-		}
-	}
-	return (parsed.Scheme == "http" || parsed.Scheme == "https") && isLoopback(parsed.Host)
+	return slices.ContainsFunc(s.bases(), func(base string) bool { return strings.HasPrefix(uri, base+"/") }) ||
+		((parsed.Scheme == "http" || parsed.Scheme == "https") && isLoopback(parsed.Host))
 }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -41,6 +40,51 @@ func (s *Server) serveAuthorization(w http.ResponseWriter, r *http.Request) {
 	answer(w)
 }
 
+// serveResume is where the pages send the browser when they are done. As Logto's engine does, it
+// reads the session first and writes it last, and nothing prevents another request of the same
+// browser in between.
+func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
+	v := s.readVisit(r)
+	resumed, failure := s.interactionToResume(r, v)
+	if failure != nil {
+		s.writeVisit(w, v, v.id)
+		failure.Issuer = s.Issuer()
+		writeError(w, failure)
+		return
+	}
+	s.dropInteraction(resumed.uid)
+	hasSignedIn := resumed.hasSignedIn
+	if resumed.userID != "" {
+		v.session, hasSignedIn = s.logIn(v, resumed.userID), true
+	}
+	var answer reply
+	if missing := s.nextPrompt(v.signedIn(), resumed.request, hasSignedIn, resumed.consented); missing == promptNothing {
+		answer = s.answerCode(resumed.request, v.session)
+	} else {
+		answer = s.startInteraction(r, interaction{request: resumed.request, session: v.signedIn(), hasSignedIn: hasSignedIn}, missing)
+	}
+	clearCookie(w, resumeCookie, resumePath(resumed.uid))
+	s.writeVisit(w, v, randomToken())
+	answer(w)
+}
+
+// logIn returns the session of a user who has just given the password. A session of another user
+// ends, and its applications are notified.
+func (s *Server) logIn(v visit, userID string) *session {
+	now := s.Now()
+	previous := v.signedIn()
+	if previous != nil && previous.userID == userID {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		previous.signedInAt = now
+		return previous
+	}
+	if previous != nil {
+		s.endSession(previous)
+	}
+	return &session{userID: userID, signedInAt: now, applications: map[string]*participant{}}
+}
+
 // reply writes an answer that has been prepared. The session is stored in between, as Logto
 // does: after the parameters of the answer are known, and before the browser has it.
 type reply func(http.ResponseWriter)
@@ -65,65 +109,18 @@ func (s *Server) answerRequest(r *http.Request, current *session, request author
 	}
 }
 
-// whySignIn says, as Logto does, why the user has to sign in although there may be a session. It is empty if
-// the session will do.
-func (s *Server) whySignIn(current *session, request authorizationRequest) string {
-	if current == nil {
-		return "End-User authentication is required"
-	}
-	now := s.clock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	// max_age=0 asks even within the second of the sign-in.
-	case slices.Contains(request.prompt, "login"), request.maxAge == 0:
-		return "login prompt was not resolved"
-	case request.maxAge > 0 && now.Sub(current.signedInAt) > request.maxAge:
-		return "End-User authentication could not be obtained"
-	case request.hintedUserID != "" && request.hintedUserID != current.userID:
-		return "id_token_hint and authenticated subject do not match"
-	}
-	return ""
-}
-
-// hasGranted ignores scopes that no role of the user allows. They are never granted, so each
-// sign-in would ask for consent again.
-func (s *Server) hasGranted(current *session, request authorizationRequest) bool {
-	user, _ := s.user(func(u User) bool { return u.ID == current.userID })
-	scopes, permissions := s.grantable(user, request)
-	granted := s.grantOf(current, request.app)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return granted != nil && granted.covers(scopes, permissions)
-}
-
-// grantOf returns nil if the user has granted the application nothing in this session.
-func (s *Server) grantOf(current *session, app *Application) *grant {
-	now := s.clock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return current.grantFor(app.ID, now)
-}
-
-// mustConsent reports whether the request leads to the consent page. The page asks nothing for
-// first-party applications. Native applications are led there each time, because any other application
-// of the device can have their client ID (RFC 8252, section 8.6).
-func (s *Server) mustConsent(current *session, request authorizationRequest) bool {
-	return request.app.Type == Native || slices.Contains(request.prompt, "consent") || !s.hasGranted(current, request)
-}
-
 func (s *Server) answerCode(request authorizationRequest, current *session) reply {
 	request.app = s.registered(request.app)
-	user, ok := s.user(func(u User) bool { return u.ID == current.userID })
+	user, ok := s.activeUser(current.userID)
 	switch {
-	case !ok || user.IsSuspended:
+	case !ok:
 		return s.answerError(request, invalidGrant())
 	case !request.app.allows(user.ID):
 		return s.answerError(request, accessDenied())
 	}
 	scopes, permissions := s.grantable(user, request)
 	code := randomToken()
-	now := s.clock()
+	now := s.Now()
 	expiresAt := now.Add(codeLifetime)
 	s.mu.Lock()
 	joined := current.join(request.app.ID, now)
@@ -160,7 +157,7 @@ func (s *Server) answer(request authorizationRequest, status int, parameters url
 		parameters.Set("state", request.state)
 	}
 	parameters.Set("iss", s.Issuer())
-	if change := s.currentHooks().callback; change != nil {
+	for _, change := range hooksIn(s, &s.hooks.callback) {
 		parameters = change(parameters)
 	}
 	return func(w http.ResponseWriter) {
@@ -173,11 +170,4 @@ func (s *Server) answer(request authorizationRequest, status int, parameters url
 			redirect(w, withQuery(request.redirectURI, parameters))
 		}
 	}
-}
-
-func withQuery(uri string, parameters url.Values) string {
-	if strings.Contains(uri, "?") {
-		return uri + "&" + parameters.Encode()
-	}
-	return uri + "?" + parameters.Encode()
 }

@@ -1,17 +1,34 @@
 package logtotest
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
 
 // logoutTokenTimeout is how long Logto waits for an application.
 const logoutTokenTimeout = 2500 * time.Millisecond
+
+// endSession tells the applications of the session, and keeps grants with
+// offline_access alive: such tokens survive a sign-out at Logto until they are
+// revoked.
+func (s *Server) endSession(ended *session) {
+	s.mu.Lock()
+	wasEnded := ended.ended
+	s.discard(ended)
+	told := map[string]string{}
+	for id, p := range ended.applications {
+		told[id] = p.sid
+		if !p.grant.offline {
+			p.grant.revoked = true
+		}
+	}
+	s.mu.Unlock()
+	if !wasEnded {
+		s.sendLogoutTokens(ended.userID, told)
+	}
+}
 
 // sendLogoutTokens tells the applications of a session that it has ended (OpenID
 // Connect Back-Channel Logout 1.0), all at once, and waits for them. sids are
@@ -43,55 +60,14 @@ func (s *Server) sendLogoutTokens(userID string, sids map[string]string) {
 // LogoutToken makes a logout token for an application, with a "sid" unless that
 // is empty, as the server sends it to Application.BackchannelLogoutURI.
 func (s *Server) LogoutToken(appID, userID, sid string) (string, error) {
-	now := s.clock()
 	claims := map[string]any{
 		"sub":    userID,
 		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
 		"jti":    randomToken(),
 		"aud":    appID,
-		"exp":    now.Add(2 * time.Minute).Unix(),
-		"iat":    now.Unix(),
-		"iss":    s.Issuer(),
 	}
 	if sid != "" {
 		claims["sid"] = sid
 	}
-	return s.signToken(claims, map[string]any{"typ": "logout+jwt"}, s.currentHooks().logoutToken)
-}
-
-// Delivery is what the server has sent to an application, and what came of it.
-type Delivery struct {
-	URL    string
-	Header http.Header
-	Body   string
-	// Status is that of the answer, 0 if there was none.
-	Status int
-}
-
-// Deliveries returns the logout tokens and webhooks that were sent since the
-// start, in the order in which they were answered.
-func (s *Server) Deliveries() []Delivery {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]Delivery(nil), s.deliveries...)
-}
-
-// post sends something to an application and never follows a redirect.
-func (s *Server) post(address string, timeout time.Duration, header http.Header, body string) {
-	ctx, cancel := context.WithTimeout(s.lifetime, timeout)
-	defer cancel()
-	delivery := Delivery{URL: address, Header: header, Body: body}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(body))
-	if err == nil {
-		request.Header = header.Clone()
-		response, err := s.outgoing.RoundTrip(request)
-		if err == nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxBody))
-			_ = response.Body.Close()
-			delivery.Status = response.StatusCode
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.deliveries = append(s.deliveries, delivery)
+	return s.signToken(logoutToken, 2*time.Minute, claims)
 }

@@ -3,7 +3,6 @@ package logtotest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"html"
@@ -74,7 +73,7 @@ func (s *Server) SignInAt(tb testing.TB, handler http.Handler, path string, user
 // a form, submits Logto's form that completes a sign-out, and when Logto asks who it is, the user signs in and
 // consents. So it can see what becomes of a sign-in that goes wrong:
 //
-//	logto.Misbehave(logtotest.AccessDenied)
+//	logto.Misbehave(faults.AccessDenied)
 //	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/profile")
 //
 // Requests name paths of the application, without the path of its BaseURL if it has
@@ -194,22 +193,22 @@ func (b *testBrowser) RoundTrip(request *http.Request) (*http.Response, error) {
 	var err error
 	switch {
 	case !isKnown && navigating.URL.Host == unknown:
-		if response, err = b.server.outgoing.serve(b.handler, navigating); err == nil {
+		if response, err = b.server.serving.RoundTrip(b.handler, navigating); err == nil {
 			err = b.learn(response)
 		}
 	case b.server.isOwn(navigating.URL):
-		response, err = b.server.outgoing.RoundTrip(navigating.WithContext(context.WithValue(navigating.Context(), testUserKey{}, userID)))
+		response, err = b.server.serving.RoundTrip(asUser(userID, b.server.own), navigating)
 		if err == nil && userID == "" && response.StatusCode == http.StatusOK && slices.Contains(pagesForUsers, navigating.URL.Path) {
 			err = ErrSignInPage
 		}
 	default:
-		response, err = b.server.outgoing.RoundTrip(navigating)
+		response, err = transport{b.server}.RoundTrip(navigating)
 	}
 	if err != nil {
 		if response != nil {
 			_ = response.Body.Close()
 		}
-		if b.server.outgoing.handlerFor(navigating.URL) == nil {
+		if b.server.handlerFor(navigating.URL) == nil {
 			err = fmt.Errorf("logtotest: %s://%s is neither the server nor the application, whose base URL is that of Config: %w", navigating.URL.Scheme, navigating.URL.Host, err)
 		}
 		return nil, err
@@ -277,22 +276,13 @@ func (b *testBrowser) learn(response *http.Response) error {
 	return nil
 }
 
-// isOwn reports whether an address is one of the server itself.
-func (s *Server) isOwn(u *url.URL) bool { return u.Scheme+"://"+u.Host == s.Endpoint() }
-
 // onlyBase is the base URL that Config was given, if it was only one.
 func (s *Server) onlyBase() *url.URL {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, base := range s.baseURLs {
-		if base != s.baseURLs[0] {
-			return nil
-		}
-	}
-	if len(s.baseURLs) == 0 {
+	bases := s.bases()
+	if len(bases) != 1 {
 		return nil
 	}
-	base, err := url.Parse(s.baseURLs[0])
+	base, err := url.Parse(bases[0])
 	if err != nil || base.Host == "" {
 		return nil
 	}
@@ -301,21 +291,14 @@ func (s *Server) onlyBase() *url.URL {
 
 // baseOf is the base URL that Config was given for an address, or else its origin.
 func (s *Server) baseOf(address *url.URL) *url.URL {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if base, err := url.Parse(longestAbove(address, s.baseURLs)); err == nil && base.Host != "" {
+	longest := ""
+	for _, base := range s.bases() {
+		if len(base) > len(longest) && isBelow(address, base) {
+			longest = base
+		}
+	}
+	if base, err := url.Parse(longest); err == nil && base.Host != "" {
 		return base
 	}
 	return &url.URL{Scheme: address.Scheme, Host: address.Host}
 }
-
-// testUserKey is where a request of a test browser says who the user is, "" if nobody is
-// there, so that no form needs to be filled in.
-type testUserKey struct{}
-
-func testUser(r *http.Request) string {
-	id, _ := r.Context().Value(testUserKey{}).(string)
-	return id
-}
-
-func isTestBrowser(r *http.Request) bool { return r.Context().Value(testUserKey{}) != nil }

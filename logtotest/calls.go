@@ -44,7 +44,8 @@ type Calls struct {
 func (s *Server) Calls() Calls {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.calls
+	c := s.calls
+	return Calls{c[Discovery], c[Keys], c[Authorization], c[Token], c[UserInfo], c[Revocation], c[Introspection], c[EndSession]}
 }
 
 // maxRecorded bounds the record; the oldest calls leave first.
@@ -119,17 +120,14 @@ func (w *statusWriter) Flush() {
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.record = Calls{}, nil
+	s.calls, s.record = [endpoints]int{}, nil
 }
 
+// observed counts and records the calls of an endpoint, and lets tests intercept them.
 func (s *Server) observed(endpoint Endpoint, handler http.HandlerFunc) http.Handler {
-	count := [endpoints]*int{
-		&s.calls.Discovery, &s.calls.Keys, &s.calls.Authorization, &s.calls.Token,
-		&s.calls.UserInfo, &s.calls.Revocation, &s.calls.Introspection, &s.calls.EndSession,
-	}[endpoint]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		*count++
+		s.calls[endpoint]++
 		intercept := s.hooks.intercept[endpoint]
 		s.mu.Unlock()
 		// The call is recorded before its answer leaves, so that a client that has the answer

@@ -20,18 +20,16 @@ func (s *Server) clientForm(w http.ResponseWriter, r *http.Request) (*Applicatio
 		return nil, nil, invalidRequest("failed to parse the request body")
 	}
 	form := r.PostForm
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" {
-			return nil, nil, invalidRequest("'" + name + "' parameter must not be provided twice")
-		}
+	if failure := noneTwice(form); failure != nil {
+		return nil, nil, failure
 	}
 	id, secret, failure := presentedCredentials(r, form)
 	if failure != nil {
 		return nil, nil, failure
 	}
-	app := s.application(id)
-	if app == nil {
-		return nil, nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
+	app, failure := s.knownClient(id)
+	if failure != nil {
+		return nil, nil, failure
 	}
 	if failure := s.checkOrigin(w, r, app); failure != nil {
 		return nil, nil, failure
@@ -45,6 +43,13 @@ func (s *Server) clientForm(w http.ResponseWriter, r *http.Request) (*Applicatio
 		return nil, nil, failure
 	}
 	return app, form, nil
+}
+
+func (s *Server) knownClient(id string) (*Application, *oidcError) {
+	if app := s.application(id); app != nil {
+		return app, nil
+	}
+	return nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+id)
 }
 
 func presentedCredentials(r *http.Request, form url.Values) (id, secret string, failure *oidcError) {
@@ -67,4 +72,22 @@ func presentedCredentials(r *http.Request, form url.Values) (id, secret string, 
 		return "", "", invalidRequest("mismatch in body and authorization client ids")
 	}
 	return id, secret, nil
+}
+
+func require(form url.Values, names ...string) *oidcError {
+	for _, name := range names {
+		if form.Get(name) == "" {
+			return invalidRequest("missing required parameter '" + name + "'")
+		}
+	}
+	return nil
+}
+
+func noneTwice(parameters url.Values) *oidcError {
+	for name, values := range parameters {
+		if len(values) > 1 && name != "resource" {
+			return invalidRequest("'" + name + "' parameter must not be provided twice")
+		}
+	}
+	return nil
 }

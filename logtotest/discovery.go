@@ -5,14 +5,6 @@ import (
 	"slices"
 )
 
-// supportedScopes are the scopes that belong to the provider; all others are
-// permissions of API resources.
-var supportedScopes = []string{
-	"openid", "offline_access", "profile", "email", "phone", "address", "custom_data", "identities", "roles",
-	"urn:logto:scope:organizations", "urn:logto:scope:organization_roles",
-	"urn:logto:scope:sessions", "urn:logto:scope:trusted_devices",
-}
-
 // grantTypes are those that Logto knows; which of them an application may use
 // depends on its type.
 var grantTypes = []string{
@@ -21,19 +13,16 @@ var grantTypes = []string{
 }
 
 func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
 	var algorithms []string
-	for _, key := range s.keys {
-		if !slices.Contains(algorithms, key.algorithm) {
-			algorithms = append(algorithms, key.algorithm)
+	for _, key := range s.currentKeys() {
+		if !slices.Contains(algorithms, key.Algorithm) {
+			algorithms = append(algorithms, key.Algorithm)
 		}
 	}
-	s.mu.Unlock()
-
 	// As at Logto, the addresses follow the host that was asked and the issuer
 	// does not.
-	oidc := baseURL(r) + "/oidc"
-	document, err := changed(s.currentHooks().discovery, map[string]any{
+	oidc := askedBase(r) + "/oidc"
+	s.writeDocument(w, Discovery, jsonType, map[string]any{
 		"issuer":                                s.Issuer(),
 		"authorization_endpoint":                oidc + "/auth",
 		"device_authorization_endpoint":         oidc + "/device/auth",
@@ -73,11 +62,13 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 			"HS256", "RS256", "PS256", "ES256", "Ed25519", "EdDSA",
 		},
 	})
-	if err != nil {
-		writeError(w, serverError(err))
-		return
-	}
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", document)
 }
 
-func baseURL(r *http.Request) string { return "http://" + r.Host }
+func (s *Server) serveKeys(w http.ResponseWriter, _ *http.Request) {
+	var keys []map[string]any
+	for _, key := range s.currentKeys() {
+		keys = append(keys, key.JWK)
+	}
+	w.Header().Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+	s.writeDocument(w, Keys, "application/jwk-set+json; charset=utf-8", map[string]any{"keys": keys})
+}

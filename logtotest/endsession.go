@@ -34,7 +34,7 @@ func (s *Server) serveEndSession(w http.ResponseWriter, r *http.Request) {
 		s.serveEndSessionConfirm(w, r)
 		return
 	}
-	action := baseURL(r) + "/oidc/session/end/confirm"
+	action := askedBase(r) + "/oidc/session/end/confirm"
 	if current == nil {
 		showPage(w, http.StatusOK, "submit.html", submitPage{Action: action, Parameters: url.Values{"xsrf": {xsrf}, "logout": {"yes"}}})
 		return
@@ -59,9 +59,9 @@ func (s *Server) postLogoutLocation(form url.Values) (string, *oidcError) {
 	if clientID == "" {
 		return "/oidc/session/end/success", nil
 	}
-	app := s.application(clientID)
-	if app == nil {
-		return "", newError(http.StatusBadRequest, "invalid_client", "invalid client "+clientID)
+	app, failure := s.knownClient(clientID)
+	if failure != nil {
+		return "", failure
 	}
 	target := form.Get("post_logout_redirect_uri")
 	if target == "" {
@@ -96,7 +96,7 @@ func (s *Server) serveEndSessionConfirm(w http.ResponseWriter, r *http.Request) 
 	}
 	if r.PostForm.Has("logout") {
 		if current != nil {
-			s.end(current)
+			s.endSession(current)
 		}
 		clearCookie(w, sessionCookie, "/")
 	}

@@ -83,8 +83,10 @@ func serverError(err error) *oidcError {
 	return newError(http.StatusInternalServerError, "server_error", err.Error())
 }
 
+const jsonType = "application/json; charset=utf-8"
+
 func writeError(w http.ResponseWriter, e *oidcError) {
-	writeJSON(w, e.status, "application/json; charset=utf-8", e)
+	writeJSON(w, e.status, jsonType, e)
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, document any) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // newRouter is the application under test.
@@ -124,7 +125,7 @@ func TestShopAndOrders(t *testing.T) {
 func TestSignInIsRefused(t *testing.T) {
 	logto := logtotest.NewServer(t)
 	router := newRouter(logto.Config("https://app.example.com"))
-	logto.Misbehave(logtotest.AccessDenied) // or Down, WrongNonce, HugeBody, Cancelled, …
+	logto.Misbehave(faults.AccessDenied) // or Down, WrongNonce, HugeBody, Cancelled, …
 	response, err := logto.Browser(t, router, logtotest.DefaultUser()).Get("/admin")
 	if err != nil || response.StatusCode != http.StatusForbidden {
 		t.Fatal(response, err)

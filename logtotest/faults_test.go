@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // impatient gives the token endpoint so little time that only an answer that never comes
@@ -33,7 +32,7 @@ func (i impatient) RoundTrip(request *http.Request) (*http.Response, error) {
 func TestFaultsHappenAndApplicationsSurviveThem(t *testing.T) {
 	t.Parallel()
 	met := map[logtotest.Stage]int{}
-	for _, fault := range logtotest.Faults() {
+	for _, fault := range faults.All() {
 		met[fault.Stage]++
 		if fault.Stage == logtotest.StageBackchannelLogout { // below
 			continue
@@ -75,28 +74,6 @@ func TestFaultsHappenAndApplicationsSurviveThem(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsListedUnderItsName(t *testing.T) {
-	t.Parallel()
-	source, err := os.ReadFile("faults.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	declared := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?m)^\t([A-Z]\w+) += (?:Fault\{Name: |[a-zA-Z(]*Fault\(|unavailable\(|harmless\()`).FindAllStringSubmatch(string(source), -1) {
-		declared[match[1]] = true
-	}
-	seen := map[string]bool{}
-	for _, fault := range logtotest.Faults() {
-		if !declared[fault.Name] || seen[fault.Name] {
-			t.Errorf("%q is no variable, or is listed twice", fault.Name)
-		}
-		seen[fault.Name] = true
-	}
-	if len(seen) != len(declared) || len(seen) < 60 {
-		t.Errorf("%d are listed and %d declared", len(seen), len(declared))
-	}
-}
-
 func TestLogoutTokenFaults(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)
@@ -105,7 +82,7 @@ func TestLogoutTokenFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	honestHeader, honestClaims := decodeToken(t, honest)
-	for _, fault := range logtotest.Faults() {
+	for _, fault := range faults.All() {
 		if fault.Stage != logtotest.StageBackchannelLogout {
 			continue
 		}
@@ -131,7 +108,7 @@ func TestLogoutTokenFaults(t *testing.T) {
 func TestSlowTokenAnswersNobody(t *testing.T) {
 	t.Parallel()
 	server := logtotest.NewServer(t)
-	server.Misbehave(logtotest.SlowToken)
+	server.Misbehave(faults.SlowToken)
 	for name, client := range map[string]*http.Client{"without a socket": server.Client(), "with one": {Transport: &http.Transport{}}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
@@ -149,7 +126,7 @@ func TestSlowTokenAnswersNobody(t *testing.T) {
 func TestFaultsAddUpAndGo(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t, logtotest.NewServer(t))
-	b.server.Misbehave(logtotest.WrongNonce, logtotest.MissingIssuedAt, logtotest.MissingScope, logtotest.RevocationDown)
+	b.server.Misbehave(faults.WrongNonce, faults.MissingIssuedAt, faults.MissingScope, faults.RevocationDown)
 	attempt := b.newSignIn()
 	answer := decode(t, b.token(codeForm(b.callback(attempt).Get("code"), attempt)).body)
 	_, claims := decodeToken(t, answer["id_token"])
@@ -177,7 +154,7 @@ func TestApplicationsLearnByTheirClock(t *testing.T) {
 	server := logtotest.NewServer(t)
 	router, auth := newApp(t, server.Config("https://app.example.com"), "/")
 	router.GET("/orders", auth.Bearer("https://api.example.test/"), func(*gin.Context) {})
-	server.Misbehave(logtotest.DiscoveryDown)
+	server.Misbehave(faults.DiscoveryDown)
 	if err := auth.Ready(t.Context()); err == nil {
 		t.Error("ready")
 	}
@@ -209,5 +186,28 @@ func TestApplicationsLearnByTheirClock(t *testing.T) {
 			t.Errorf("%d, want %d", response.StatusCode, want)
 		}
 		server.Advance(10 * time.Second)
+	}
+}
+
+func TestAFaultOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t, logtotest.NewServer(t))
+	b.server.Misbehave(faults.MissingScope, logtotest.Fault{
+		IDToken:   func(s *logtotest.Server, token *logtotest.JWT) { token.Claims["secret"] = s.AppSecret() },
+		Documents: map[logtotest.Endpoint]func(map[string]any){logtotest.Token: func(answer map[string]any) { answer["expires_in"] = "soon" }},
+		Callback:  func(parameters url.Values) { parameters.Set("extra", "1") },
+		Answers: map[logtotest.Endpoint]http.HandlerFunc{
+			logtotest.UserInfo: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) },
+		},
+	})
+	attempt := b.newSignIn()
+	callback := b.callback(attempt)
+	answer := decode(t, b.token(codeForm(callback.Get("code"), attempt)).body)
+	_, claims := decodeToken(t, answer["id_token"])
+	if callback.Get("extra") != "1" || answer["expires_in"] != "soon" || answer["scope"] != nil || claims["secret"] != b.server.AppSecret() {
+		t.Errorf("%v %v %v", callback, answer, claims)
+	}
+	if got := b.userInfo(answer["access_token"].(string)); got.status != http.StatusTeapot {
+		t.Errorf("user info: %d", got.status)
 	}
 }

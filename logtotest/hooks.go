@@ -4,98 +4,72 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"reflect"
 )
 
-// hooks are what tests have put into the way of honest answers.
+// hooks are what tests have put into the way of honest answers. Those of a list run in its order.
 type hooks struct {
-	intercept   [endpoints]func(http.ResponseWriter, *http.Request, http.Handler)
-	idToken     func(*JWT)
-	accessToken func(*JWT)
-	logoutToken func(*JWT)
-	keys        func(map[string]any) any
-	discovery   func(map[string]any) any
-	tokenAnswer func(map[string]any) any
-	userInfo    func(map[string]any) any
-	callback    func(url.Values) url.Values
+	intercept [endpoints]func(http.ResponseWriter, *http.Request, http.Handler)
+	tokens    [tokenKinds][]func(*JWT)
+	documents [endpoints][]func(map[string]any) any
+	callback  []func(url.Values) url.Values
 }
 
-// JWT is a token on its way to be signed.
-type JWT struct {
-	// Header and Claims are what the token will say. Numbers are float64, as
-	// in any decoded JSON.
-	Header, Claims map[string]any
+type tokenKind int
 
-	// Algorithm and Key are what it is signed with; SignToken says which fit
-	// together. They do not follow Header["alg"], nor does the header follow
-	// them.
-	Algorithm string
-	Key       any
+const (
+	idToken tokenKind = iota
+	accessToken
+	logoutToken
+	tokenKinds
+)
 
-	// Raw, if set, is sent in place of the signed token.
-	Raw string
-}
+// tokenTypes are the "typ" of the headers.
+var tokenTypes = [tokenKinds]string{accessToken: "at+jwt", logoutToken: "logout+jwt"}
 
 // ChangeIDToken lets change have every ID token before it is signed. nil makes
 // the server honest again.
-func (s *Server) ChangeIDToken(change func(*JWT)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.idToken = change
-}
+func (s *Server) ChangeIDToken(change func(*JWT)) { replace(s, &s.hooks.tokens[idToken], change) }
 
 // ChangeAccessToken is ChangeIDToken for access tokens that are JWTs. It also
 // makes custom claims.
 func (s *Server) ChangeAccessToken(change func(*JWT)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.accessToken = change
+	replace(s, &s.hooks.tokens[accessToken], change)
 }
 
 // ChangeLogoutToken is ChangeIDToken for logout tokens.
 func (s *Server) ChangeLogoutToken(change func(*JWT)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.logoutToken = change
+	replace(s, &s.hooks.tokens[logoutToken], change)
 }
 
 // ChangeKeys lets change decide what is served as the JWK set: it gets the
 // honest one as decoded JSON. A json.RawMessage is served as it is, even if it
 // is not JSON. nil makes the server honest again.
 func (s *Server) ChangeKeys(change func(map[string]any) any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.keys = change
+	replace(s, &s.hooks.documents[Keys], change)
 }
 
 // ChangeDiscovery is ChangeKeys for the discovery document.
 func (s *Server) ChangeDiscovery(change func(map[string]any) any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.discovery = change
+	replace(s, &s.hooks.documents[Discovery], change)
 }
 
 // ChangeTokenAnswer is ChangeKeys for the answer to a successful token request.
 func (s *Server) ChangeTokenAnswer(change func(map[string]any) any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.tokenAnswer = change
+	replace(s, &s.hooks.documents[Token], change)
 }
 
 // ChangeUserInfo is ChangeKeys for the answer to a successful user info
 // request.
 func (s *Server) ChangeUserInfo(change func(map[string]any) any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.userInfo = change
+	replace(s, &s.hooks.documents[UserInfo], change)
 }
 
 // ChangeCallback lets change decide on the parameters of every authorization
 // response, also of one that reports an error. nil makes the server honest
 // again.
 func (s *Server) ChangeCallback(change func(url.Values) url.Values) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hooks.callback = change
+	replace(s, &s.hooks.callback, change)
 }
 
 // Intercept lets handler answer the calls of an endpoint: with an error, late,
@@ -108,23 +82,56 @@ func (s *Server) Intercept(endpoint Endpoint, handler func(w http.ResponseWriter
 	s.hooks.intercept[endpoint] = handler
 }
 
-// currentHooks is a copy, so that hooks run without the lock and may call the
-// server.
-func (s *Server) currentHooks() hooks {
+// replace replaces the hooks of a list by one, or by none if that is nil.
+func replace[F any](s *Server, list *[]F, hook F) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hooks
+	*list = nil
+	if !reflect.ValueOf(hook).IsNil() {
+		*list = []F{hook}
+	}
 }
 
-func changed(change func(map[string]any) any, document map[string]any) (any, error) {
-	if change == nil {
-		return document, nil
+// hooksIn are the hooks of a list, to run without the lock, so that they may call the server.
+func hooksIn[F any](s *Server, list *[]F) []F {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *list
+}
+
+func (s *Server) changeToken(kind tokenKind, token *JWT) error {
+	changes := hooksIn(s, &s.hooks.tokens[kind])
+	if len(changes) == 0 {
+		return nil
+	}
+	claims, err := decodedJSON(token.Claims)
+	if err != nil {
+		return err
+	}
+	token.Claims = claims
+	for _, change := range changes {
+		change(token)
+	}
+	return nil
+}
+
+// writeDocument answers with a document, after the hooks of the endpoint have had their way.
+func (s *Server) writeDocument(w http.ResponseWriter, endpoint Endpoint, contentType string, document map[string]any) {
+	changes := hooksIn(s, &s.hooks.documents[endpoint])
+	if len(changes) == 0 {
+		writeJSON(w, http.StatusOK, contentType, document)
+		return
 	}
 	decoded, err := decodedJSON(document)
 	if err != nil {
-		return nil, err
+		writeError(w, serverError(err))
+		return
 	}
-	return change(decoded), nil
+	var answer any = decoded
+	for _, change := range changes {
+		answer = change(decoded)
+	}
+	writeJSON(w, http.StatusOK, contentType, answer)
 }
 
 // decodedJSON is a deep copy as a hook expects it, which it can change without

@@ -21,30 +21,9 @@ type interaction struct {
 	consented bool
 }
 
-// prompt is the page that an authorization request needs.
-type prompt int
-
-const (
-	promptNothing prompt = iota
-	promptLogin
-	promptConsent
-)
-
-// nextPrompt returns the page that has to come before a code. hasSignedIn and consented say
-// which pages this request has passed.
-func (s *Server) nextPrompt(current *session, request authorizationRequest, hasSignedIn, consented bool) prompt {
-	switch {
-	case current == nil, !hasSignedIn && s.whySignIn(current, request) != "":
-		return promptLogin
-	case !consented && s.mustConsent(current, request):
-		return promptConsent
-	}
-	return promptNothing
-}
-
 // startInteraction leads to the page of a prompt.
 func (s *Server) startInteraction(r *http.Request, started interaction, missing prompt) reply {
-	started.uid, started.expiresAt = randomToken(), s.clock().Add(interactionLifetime)
+	started.uid, started.expiresAt = randomToken(), s.Now().Add(interactionLifetime)
 	s.mu.Lock()
 	s.interactions[started.uid] = &started
 	s.mu.Unlock()
@@ -76,7 +55,7 @@ func (s *Server) startInteraction(r *http.Request, started interaction, missing 
 // its session has ended.
 func (s *Server) currentInteraction(r *http.Request) *interaction {
 	uid := interactionsOf(r)[cmp.Or(r.URL.Query().Get("app_id"), legacyInteraction)]
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.interactions[uid]
@@ -89,41 +68,13 @@ func (s *Server) currentInteraction(r *http.Request) *interaction {
 	return found
 }
 
-// serveResume is where the pages send the browser when they are done. As Logto's engine does, it
-// reads the session first and writes it last, and nothing prevents another request of the same
-// browser in between.
-func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) {
-	v := s.readVisit(r)
-	resumed, failure := s.interactionToResume(r, v)
-	if failure != nil {
-		s.writeVisit(w, v, v.id)
-		failure.Issuer = s.Issuer()
-		writeError(w, failure)
-		return
-	}
-	s.dropInteraction(resumed.uid)
-	hasSignedIn := resumed.hasSignedIn
-	if resumed.userID != "" {
-		v.session, hasSignedIn = s.logIn(v, resumed.userID), true
-	}
-	var answer reply
-	if missing := s.nextPrompt(v.signedIn(), resumed.request, hasSignedIn, resumed.consented); missing == promptNothing {
-		answer = s.answerCode(resumed.request, v.session)
-	} else {
-		answer = s.startInteraction(r, interaction{request: resumed.request, session: v.signedIn(), hasSignedIn: hasSignedIn}, missing)
-	}
-	clearCookie(w, resumeCookie, resumePath(resumed.uid))
-	s.writeVisit(w, v, randomToken())
-	answer(w)
-}
-
 // interactionToResume returns a copy of the interaction. It changes nothing.
 func (s *Server) interactionToResume(r *http.Request, v visit) (interaction, *oidcError) {
 	uid := r.PathValue("uid")
 	if cookie, err := r.Cookie(resumeCookie); err != nil || cookie.Value != uid {
 		return interaction{}, sessionNotFound("authorization request has expired")
 	}
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.interactions[uid]

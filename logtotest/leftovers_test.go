@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // goroutines are the stacks of all goroutines by their names.
@@ -67,7 +68,7 @@ func TestNoGoroutineIsLeftBehind(t *testing.T) {
 	server.AddWebhook(logtotest.Webhook{URL: hook.URL})
 	server.SuspendUser("alice", true)
 
-	server.Misbehave(logtotest.HugeBody)
+	server.Misbehave(faults.HugeBody)
 	forgotten, err := server.Client().Post(server.Endpoint()+"/oidc/token", "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -53,17 +53,6 @@ func (s *Server) isOriginOf(app *Application, origin string) bool {
 	if len(app.RedirectURIs) > 0 {
 		return origin == s.Endpoint() || slices.ContainsFunc(app.RedirectURIs, func(uri string) bool { return originOf(uri) == origin })
 	}
-	s.mu.Lock()
-	bases := slices.Clone(s.baseURLs)
-	s.mu.Unlock()
 	parsed, err := url.Parse(origin)
-	return (err == nil && isLoopback(parsed.Host)) || slices.ContainsFunc(bases, func(base string) bool { return originOf(base) == origin })
-}
-
-func originOf(uri string) string {
-	parsed, err := url.Parse(uri)
-	if err != nil || parsed.Host == "" {
-		return ""
-	}
-	return parsed.Scheme + "://" + parsed.Host
+	return (err == nil && isLoopback(parsed.Host)) || slices.ContainsFunc(s.bases(), func(base string) bool { return originOf(base) == origin })
 }

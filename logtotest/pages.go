@@ -1,59 +1,12 @@
 package logtotest
 
 import (
-	"bytes"
 	"cmp"
-	"embed"
-	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 )
-
-//go:embed templates
-var templateFiles embed.FS
-
-var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
-
-// pagesForUsers are those that go on only when somebody has filled them in.
-var pagesForUsers = []string{"/sign-in", "/register", "/consent"}
-
-// formPage is the sign-in or the register page.
-type formPage struct {
-	Query                 template.URL // of the links, so that the address stays complete
-	Username, Name, Email string       // what the fields are filled with
-	Message               string
-}
-
-type messagePage struct {
-	Heading, Text string
-	SignOut       string // the address, if the page has a link to it
-}
-
-type submitPage struct {
-	Action     string
-	Parameters url.Values
-}
-
-type signOutPage struct{ Action, XSRF string }
-
-func showPage(w http.ResponseWriter, status int, name string, data any) {
-	var body bytes.Buffer
-	if err := templates.ExecuteTemplate(&body, name, data); err != nil {
-		http.Error(w, "logtotest: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Frame-Options", "SAMEORIGIN")
-	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes())
-}
-
-func linkQuery(r *http.Request) template.URL {
-	return template.URL(r.URL.Query().Encode())
-}
 
 // pageInteraction answers the request and returns nil when no sign-in is under way: the page was
 // bookmarked, or another tab has finished the sign-in.
@@ -75,15 +28,14 @@ func (s *Server) pageInteraction(w http.ResponseWriter, r *http.Request) *intera
 
 func (s *Server) serveSignInPage(w http.ResponseWriter, r *http.Request) {
 	current := s.pageInteraction(w, r)
-	if user, ok := s.user(func(u User) bool { return u.ID == testUser(r) }); current != nil && ok {
+	if user, ok := s.userByID(testUser(r)); current != nil && ok {
 		if user.IsSuspended {
-			showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, user.Username))
+			showSuspended(w, r, user.Username)
 			return
 		}
 		s.completeInteraction(w, r, current, user, "PostSignIn")
 	} else if current != nil {
-		page := formPage{Query: linkQuery(r), Username: current.request.extra.Get("login_hint")}
-		showPage(w, http.StatusOK, "sign-in.html", page)
+		showForm(w, r, http.StatusOK, "sign-in.html", formPage{Username: current.request.extra.Get("login_hint")})
 	}
 }
 
@@ -95,27 +47,23 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 	username := strings.TrimSpace(r.PostFormValue("username"))
 	user, ok := s.userByIdentifier(username)
 	if !ok || user.Password == "" || user.Password != r.PostFormValue("password") {
-		page := formPage{
-			Query: linkQuery(r), Username: username,
-			Message: "The username or the password is not right.",
-		}
-		showPage(w, http.StatusBadRequest, "sign-in.html", page)
+		showForm(w, r, http.StatusBadRequest, "sign-in.html", formPage{Username: username, Message: "The username or the password is not right."})
 		return
 	}
 	if user.IsSuspended {
-		showPage(w, http.StatusForbidden, "sign-in.html", suspendedPage(r, username))
+		showSuspended(w, r, username)
 		return
 	}
 	s.completeInteraction(w, r, current, user, "PostSignIn")
 }
 
-func suspendedPage(r *http.Request, username string) formPage {
-	return formPage{Query: linkQuery(r), Username: username, Message: "This account is suspended."}
+func showSuspended(w http.ResponseWriter, r *http.Request, username string) {
+	showForm(w, r, http.StatusForbidden, "sign-in.html", formPage{Username: username, Message: "This account is suspended."})
 }
 
 // completeInteraction goes on with a user, of whom webhooks are told first.
 func (s *Server) completeInteraction(w http.ResponseWriter, r *http.Request, current *interaction, user User, event string) {
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	current.userID = user.ID
 	signedIn := lastSignIn{at: now, appID: s.signIns[user.ID].appID}
@@ -133,13 +81,13 @@ func (s *Server) serveRegisterPage(w http.ResponseWriter, r *http.Request) {
 	if testUser(r) != "" {
 		s.serveSignInPage(w, r)
 	} else if current := s.pageInteraction(w, r); current != nil {
-		page := formPage{Query: linkQuery(r)}
+		var page formPage
 		if hint := current.request.extra.Get("login_hint"); strings.Contains(hint, "@") {
 			page.Email = hint
 		} else {
 			page.Username = hint
 		}
-		showPage(w, http.StatusOK, "register.html", page)
+		showForm(w, r, http.StatusOK, "register.html", page)
 	}
 }
 
@@ -151,7 +99,7 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 	if current == nil {
 		return
 	}
-	now := s.clock()
+	now := s.Now()
 	user := User{
 		Username:  strings.TrimSpace(r.PostFormValue("username")),
 		Password:  r.PostFormValue("password"),
@@ -161,21 +109,11 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		UpdatedAt: now,
 	}
 	if message := s.registrationProblem(user); message != "" {
-		page := formPage{
-			Query: linkQuery(r), Username: user.Username, Name: user.Name, Email: user.Email, Message: message,
-		}
-		showPage(w, http.StatusBadRequest, "register.html", page)
+		showForm(w, r, http.StatusBadRequest, "register.html", formPage{Username: user.Username, Name: user.Name, Email: user.Email, Message: message})
 		return
 	}
 	user = s.AddUser(user)
 	s.completeInteraction(w, r, current, user, "PostRegister")
-}
-
-// consentPage asks for what a third-party application wants.
-type consentPage struct {
-	Query             template.URL
-	Application, User string
-	Scopes            []string
 }
 
 func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +133,7 @@ func (s *Server) serveConsentPage(w http.ResponseWriter, r *http.Request) {
 		s.consent(w, current, http.StatusFound)
 		return
 	}
-	user, _ := s.user(func(u User) bool { return u.ID == current.session.userID })
+	user, _ := s.userByID(current.session.userID)
 	showPage(w, http.StatusOK, "consent.html", consentPage{
 		Query: linkQuery(r), Application: current.request.app.ID, User: cmp.Or(user.Name, user.Username, user.ID), Scopes: current.request.scopes,
 	})

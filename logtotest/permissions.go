@@ -174,11 +174,6 @@ func (s *Server) permitted(h holder, audience audience, scopes []string) []strin
 	return intersection(scopes, s.on(h, audience.resource, audience.organizationID))
 }
 
-// intersection keeps the order of the first.
-func intersection(of, with []string) []string {
-	return slices.DeleteFunc(slices.Clone(of), func(value string) bool { return !slices.Contains(with, value) })
-}
-
 // audience is what an access token is for. Both empty mean Logto itself.
 type audience struct{ resource, organizationID string }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/logtogin/logtogin/logtotest/internal/jose"
 )
 
 // authorizationRequest is a request that has passed all checks.
@@ -73,15 +75,12 @@ func (s *Server) checkRecipient(query url.Values) (*Application, *oidcError) {
 			return nil, invalidRequest("'" + name + "' parameter must not be provided twice")
 		}
 	}
-	app := s.application(query.Get("client_id"))
-	if app == nil {
-		return nil, newError(http.StatusBadRequest, "invalid_client", "invalid client "+query.Get("client_id"))
-	}
-	if !s.acceptsRedirectURI(app, query.Get("redirect_uri")) {
-		return nil, newError(http.StatusBadRequest, "invalid_redirect_uri",
+	app, failure := s.knownClient(query.Get("client_id"))
+	if failure == nil && !s.acceptsRedirectURI(app, query.Get("redirect_uri")) {
+		failure = newError(http.StatusBadRequest, "invalid_redirect_uri",
 			"redirect_uri did not match any of the client's registered redirect_uris")
 	}
-	return app, nil
+	return app, failure
 }
 
 // pkceForm is the syntax of RFC 7636, for the verifier and the challenge alike.
@@ -114,10 +113,8 @@ func (s *Server) parseAuthorizationRequest(app *Application, query url.Values) (
 	default:
 		return request, newError(http.StatusBadRequest, "unsupported_response_mode", "unsupported response_mode requested")
 	}
-	for name, values := range query {
-		if len(values) > 1 && name != "resource" {
-			return request, invalidRequest("'" + name + "' parameter must not be provided twice")
-		}
+	if failure := noneTwice(query); failure != nil {
+		return request, failure
 	}
 	if query.Has("request") {
 		return request, newError(http.StatusBadRequest, "request_not_supported", "")
@@ -231,7 +228,7 @@ func checkChallenge(request *authorizationRequest, query url.Values) *oidcError 
 // verifierMatches is S256 of RFC 7636.
 func (a authorizationRequest) verifierMatches(verifier string) bool {
 	sum := sha256.Sum256([]byte(verifier))
-	return base64url.EncodeToString(sum[:]) == a.codeChallenge
+	return jose.Encode(sum[:]) == a.codeChallenge
 }
 
 func (s *Server) checkResources(request *authorizationRequest, query url.Values) *oidcError {

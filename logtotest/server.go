@@ -9,12 +9,21 @@
 //		…
 //	}
 //
-// The application needs no listener and the test no browser. Where there is a
-// browser, it signs in on the server's pages with the fields "username" and
-// "password". Users, applications, roles, resources and organizations are plain
-// values that the Add methods take. Advance moves the clock, RotateKey the keys;
-// Misbehave, the Change methods and Intercept make the server do what it should
-// not, so that a test can see what the application does then.
+// The application needs no listener and the test no browser. A Server has methods for all that
+// Logto, its Console and the users do:
+//
+//   - NewServer and Start start it; Config is the configuration of an application for it.
+//   - SignIn, SignInAt, Browser and Visitor return clients: of a user who has signed in, of one who
+//     does when asked, and of a visitor. AccessToken, OrganizationToken and MachineToken make tokens for APIs.
+//   - AddUser, AddApplication, AddResource, AddRole, AddOrganization, AddOrganizationRole and AddWebhook
+//     take plain values. SuspendUser, DeleteUser and SetMembership do what an administrator does.
+//   - Advance and SetNow move the clock, RotateKey the keys.
+//   - Calls, Record and Deliveries tell what was asked and sent.
+//   - Misbehave makes the server do what it should not, by the faults of package faults, so that a test
+//     can see what the application does then. The Change methods and Intercept are for anything else.
+//   - Serve, Client and DialContext connect applications, APIs and other clients without a socket.
+//
+// Where there is a browser, it signs in on the server's pages with the fields "username" and "password".
 //
 // A sign-in takes the redirects that it takes at Logto, sets Logto's cookies and fails where it
 // fails at Logto. A browser has one interaction for each application, and each interaction gives
@@ -70,8 +79,8 @@
 package logtotest
 
 import (
-	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,6 +88,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/logtogin/logtogin/logtotest/internal/jose"
+	"github.com/logtogin/logtogin/logtotest/internal/serving"
 )
 
 // What Logto takes of a request: 16 KiB of address, 56 KiB of body.
@@ -95,15 +107,10 @@ type Server struct {
 	secret     string       // for Config
 	testLogger *slog.Logger // nil if the server is not for one test
 
-	listener    net.Listener
-	own         http.Handler // of the server itself
-	http        *http.Server // answers for the server itself, and for applications in memory
-	outgoing    *transport
-	running     sync.WaitGroup
-	connections sync.WaitGroup
-	lifetime    context.Context
-	stop        context.CancelFunc
-	stopping    sync.Once
+	listener net.Listener
+	own      http.Handler // of the server itself
+	serving  *serving.Server
+	network  *http.Transport // to everything outside of this process
 
 	mu                sync.Mutex // guards everything below
 	now               func() time.Time
@@ -114,10 +121,9 @@ type Server struct {
 	roles             map[string]Role
 	organizations     map[string]Organization
 	organizationRoles map[string]OrganizationRole
-	keys              []signingKey // the first one signs
+	keys              []jose.Key // the first one signs
 	baseURLs          []string
 	routes            []route
-	clients           map[net.Conn]net.Conn // in memory, by the connection at the server
 	webhooks          []registeredHook
 	deliveries        []Delivery
 	interactions      map[string]*interaction
@@ -127,7 +133,7 @@ type Server struct {
 	codes             map[string]*authorizationCode
 	accessTokens      map[string]*issuedToken
 	refreshTokens     map[string]*issuedToken
-	calls             Calls
+	calls             [endpoints]int
 	record            []Call
 	hooks             hooks
 
@@ -143,7 +149,7 @@ func Start(users ...User) (*Server, error) {
 }
 
 func start(users []User, testLogger *slog.Logger) (*Server, error) {
-	key, err := newSigningKey("ES384")
+	key, err := jose.NewKey("ES384")
 	if err != nil {
 		return nil, err
 	}
@@ -151,20 +157,18 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("logtotest: %w", err)
 	}
-	lifetime, stop := context.WithCancel(context.Background())
 	s := &Server{
 		startedAt:         time.Now(),
 		secret:            randomToken(),
 		testLogger:        testLogger,
 		listener:          listener,
-		lifetime:          lifetime,
-		stop:              stop,
+		network:           &http.Transport{},
 		now:               time.Now,
 		resources:         map[string]Resource{},
 		roles:             map[string]Role{},
 		organizations:     map[string]Organization{},
 		organizationRoles: map[string]OrganizationRole{},
-		keys:              []signingKey{key},
+		keys:              []jose.Key{key},
 		interactions:      map[string]*interaction{},
 		sessions:          map[string]*session{},
 		signIns:           map[string]lastSignIn{},
@@ -172,7 +176,6 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 		codes:             map[string]*authorizationCode{},
 		accessTokens:      map[string]*issuedToken{},
 		refreshTokens:     map[string]*issuedToken{},
-		clients:           map[net.Conn]net.Conn{},
 	}
 	s.AddApplication(Application{})
 	if len(users) == 0 {
@@ -181,19 +184,12 @@ func start(users []User, testLogger *slog.Logger) (*Server, error) {
 	for _, user := range users {
 		s.AddUser(user)
 	}
-	s.own = s.handler()
-	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.serveHTTP),
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return lifetime },
-		ConnContext:       withAnswerer,
-		ConnState:         s.countConnection,
-	}
+	var errorLog *log.Logger
 	if testLogger != nil {
-		s.http.ErrorLog = slog.NewLogLogger(testLogger.Handler(), slog.LevelError)
+		errorLog = slog.NewLogLogger(testLogger.Handler(), slog.LevelError)
 	}
-	s.outgoing = newTransport(s)
-	s.running.Go(func() { _ = s.http.Serve(listener) })
+	s.own = s.handler()
+	s.serving = serving.Start(listener, s.own, errorLog)
 	s.log().Warn("logtotest: this is a fake Logto, for tests and development only", "endpoint", s.Endpoint())
 	return s, nil
 }
@@ -214,83 +210,8 @@ func NewServer(tb testing.TB, users ...User) *Server {
 // the requests that are being answered and waits until their handlers have
 // returned. Further calls do nothing.
 func (s *Server) Close() {
-	s.stopping.Do(func() {
-		s.mu.Lock()
-		// In memory, the clients leave. So a handler that is writing its answer sees no error.
-		for _, client := range s.clients {
-			_ = client.Close()
-		}
-		// The connections go first, so that no handler can still answer.
-		_ = s.http.Close()
-		// Serve may not have taken over the listener yet.
-		_ = s.listener.Close()
-		s.stop()
-		s.mu.Unlock()
-		s.outgoing.network.CloseIdleConnections()
-		s.connections.Wait() // first, because their handlers are added to running
-		s.running.Wait()
-	})
-}
-
-func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.connections.Add(1)
-	case http.StateHijacked:
-		s.connections.Done() // those in memory stay among the clients, because the http.Server forgets them
-	case http.StateClosed:
-		s.connections.Done()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.clients, conn)
-	}
-}
-
-func withAnswerer(ctx context.Context, conn net.Conn) context.Context {
-	if conn, inMemory := conn.(*connection); inMemory {
-		return context.WithValue(ctx, answererKey{}, conn.answering)
-	}
-	return ctx
-}
-
-func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	answering, inMemory := r.Context().Value(answererKey{}).(answerer)
-	if !inMemory {
-		s.own.ServeHTTP(w, r)
-		return
-	}
-	// A handler that has hijacked its connection is waited for, too.
-	s.running.Add(1)
-	defer s.running.Done()
-	answering.ServeHTTP(w, r)
-}
-
-// Endpoint is the Logto endpoint: "http://127.0.0.1:" and a port, without a
-// slash at the end.
-func (s *Server) Endpoint() string { return "http://" + s.listener.Addr().String() }
-
-// Issuer is the "iss" of everything that the server issues.
-func (s *Server) Issuer() string { return s.Endpoint() + "/oidc" }
-
-// SetNow replaces the server's clock, to let codes, tokens and sessions expire.
-// The function must be safe for concurrent use. Default, and what nil restores:
-// time.Now.
-func (s *Server) SetNow(now func() time.Time) {
-	if now == nil {
-		now = time.Now
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = now
-}
-
-// clock asks for the time without holding the lock, because a test's clock may
-// call the server.
-func (s *Server) clock() time.Time {
-	s.mu.Lock()
-	now, offset := s.now, s.offset
-	s.mu.Unlock()
-	return now().Add(offset)
+	s.serving.Close()
+	s.network.CloseIdleConnections()
 }
 
 func (s *Server) handler() http.Handler {
@@ -341,17 +262,7 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		w.Header().Set("Date", s.clock().UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", s.Now().UTC().Format(http.TimeFormat))
 		mux.ServeHTTP(w, r)
 	})
-}
-
-func isLoopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		host = strings.Trim(hostPort, "[]")
-	}
-	host = strings.ToLower(host)
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || (ip != nil && ip.IsLoopback())
 }

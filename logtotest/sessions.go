@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/logtogin/logtogin/logtotest/internal/jose"
 )
 
 // session is one browser's sign-in at the provider. The ID in the browser's cookie changes with
@@ -75,14 +77,6 @@ func (g *grant) granted(request authorizationRequest) []string {
 	return intersection(request.scopes, all)
 }
 
-// grantFor returns the application's grant, or nil. The lock is held.
-func (s *session) grantFor(appID string, now time.Time) *grant {
-	if p := s.applications[appID]; p != nil && p.grant.isAlive(now) {
-		return p.grant
-	}
-	return nil
-}
-
 // join makes the application a participant with a grant. The lock is held.
 func (s *session) join(appID string, now time.Time) *participant {
 	p := s.applications[appID]
@@ -96,14 +90,10 @@ func (s *session) join(appID string, now time.Time) *participant {
 	return p
 }
 
-func containsAll(set, wanted []string) bool {
-	return !slices.ContainsFunc(wanted, func(value string) bool { return !slices.Contains(set, value) })
-}
-
 func randomToken() string {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
-	return base64url.EncodeToString(random)
+	return jose.Encode(random)
 }
 
 // visit is what a request has read by its session cookie. Another request may delete the row
@@ -127,7 +117,7 @@ func (s *Server) readVisit(r *http.Request) visit {
 	if err != nil {
 		return visit{}
 	}
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.sessions[cookie.Value]
@@ -144,7 +134,7 @@ func (s *Server) writeVisit(w http.ResponseWriter, v visit, id string) {
 	if v.session == nil {
 		return
 	}
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	if v.id != id {
 		s.deleteRow(v.id)
@@ -186,43 +176,6 @@ func (s *Server) lookUp(wanted *session) bool {
 		s.discard(wanted)
 	}
 	return len(wanted.ids) == 1
-}
-
-// logIn returns the session of a user who has just given the password. A session of another user
-// ends, and its applications are notified.
-func (s *Server) logIn(v visit, userID string) *session {
-	now := s.clock()
-	previous := v.signedIn()
-	if previous != nil && previous.userID == userID {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		previous.signedInAt = now
-		return previous
-	}
-	if previous != nil {
-		s.end(previous)
-	}
-	return &session{userID: userID, signedInAt: now, applications: map[string]*participant{}}
-}
-
-// end tells the applications of the session, and keeps grants with
-// offline_access alive: such tokens survive a sign-out at Logto until they are
-// revoked.
-func (s *Server) end(ended *session) {
-	s.mu.Lock()
-	wasEnded := ended.ended
-	s.discard(ended)
-	told := map[string]string{}
-	for id, p := range ended.applications {
-		told[id] = p.sid
-		if !p.grant.offline {
-			p.grant.revoked = true
-		}
-	}
-	s.mu.Unlock()
-	if !wasEnded {
-		s.sendLogoutTokens(ended.userID, told)
-	}
 }
 
 // forgetUser makes every token of the user worthless and ends the user's

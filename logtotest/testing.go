@@ -2,10 +2,8 @@ package logtotest
 
 import (
 	"cmp"
-	"net/http"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/logtogin/logtogin"
 )
@@ -22,9 +20,7 @@ import (
 //	auth, err := logtogin.New(logto.Config(""))
 func (s *Server) Config(baseURL string) logtogin.Config {
 	if baseURL != "" {
-		s.mu.Lock()
-		s.baseURLs = append(s.baseURLs, canonicalBase(baseURL))
-		s.mu.Unlock()
+		s.addBase(canonicalBase(baseURL))
 	}
 	app := s.Application()
 	return logtogin.Config{
@@ -38,10 +34,6 @@ func (s *Server) Config(baseURL string) logtogin.Config {
 		Now:        s.Now,
 	}
 }
-
-// Client makes requests to the server, and to the applications that Serve has
-// made known, without a socket. It keeps no cookies.
-func (s *Server) Client() *http.Client { return &http.Client{Transport: s.outgoing} }
 
 func (s *Server) userForTest(given User) User {
 	known, ok := s.user(func(u User) bool {
@@ -91,15 +83,4 @@ func (s *Server) mustSign(appID, subject string, target audience, scopes []strin
 		panic("logtotest: " + err.Error()) // a hook of the test has made it impossible
 	}
 	return token
-}
-
-// Now is the time by the server's clock.
-func (s *Server) Now() time.Time { return s.clock() }
-
-// Advance moves the server's clock, and that of applications with its Config, to
-// let codes, tokens and sessions expire.
-func (s *Server) Advance(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.offset += d
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 )
 
 // newApp is an application without a listener.
@@ -139,9 +140,9 @@ func TestABrowserSeesWhatGoesWrong(t *testing.T) {
 		"all is well":             {nil, logtotest.DefaultUser(), 200, `"username":"alice"`},
 		"the application refuses": {nil, logtotest.User{Username: "mallory"}, 403, "own page: logtogin: the application refused"},
 		"the user is suspended":   {nil, logtotest.User{Username: "sam", IsSuspended: true}, 403, "suspended"},
-		"Logto refuses":           {[]logtotest.Fault{logtotest.AccessDenied}, logtotest.DefaultUser(), 403, "own page: logtogin: this account is not allowed in"},
-		"the user gives up":       {[]logtotest.Fault{logtotest.Cancelled}, logtotest.DefaultUser(), 400, "own page: logtogin: sign-in was cancelled"},
-		"the nonce is wrong":      {[]logtotest.Fault{logtotest.WrongNonce}, logtotest.DefaultUser(), 400, "own page: logtogin: token not acceptable"},
+		"Logto refuses":           {[]logtotest.Fault{faults.AccessDenied}, logtotest.DefaultUser(), 403, "own page: logtogin: this account is not allowed in"},
+		"the user gives up":       {[]logtotest.Fault{faults.Cancelled}, logtotest.DefaultUser(), 400, "own page: logtogin: sign-in was cancelled"},
+		"the nonce is wrong":      {[]logtotest.Fault{faults.WrongNonce}, logtotest.DefaultUser(), 400, "own page: logtogin: token not acceptable"},
 	} {
 		logto.Misbehave(test.faults...)
 		status, body := read(t, logto.Browser(t, router, test.user), "/profile")

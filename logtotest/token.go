@@ -37,21 +37,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		writeError(w, failure)
 		return
 	}
-	document, err := changed(s.currentHooks().tokenAnswer, answer)
-	if err != nil {
-		writeError(w, serverError(err))
-		return
-	}
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", document)
-}
-
-func require(form url.Values, names ...string) *oidcError {
-	for _, name := range names {
-		if form.Get(name) == "" {
-			return invalidRequest("missing required parameter '" + name + "'")
-		}
-	}
-	return nil
+	s.writeDocument(w, Token, jsonType, answer)
 }
 
 func (s *Server) exchangeCode(app *Application, form url.Values) (map[string]any, *oidcError) {
@@ -78,7 +64,7 @@ func (s *Server) exchangeCode(app *Application, form url.Values) (map[string]any
 	// organization_id counts in refreshes only.
 	answer, failure := s.issue(signIn, tokenRequest{resources: form["resource"], scopes: signIn.scopes})
 	if failure == nil && (slices.Contains(signIn.scopes, "offline_access") || (app.AlwaysIssueRefreshToken && app.Type != Native)) {
-		answer["refresh_token"] = s.issueRefreshToken(signIn)
+		answer["refresh_token"] = s.remember(s.refreshTokens, signIn, signIn.scopes, app.RefreshTokenLifetime)
 	}
 	return answer, failure
 }
@@ -86,7 +72,7 @@ func (s *Server) exchangeCode(app *Application, form url.Values) (map[string]any
 // consumeCode makes its checks in Logto's order: a request that is wrong in
 // another way neither uses the code up nor counts as a replay.
 func (s *Server) consumeCode(app *Application, form url.Values) (*authorizationCode, *oidcError) {
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	code := s.codes[form.Get("code")]

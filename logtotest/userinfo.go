@@ -39,17 +39,12 @@ func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) {
 		refuse(failure, `, scope="openid"`)
 		return
 	}
-	user, ok := s.user(func(u User) bool { return u.ID == token.source.userID })
-	if !ok || user.IsSuspended {
+	user, ok := s.activeUser(token.source.userID)
+	if !ok {
 		writeError(w, invalidGrant())
 		return
 	}
-	document, err := changed(s.currentHooks().userInfo, s.userInfo(user, token.scopes))
-	if err != nil {
-		writeError(w, serverError(err))
-		return
-	}
-	writeJSON(w, http.StatusOK, "application/json; charset=utf-8", document)
+	s.writeDocument(w, UserInfo, jsonType, s.userInfo(user, token.scopes))
 }
 
 // bearerToken takes the token from the header or, as RFC 6750 allows, from a

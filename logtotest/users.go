@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -56,25 +55,6 @@ func DefaultUser() User {
 	}
 }
 
-// AddUser adds a user, or replaces the one with the same ID or, if it has no ID, with
-// the same username, and returns it with the ID and times that it got.
-//
-// A user who is replaced is changed: tokens stay as they are until the next refresh. Webhooks are told what
-// Logto tells, which is nothing if roles alone have changed: see Webhook. A user who is suspended now
-// is kept out as by SuspendUser.
-func (s *Server) AddUser(user User) User {
-	user, before := s.putUser(user)
-	if before == nil {
-		s.sendUserCreated(user)
-		return user
-	}
-	if user.IsSuspended && !before.IsSuspended {
-		s.forgetUser(user.ID)
-	}
-	s.sendUserChange(*before, user)
-	return user
-}
-
 // putUser is AddUser without telling anybody. before is nil if the user is new.
 func (s *Server) putUser(user User) (_ User, before *User) {
 	if known, ok := s.User(user.Username); ok && user.ID == "" && user.Username != "" {
@@ -104,76 +84,49 @@ func (s *Server) putUser(user User) (_ User, before *User) {
 
 // User returns the user with this ID or username as the server knows it.
 func (s *Server) User(idOrUsername string) (User, bool) {
-	if user, ok := s.user(func(u User) bool { return u.ID == idOrUsername }); ok {
-		return user, true
-	}
-	return s.user(func(u User) bool { return u.Username == idOrUsername && idOrUsername != "" })
-}
-
-// mustKnow is User for the methods that change one: of a user who is not there, a test
-// would learn nothing.
-func (s *Server) mustKnow(idOrUsername string) User {
-	user, ok := s.User(idOrUsername)
-	if !ok {
-		panic(fmt.Sprintf("logtotest: there is no user with the ID or username %q", idOrUsername))
-	}
-	return user
-}
-
-// SuspendUser keeps the user with this ID or username out: tokens are worthless from
-// now on and nobody is told but webhooks. With false it lets the user in again, who then
-// has to sign in. It panics if there is no such user.
-func (s *Server) SuspendUser(idOrUsername string, suspended bool) {
-	id := s.mustKnow(idOrUsername).ID
-	user := s.changeUser(id, func(u *User) { u.IsSuspended = suspended })
-	if suspended {
-		s.forgetUser(id)
-	}
-	s.sendSuspension(user)
-}
-
-// DeleteUser removes the user with this ID or username: the next refresh and the next
-// user info fail, and nobody is told but webhooks. It panics if there is no such user.
-func (s *Server) DeleteUser(idOrUsername string) {
-	user := s.mustKnow(idOrUsername)
-	s.mu.Lock()
-	s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == user.ID })
-	s.mu.Unlock()
-	s.sendUserWebhook("User.Deleted", user, managementCall{"DELETE", "/users/:userId", http.StatusNoContent, ofUser(user.ID)})
-}
-
-// SetMembership makes the user with this ID or username a member of an organization with
-// these roles, or, with nil, none any more. Webhooks are told who joins and who leaves; Logto has no event for
-// other roles of a member. It panics if there is no such user.
-func (s *Server) SetMembership(idOrUsername, organizationID string, roles []string) {
-	userID := s.mustKnow(idOrUsername).ID
-	var was bool
-	s.changeUser(userID, func(u *User) {
-		organizations := maps.Clone(u.Organizations)
-		if organizations == nil {
-			organizations = map[string][]string{}
-		}
-		_, was = organizations[organizationID]
-		if roles == nil {
-			delete(organizations, organizationID)
-		} else {
-			organizations[organizationID] = slices.Clone(roles)
-		}
-		u.Organizations = organizations
-	})
-	if is := roles != nil; is != was {
-		s.sendMembership(organizationID, userID, is)
-	}
-}
-
-func (s *Server) changeUser(id string, change func(*User)) (changed User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id }); i >= 0 {
-		change(&s.users[i])
-		changed = s.users[i]
+	if i := s.indexOf(idOrUsername); i >= 0 {
+		return s.users[i], true
 	}
-	return changed
+	return User{}, false
+}
+
+// indexOf returns -1 if there is no user with this ID or username. The lock is held.
+func (s *Server) indexOf(idOrUsername string) int {
+	i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == idOrUsername })
+	if i < 0 && idOrUsername != "" {
+		i = slices.IndexFunc(s.users, func(u User) bool { return u.Username == idOrUsername })
+	}
+	return i
+}
+
+// mustFind is indexOf for the methods that change a user: of a user who is not there, a test
+// would learn nothing. The lock is held.
+func (s *Server) mustFind(idOrUsername string) int {
+	i := s.indexOf(idOrUsername)
+	if i < 0 {
+		panic(fmt.Sprintf("logtotest: there is no user with the ID or username %q", idOrUsername))
+	}
+	return i
+}
+
+func (s *Server) changeUser(idOrUsername string, change func(*User)) (before, after User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := &s.users[s.mustFind(idOrUsername)]
+	before = *user
+	change(user)
+	return before, *user
+}
+
+func (s *Server) removeUser(idOrUsername string) (removed User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.mustFind(idOrUsername)
+	removed = s.users[i]
+	s.users = slices.Delete(s.users, i, i+1)
+	return removed
 }
 
 func (s *Server) user(match func(User) bool) (User, bool) {
@@ -186,12 +139,20 @@ func (s *Server) user(match func(User) bool) (User, bool) {
 	return s.users[i], true
 }
 
+func (s *Server) userByID(id string) (User, bool) {
+	return s.user(func(u User) bool { return u.ID == id })
+}
+
+// activeUser finds no user who is suspended.
+func (s *Server) activeUser(id string) (User, bool) {
+	return s.user(func(u User) bool { return u.ID == id && !u.IsSuspended })
+}
+
 // userByIdentifier finds a user by what people type in to say who they are.
 func (s *Server) userByIdentifier(identifier string) (User, bool) {
-	if identifier == "" {
-		return User{}, false
-	}
-	return s.user(func(u User) bool { return u.Username == identifier || strings.EqualFold(u.Email, identifier) })
+	return s.user(func(u User) bool {
+		return identifier != "" && (u.Username == identifier || strings.EqualFold(u.Email, identifier))
+	})
 }
 
 // claimScope names the scope of each claim that does not come with "profile".
@@ -205,8 +166,8 @@ var claimScope = map[string]string{
 	"identities":            "identities",
 	"sso_identities":        "identities",
 	"roles":                 "roles",
-	"organizations":         "urn:logto:scope:organizations",
-	"organization_data":     "urn:logto:scope:organizations",
+	"organizations":         scopeOrganizations,
+	"organization_data":     scopeOrganizations,
 	"organization_roles":    "urn:logto:scope:organization_roles",
 }
 

@@ -87,10 +87,6 @@ func (s *Server) sendUserWebhook(event string, user User, call managementCall) {
 	s.sendWebhooks(event, payload)
 }
 
-func (s *Server) sendUserCreated(user User) {
-	s.sendUserWebhook("User.Created", user, managementCall{"POST", "/users", http.StatusOK, map[string]string{}})
-}
-
 func (s *Server) sendSuspension(user User) {
 	s.sendUserWebhook("User.SuspensionStatus.Updated", user,
 		managementCall{"PATCH", "/users/:userId/is-suspended", http.StatusOK, ofUser(user.ID)})
@@ -212,7 +208,7 @@ func (s *Server) sendWebhooks(event string, payload map[string]any) {
 			continue
 		}
 		payload["hookId"], payload["event"] = hook.id, event
-		payload["createdAt"] = s.clock().UTC().Format("2006-01-02T15:04:05.000Z")
+		payload["createdAt"] = s.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 		body, err := json.Marshal(payload)
 		if err != nil {
 			continue // impossible: the values are plain

@@ -20,6 +20,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/logtotest"
+	"github.com/logtogin/logtogin/logtotest/faults"
 	"github.com/logtogin/logtogin/telemetry"
 )
 
@@ -118,7 +119,7 @@ func TestWhatGoesWrongIsCountedByItsName(t *testing.T) {
 	o := newObserved(t)
 	client := o.logto.SignIn(t, o.router, logtotest.DefaultUser())
 	o.spans.Reset()
-	o.logto.Misbehave(logtotest.TokenDown)
+	o.logto.Misbehave(faults.TokenDown)
 	o.logto.Advance(61 * time.Minute)
 	if _, err := client.Get("/profile"); err != nil {
 		t.Fatal(err)

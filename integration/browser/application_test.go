@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/logtogin/logtogin/integration/oidcprovider"
+	"github.com/logtogin/logtogin/integration/processes"
 	"github.com/logtogin/logtogin/integration/servers"
 )
 
@@ -86,7 +87,7 @@ func startWithFake(t *testing.T) *site {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	var found []string
-	err := servers.Until(ctx, func() error { // what it writes comes here by a pipe
+	err := processes.Until(ctx, func() error { // what it writes comes here by a pipe
 		if found = fakeAddress.FindStringSubmatch(s.process.Output()); found == nil {
 			return errors.New("the example does not say where its fake Logto is")
 		}

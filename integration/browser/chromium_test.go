@@ -21,7 +21,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"github.com/logtogin/logtogin/integration/servers"
+	"github.com/logtogin/logtogin/integration/processes"
 )
 
 const wait = time.Minute
@@ -267,12 +267,17 @@ func (b *tab) describe() string {
 	return fmt.Sprintf("%d %s %q\n%s", s.Status, s.Address, s.Title, s.Text)
 }
 
+// until repeats what fails until it succeeds.
+func (b *tab) until(try func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(b.ctx, wait)
+	defer cancel()
+	return processes.Until(ctx, func() error { return try(ctx) })
+}
+
 // waitFor returns when the tab shows what is wanted.
 func (b *tab) waitFor(what string, wanted func(seen) bool) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := b.until(func(ctx context.Context) error {
 		// Between two pages there is nothing to look at.
 		switch s, err := b.look(ctx); {
 		case err != nil:

@@ -12,8 +12,6 @@ import (
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
-
-	"github.com/logtogin/logtogin/integration/servers"
 )
 
 func TestWithTheFake(t *testing.T) {
@@ -364,9 +362,7 @@ func (b *tab) waits(s *site) {
 // click may come too late.
 func (b *tab) doesNotWait(s *site) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := b.until(func(ctx context.Context) error {
 		address, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(() => {
 			const link = document.querySelector('a.button[href^="/sign-in?"]')
 			if (link && link.innerText === "Sign in here" && !window.isClicked) {
@@ -447,14 +443,12 @@ func (b *tab) fetchInAdvance(s *site, path string) {
 			link += "?prerendered"
 		}
 		run(b, chromedp.Evaluate[any]("{"+fmt.Sprintf(way, link)+"}"))
-		ctx, cancel := context.WithTimeout(b.ctx, wait)
-		err := servers.Until(ctx, func() error {
+		err := b.until(func(context.Context) error {
 			if s.refusals(path) < before+i+1 {
 				return errors.New("not refused")
 			}
 			return nil
 		})
-		cancel()
 		if err != nil {
 			b.Fatalf("%s was not fetched by the way number %d", path, i)
 		}

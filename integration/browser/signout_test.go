@@ -18,7 +18,6 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
-	"github.com/logtogin/logtogin/integration/servers"
 )
 
 // The paths of the application.
@@ -365,9 +364,7 @@ func startElsewhere(t *testing.T, s *site) (origin string) {
 func (b *tab) opens(address string) *tab {
 	b.Helper()
 	var opened *tab
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := b.until(func(ctx context.Context) error {
 		targets, err := chromedp.Targets(ctx)
 		if err != nil {
 			return err
@@ -426,9 +423,7 @@ func (b *tab) asksAtLogto(s *site) (asked bool) {
 func (b *tab) isRefusedByGuard(s *site) {
 	b.Helper()
 	b.mayFail(401, guardedPage)
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := b.until(func(ctx context.Context) error {
 		status, err := chromedp.Run(ctx, chromedp.Evaluate[int](`fetch("`+guardedPage+`").then(r => r.status)`, chromedp.EvalAwaitPromise))
 		if err == nil && status != http.StatusUnauthorized {
 			err = fmt.Errorf("the guard answers %d", status)
@@ -469,9 +464,7 @@ func (b *tab) entry(address string) (id int64) {
 // complainsOf waits for a problem with this text, and expects it.
 func (b *tab) complainsOf(text string) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := b.until(func(context.Context) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		for _, found := range b.problems {

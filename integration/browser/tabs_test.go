@@ -27,7 +27,7 @@ import (
 
 	"github.com/logtogin/logtogin"
 	"github.com/logtogin/logtogin/integration/oidcprovider"
-	"github.com/logtogin/logtogin/integration/servers"
+	"github.com/logtogin/logtogin/integration/processes"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -128,9 +128,7 @@ func (b *tab) openOneByOne(s *site, count int) []*tab {
 			return nil, err
 		}
 		var opened *tab
-		ctx, cancel := context.WithTimeout(b.ctx, wait)
-		defer cancel()
-		err = servers.Until(ctx, func() error { // between two pages there is nothing for a debugger to hold on to
+		err = b.until(func(context.Context) error { // between two pages there is nothing for a debugger to hold on to
 			opened, err = tryTab(b.T, b.ctx, chromedp.WithTargetID(created.TargetID), chromedp.WithDetachOnCancel())
 			opened.opened = began
 			// It wants to see the page that is there by then, which was not to be stored.
@@ -208,7 +206,7 @@ func (b *tab) allArrive(s *site, tabs []*tab, forms int) {
 func (b *tab) arrivesUntil(deadline time.Time, address string) error {
 	ctx, cancel := context.WithDeadline(b.ctx, deadline)
 	defer cancel()
-	return servers.Until(ctx, func() error {
+	return processes.Until(ctx, func() error {
 		looking, end := context.WithTimeout(b.ctx, wait) // another tab may have used up the whole time
 		defer end()
 		found, err := b.look(looking)
@@ -222,9 +220,7 @@ func (b *tab) arrivesUntil(deadline time.Time, address string) error {
 // oneAtLogto waits until one of the tabs shows the page on which Logto asks who the user is.
 func oneAtLogto(s *site, tabs []*tab) (form *tab) {
 	tabs[0].Helper()
-	ctx, cancel := context.WithTimeout(tabs[0].ctx, wait)
-	defer cancel()
-	err := servers.Until(ctx, func() error {
+	err := tabs[0].until(func(context.Context) error {
 		for _, tab := range tabs {
 			if tab.formsSeen(s) > 0 {
 				form = tab

@@ -2,7 +2,6 @@ package instances
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/logtogin/logtogin/integration/processes"
 )
 
 // Cluster are two processes behind one address.
@@ -28,9 +29,12 @@ type Cluster struct {
 
 	raw       [2]string // what each is told
 	next      atomic.Uint64
-	output    output
+	output    processes.Output
 	instances [2]*instance
 }
+
+// maxOutput is how many bytes of what the processes write are kept at least, those of the end.
+const maxOutput = 64 << 10
 
 // instance is one of the processes, or what there was of it.
 type instance struct {
@@ -45,7 +49,7 @@ type instance struct {
 // told of it. The log of the processes appears if the test fails.
 func New(tb testing.TB, configure func(baseURL string) Config) *Cluster {
 	tb.Helper()
-	c := &Cluster{}
+	c := &Cluster{output: processes.Output{Limit: maxOutput}}
 	front := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Host})
@@ -168,28 +172,4 @@ func (b *balancer) RoundTrip(request *http.Request) (response *http.Response, er
 		}
 	}
 	return response, err
-}
-
-// output keeps the end of what the processes write.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-const maxOutput = 64 << 10
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.buf.Write(p)
-	if extra := o.buf.Len() - maxOutput; extra > maxOutput {
-		o.buf.Next(extra)
-	}
-	return len(p), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

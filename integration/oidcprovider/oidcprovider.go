@@ -17,7 +17,6 @@ package oidcprovider
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,9 +28,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/logtogin/logtogin/integration/processes"
 )
 
 const (
@@ -272,10 +272,10 @@ func Start(tb testing.TB, cfg Config) *Provider {
 		tb.Fatalf("oidcprovider: encoding the configuration: %v", err)
 	}
 
-	log := new(standardError)
+	var output processes.Output
 	cmd := exec.Command(node, filepath.Join(dir, "provider.mjs"))
 	cmd.Dir = dir
-	cmd.Stderr = log
+	cmd.Stderr = &output
 	cmd.WaitDelay = stopTimeout
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -309,8 +309,8 @@ func Start(tb testing.TB, cfg Config) *Provider {
 			_ = cmd.Process.Kill()
 			<-exited
 		}
-		if tb.Failed() && log.String() != "" {
-			tb.Logf("oidcprovider: standard error of the provider:\n%s", log)
+		if said := withoutWarning(output.String()); tb.Failed() && said != "" {
+			tb.Logf("oidcprovider: standard error of the provider:\n%s", said)
 		}
 	})
 
@@ -445,25 +445,11 @@ func readJSON(name string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// standardError collects what the provider writes while the test reads it.
-type standardError struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (e *standardError) Write(p []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.buf.Write(p)
-}
-
-// String leaves out the engine's warning about Node 20, on which it runs all
+// withoutWarning leaves out the engine's warning about Node 20, on which it runs all
 // the same.
-func (e *standardError) String() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func withoutWarning(output string) string {
 	var kept strings.Builder
-	for line := range strings.Lines(e.buf.String()) {
+	for line := range strings.Lines(output) {
 		if !strings.Contains(line, "oidc-provider WARNING: Unsupported runtime") {
 			kept.WriteString(line)
 		}

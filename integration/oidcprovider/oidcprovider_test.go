@@ -9,11 +9,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"html"
-	"io"
 	"maps"
 	"math/big"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
@@ -24,6 +22,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/integration/oidcprovider"
+	"github.com/logtogin/logtogin/integration/webtest"
 )
 
 const (
@@ -37,67 +36,30 @@ var api = oidcprovider.Resource{Indicator: apiIndicator, Scopes: []string{"read:
 
 var client = oidcprovider.Client{PostLogoutRedirectURIs: []string{postLogoutRedirectURI}}
 
-// browser follows redirects until one leads to an application.
+// browser stops before the address of an application.
 type browser struct {
+	*webtest.Browser
 	t        *testing.T
-	client   *http.Client
 	provider *oidcprovider.Provider
 }
 
 func newBrowser(t *testing.T, provider *oidcprovider.Provider) *browser {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &browser{t: t, provider: provider, client: &http.Client{
-		Transport: transport,
-		Jar:       jar,
-		Timeout:   wait,
-		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
-			if !strings.HasPrefix(req.URL.String(), provider.Endpoint()+"/") {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}}
+	b := &browser{webtest.New(t), t, provider}
+	b.Sends = nil // errors are read as JSON
+	b.Stops = func(u *url.URL) bool { return !strings.HasPrefix(u.String(), provider.Endpoint()+"/") }
+	return b
 }
 
-type page struct {
-	status   int
-	header   http.Header
-	url      *url.URL
-	location *url.URL
-	body     string
-}
+type page = webtest.Page
 
-func (b *browser) read(resp *http.Response, err error) page {
+func (b *browser) read(response *http.Response, err error) page {
 	b.t.Helper()
+	p, err := webtest.Read(response, err)
 	if err != nil {
 		b.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	p := page{status: resp.StatusCode, header: resp.Header, url: resp.Request.URL, body: string(body)}
-	if location, err := resp.Location(); err == nil {
-		p.location = location
 	}
 	return p
-}
-
-func (b *browser) get(address string) page {
-	b.t.Helper()
-	return b.read(b.client.Get(address))
-}
-
-func (b *browser) submit(address string, form url.Values) page {
-	b.t.Helper()
-	return b.read(b.client.PostForm(address, form))
 }
 
 // call sends a request of the application, which is not the browser's: without
@@ -138,16 +100,16 @@ func (b *browser) userInfo(accessToken string) (int, map[string]any) {
 
 func (b *browser) answer(req *http.Request) (int, map[string]any) {
 	b.t.Helper()
-	application := &http.Client{Transport: b.client.Transport, Timeout: wait}
+	application := &http.Client{Transport: b.Client.Transport, Timeout: wait}
 	p := b.read(application.Do(req))
-	if p.body == "" {
-		return p.status, nil
+	if p.Body == "" {
+		return p.Status, nil
 	}
 	var body map[string]any
-	if err := json.Unmarshal([]byte(p.body), &body); err != nil {
-		b.t.Fatalf("%s answered %d with %q", req.URL, p.status, p.body)
+	if err := json.Unmarshal([]byte(p.Body), &body); err != nil {
+		b.t.Fatalf("%s answered %d with %q", req.URL, p.Status, p.Body)
 	}
-	return p.status, body
+	return p.Status, body
 }
 
 // request is an authorization request and what has to be kept for its answer.
@@ -188,14 +150,14 @@ var credentials = url.Values{
 func (b *browser) signIn(override url.Values) (request, url.Values, map[string]any) {
 	b.t.Helper()
 	r := b.newRequest(override)
-	p := b.get(r.address)
-	if p.location == nil {
-		p = b.submit(p.url.String(), credentials)
+	p := b.Get(r.address)
+	if p.Location == nil {
+		p = b.Post(p.URL.String(), credentials)
 	}
-	if p.location == nil {
-		b.t.Fatalf("the sign-in ended at %s with %d: %s", p.url, p.status, p.body)
+	if p.Location == nil {
+		b.t.Fatalf("the sign-in ended at %s with %d: %s", p.URL, p.Status, p.Body)
 	}
-	callback := p.location.Query()
+	callback := p.Location.Query()
 	exchange := exchangeForm(r, callback.Get("code"))
 	status, tokens := b.call("/token", exchange)
 	if status != http.StatusOK {
@@ -258,8 +220,8 @@ func (b *browser) keys() []map[string]any {
 	var set struct {
 		Keys []map[string]any `json:"keys"`
 	}
-	p := b.get(b.provider.Issuer() + "/jwks")
-	if err := json.Unmarshal([]byte(p.body), &set); err != nil {
+	p := b.Get(b.provider.Issuer() + "/jwks")
+	if err := json.Unmarshal([]byte(p.Body), &set); err != nil {
 		b.t.Fatal(err)
 	}
 	return set.Keys
@@ -321,8 +283,8 @@ func TestDiscovery(t *testing.T) {
 	provider := oidcprovider.Start(t, oidcprovider.Config{})
 	b := newBrowser(t, provider)
 	var document map[string]any
-	p := b.get(provider.Issuer() + "/.well-known/openid-configuration")
-	if err := json.Unmarshal([]byte(p.body), &document); err != nil {
+	p := b.Get(provider.Issuer() + "/.well-known/openid-configuration")
+	if err := json.Unmarshal([]byte(p.Body), &document); err != nil {
 		t.Fatal(err)
 	}
 
@@ -358,7 +320,7 @@ func TestDiscovery(t *testing.T) {
 		})
 	})
 	t.Run("the key set must not be cached", func(t *testing.T) {
-		got := b.get(provider.Issuer() + "/jwks").header.Get("Cache-Control")
+		got := b.Get(provider.Issuer() + "/jwks").Header.Get("Cache-Control")
 		if got != "no-cache, max-age=0, must-revalidate" {
 			t.Errorf("Cache-Control: %s", got)
 		}
@@ -371,59 +333,59 @@ func TestAuthorizationRequest(t *testing.T) {
 	t.Run("a code comes back with the state and the issuer", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		r := b.newRequest(nil)
-		p := b.submit(b.get(r.address).url.String(), credentials)
-		if p.location == nil {
-			t.Fatalf("no redirect: %d %s", p.status, p.body)
+		p := b.Post(b.Get(r.address).URL.String(), credentials)
+		if p.Location == nil {
+			t.Fatalf("no redirect: %d %s", p.Status, p.Body)
 		}
-		if got, _, _ := strings.Cut(p.location.String(), "?"); got != oidcprovider.DefaultRedirectURI {
+		if got, _, _ := strings.Cut(p.Location.String(), "?"); got != oidcprovider.DefaultRedirectURI {
 			t.Errorf("redirect to %s", got)
 		}
-		query := p.location.Query()
+		query := p.Location.Query()
 		if query.Get("code") == "" || query.Get("state") != r.state || query.Get("iss") != provider.Issuer() {
 			t.Errorf("callback with %v", query)
 		}
 	})
 	t.Run("a wrong password shows the form again with status 400", func(t *testing.T) {
 		b := newBrowser(t, provider)
-		form := b.get(b.newRequest(nil).address)
+		form := b.Get(b.newRequest(nil).address)
 		wrong := url.Values{"username": {oidcprovider.DefaultUsername}, "password": {"wrong"}}
-		p := b.submit(form.url.String(), wrong)
-		if p.status != http.StatusBadRequest || !strings.Contains(p.body, `name="password"`) {
-			t.Fatalf("status %d: %s", p.status, p.body)
+		p := b.Post(form.URL.String(), wrong)
+		if p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `name="password"`) {
+			t.Fatalf("status %d: %s", p.Status, p.Body)
 		}
-		if p = b.submit(p.url.String(), credentials); p.location == nil {
-			t.Errorf("no redirect after the right password: %d %s", p.status, p.body)
+		if p = b.Post(p.URL.String(), credentials); p.Location == nil {
+			t.Errorf("no redirect after the right password: %d %s", p.Status, p.Body)
 		}
 	})
 	t.Run("Logto's parameters and the login hint reach the sign-in page", func(t *testing.T) {
 		b := newBrowser(t, provider)
-		p := b.get(b.newRequest(url.Values{
+		p := b.Get(b.newRequest(url.Values{
 			"first_screen": {"register"}, "login_hint": {`a"b@example.test`},
 		}).address)
-		if got := p.url.Query().Get("first_screen"); got != "register" {
+		if got := p.URL.Query().Get("first_screen"); got != "register" {
 			t.Errorf("first_screen is %q", got)
 		}
-		if !strings.Contains(html.UnescapeString(p.body), `value="a"b@example.test"`) {
-			t.Errorf("no login hint in %s", p.body)
+		if !strings.Contains(html.UnescapeString(p.Body), `value="a"b@example.test"`) {
+			t.Errorf("no login hint in %s", p.Body)
 		}
 	})
 	t.Run("the pages without a request end at /unknown-session", func(t *testing.T) {
 		for _, page := range []string{"/sign-in", "/consent"} {
 			b := newBrowser(t, provider)
 			address := provider.Endpoint() + page + "?app_id=" + oidcprovider.DefaultClientID
-			if p := b.get(address); p.url.Path != "/unknown-session" || p.status != http.StatusOK || !strings.Contains(p.body, "Session not found") {
-				t.Errorf("%s: %d at %s: %s", page, p.status, p.url, p.body)
+			if p := b.Get(address); p.URL.Path != "/unknown-session" || p.Status != http.StatusOK || !strings.Contains(p.Body, "Session not found") {
+				t.Errorf("%s: %d at %s: %s", page, p.Status, p.URL, p.Body)
 			}
-			if p := b.submit(address, credentials); p.status != http.StatusBadRequest || !strings.Contains(p.body, `"session.not_found"`) {
-				t.Errorf("the form of %s: %d %s", page, p.status, p.body)
+			if p := b.Post(address, credentials); p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `"session.not_found"`) {
+				t.Errorf("the form of %s: %d %s", page, p.Status, p.Body)
 			}
 		}
 	})
 	t.Run("a second request in the session needs no form", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		b.signIn(nil)
-		if p := b.get(b.newRequest(nil).address); p.location == nil {
-			t.Errorf("no redirect: %d %s", p.status, p.body)
+		if p := b.Get(b.newRequest(nil).address); p.Location == nil {
+			t.Errorf("no redirect: %d %s", p.Status, p.Body)
 		}
 	})
 	t.Run("prompt=login asks again and gives auth_time", func(t *testing.T) {
@@ -433,8 +395,8 @@ func TestAuthorizationRequest(t *testing.T) {
 		expectAbsent(t, claims, "auth_time")
 
 		login := url.Values{"prompt": {"login consent"}}
-		if p := b.get(b.newRequest(login).address); p.location != nil {
-			t.Errorf("redirect to %s", p.location)
+		if p := b.Get(b.newRequest(login).address); p.Location != nil {
+			t.Errorf("redirect to %s", p.Location)
 		}
 		_, _, tokens = b.signIn(login)
 		_, claims = decodeJWT(t, text(t, tokens, "id_token"))
@@ -457,11 +419,11 @@ func TestAuthorizationRequest(t *testing.T) {
 		t.Run("a request "+name, func(t *testing.T) {
 			b := newBrowser(t, provider)
 			r := b.newRequest(test.override)
-			p := b.get(r.address)
-			if p.location == nil {
-				t.Fatalf("no redirect: %d %s", p.status, p.body)
+			p := b.Get(r.address)
+			if p.Location == nil {
+				t.Fatalf("no redirect: %d %s", p.Status, p.Body)
 			}
-			query := p.location.Query()
+			query := p.Location.Query()
 			if query.Get("error") != test.want || query.Get("state") != r.state || query.Get("iss") != provider.Issuer() {
 				t.Errorf("callback with %v, want the error %s", query, test.want)
 			}
@@ -477,15 +439,15 @@ func TestAuthorizationRequest(t *testing.T) {
 	} {
 		t.Run("a request "+name+" ends in JSON without a redirect", func(t *testing.T) {
 			b := newBrowser(t, provider)
-			p := b.get(b.newRequest(test.override).address)
+			p := b.Get(b.newRequest(test.override).address)
 			var body struct {
 				Code string `json:"code"`
 			}
-			if err := json.Unmarshal([]byte(p.body), &body); err != nil {
+			if err := json.Unmarshal([]byte(p.Body), &body); err != nil {
 				t.Fatal(err)
 			}
-			if p.location != nil || p.status != http.StatusBadRequest || body.Code != test.want {
-				t.Errorf("status %d: %s", p.status, p.body)
+			if p.Location != nil || p.Status != http.StatusBadRequest || body.Code != test.want {
+				t.Errorf("status %d: %s", p.Status, p.Body)
 			}
 		})
 	}
@@ -558,8 +520,8 @@ func TestCodeExchange(t *testing.T) {
 	t.Run("a resource in the exchange gives a JWT access token", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		r := b.newRequest(nil)
-		p := b.submit(b.get(r.address).url.String(), credentials)
-		exchange := exchangeForm(r, p.location.Query().Get("code"))
+		p := b.Post(b.Get(r.address).URL.String(), credentials)
+		exchange := exchangeForm(r, p.Location.Query().Get("code"))
 		exchange.Set("resource", apiIndicator)
 		_, tokens := b.call("/token", exchange)
 		header, _ := decodeJWT(t, text(t, tokens, "access_token"))
@@ -582,8 +544,8 @@ func TestCodeExchange(t *testing.T) {
 	t.Run("of a code used many times at once one exchange succeeds", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		r := b.newRequest(nil)
-		p := b.submit(b.get(r.address).url.String(), credentials)
-		exchange := exchangeForm(r, p.location.Query().Get("code"))
+		p := b.Post(b.Get(r.address).URL.String(), credentials)
+		exchange := exchangeForm(r, p.Location.Query().Get("code"))
 		if n := succeeded(b, exchange); n != 1 {
 			t.Errorf("%d exchanges succeeded", n)
 		}
@@ -591,8 +553,8 @@ func TestCodeExchange(t *testing.T) {
 	t.Run("a wrong verifier is refused and leaves the code usable", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		r := b.newRequest(nil)
-		p := b.submit(b.get(r.address).url.String(), credentials)
-		exchange := exchangeForm(r, p.location.Query().Get("code"))
+		p := b.Post(b.Get(r.address).URL.String(), credentials)
+		exchange := exchangeForm(r, p.Location.Query().Get("code"))
 		wrong := maps.Clone(exchange)
 		wrong["code_verifier"] = []string{rand.Text() + rand.Text()}
 		b.refuse("/token", wrong, http.StatusBadRequest, "invalid_grant")
@@ -618,7 +580,7 @@ func succeeded(b *browser, form url.Values) int {
 			}
 			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			req.SetBasicAuth(oidcprovider.DefaultClientID, oidcprovider.DefaultClientSecret)
-			resp, err := (&http.Client{Transport: b.client.Transport, Timeout: wait}).Do(req)
+			resp, err := (&http.Client{Transport: b.Client.Transport, Timeout: wait}).Do(req)
 			if err != nil {
 				b.t.Error(err)
 				return
@@ -789,13 +751,13 @@ func TestRotateNearExpiry(t *testing.T) {
 	})
 	b := newBrowser(t, provider)
 	r := b.newRequest(url.Values{"client_id": {publicClientID}, "resource": nil})
-	p := b.submit(b.get(r.address).url.String(), credentials)
+	p := b.Post(b.Get(r.address).URL.String(), credentials)
 
 	call := func(form url.Values) (int, map[string]any) {
 		form.Set("client_id", publicClientID)
 		return b.callPublic(form)
 	}
-	_, tokens := call(exchangeForm(r, p.location.Query().Get("code")))
+	_, tokens := call(exchangeForm(r, p.Location.Query().Get("code")))
 
 	t.Run("a public client gets a new refresh token on every use", func(t *testing.T) {
 		_, refreshed := call(refreshForm(tokens))
@@ -858,12 +820,12 @@ var (
 // browser does by itself.
 func (b *browser) endSession(query url.Values) page {
 	b.t.Helper()
-	p := b.get(b.provider.Issuer() + "/session/end?" + query.Encode())
-	action, xsrf := formAction.FindStringSubmatch(p.body), formXSRF.FindStringSubmatch(p.body)
-	if action == nil || xsrf == nil || !strings.Contains(p.body, `onload="document.getElementById('op.logoutForm').submit();"`) {
-		b.t.Fatalf("no form that submits itself: %d %s", p.status, p.body)
+	p := b.Get(b.provider.Issuer() + "/session/end?" + query.Encode())
+	action, xsrf := formAction.FindStringSubmatch(p.Body), formXSRF.FindStringSubmatch(p.Body)
+	if action == nil || xsrf == nil || !strings.Contains(p.Body, `onload="document.getElementById('op.logoutForm').submit();"`) {
+		b.t.Fatalf("no form that submits itself: %d %s", p.Status, p.Body)
 	}
-	return b.submit(action[1], url.Values{"xsrf": {xsrf[1]}, "logout": {"yes"}})
+	return b.Post(action[1], url.Values{"xsrf": {xsrf[1]}, "logout": {"yes"}})
 }
 
 func TestEndSession(t *testing.T) {
@@ -880,8 +842,8 @@ func TestEndSession(t *testing.T) {
 			"post_logout_redirect_uri": {postLogoutRedirectURI},
 			"state":                    {"abc"},
 		})
-		if p.location == nil || p.location.String() != postLogoutRedirectURI+"?state=abc" {
-			t.Errorf("status %d, redirect to %v", p.status, p.location)
+		if p.Location == nil || p.Location.String() != postLogoutRedirectURI+"?state=abc" {
+			t.Errorf("status %d, redirect to %v", p.Status, p.Location)
 		}
 	})
 	t.Run("an ID token hint stands for the client", func(t *testing.T) {
@@ -891,16 +853,16 @@ func TestEndSession(t *testing.T) {
 			"id_token_hint":            {text(t, tokens, "id_token")},
 			"post_logout_redirect_uri": {postLogoutRedirectURI},
 		})
-		if p.location == nil || p.location.String() != postLogoutRedirectURI {
-			t.Errorf("status %d, redirect to %v", p.status, p.location)
+		if p.Location == nil || p.Location.String() != postLogoutRedirectURI {
+			t.Errorf("status %d, redirect to %v", p.Status, p.Location)
 		}
 	})
 	t.Run("afterwards a sign-in asks for the password", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		b.signIn(nil)
 		b.endSession(nil)
-		if p := b.get(b.newRequest(nil).address); p.location != nil {
-			t.Errorf("redirect to %s", p.location)
+		if p := b.Get(b.newRequest(nil).address); p.Location != nil {
+			t.Errorf("redirect to %s", p.Location)
 		}
 	})
 	t.Run("a refresh token with offline_access survives", func(t *testing.T) {
@@ -922,15 +884,15 @@ func TestEndSession(t *testing.T) {
 	t.Run("an unregistered post-logout URI is refused and the session goes on", func(t *testing.T) {
 		b := newBrowser(t, provider)
 		b.signIn(nil)
-		p := b.get(provider.Issuer() + "/session/end?" + url.Values{
+		p := b.Get(provider.Issuer() + "/session/end?" + url.Values{
 			"client_id":                {oidcprovider.DefaultClientID},
 			"post_logout_redirect_uri": {"https://elsewhere.example.test/"},
 		}.Encode())
-		if p.status != http.StatusBadRequest || !strings.Contains(p.body, `"oidc.invalid_request"`) {
-			t.Errorf("status %d: %s", p.status, p.body)
+		if p.Status != http.StatusBadRequest || !strings.Contains(p.Body, `"oidc.invalid_request"`) {
+			t.Errorf("status %d: %s", p.Status, p.Body)
 		}
-		if p := b.get(b.newRequest(nil).address); p.location == nil {
-			t.Errorf("the session ended: %d %s", p.status, p.body)
+		if p := b.Get(b.newRequest(nil).address); p.Location == nil {
+			t.Errorf("the session ended: %d %s", p.Status, p.Body)
 		}
 	})
 }
@@ -1006,8 +968,8 @@ func TestConfig(t *testing.T) {
 		})
 		b := newBrowser(t, provider)
 		r := b.newRequest(url.Values{"prompt": nil})
-		p := b.submit(b.get(r.address).url.String(), url.Values{"username": {"second"}, "password": {"2"}})
-		_, tokens := b.call("/token", exchangeForm(r, p.location.Query().Get("code")))
+		p := b.Post(b.Get(r.address).URL.String(), url.Values{"username": {"second"}, "password": {"2"}})
+		_, tokens := b.call("/token", exchangeForm(r, p.Location.Query().Get("code")))
 		expect(t, tokens, map[string]any{"expires_in": 120})
 
 		_, claims := decodeJWT(t, text(t, tokens, "id_token"))
@@ -1050,7 +1012,7 @@ func TestCalls(t *testing.T) {
 	b := newBrowser(t, provider)
 
 	t.Run("each kind of request is counted", func(t *testing.T) {
-		b.get(provider.Issuer() + "/.well-known/openid-configuration")
+		b.Get(provider.Issuer() + "/.well-known/openid-configuration")
 		b.keys()
 		_, _, tokens := b.signIn(nil)
 		b.call("/token", refreshForm(tokens))

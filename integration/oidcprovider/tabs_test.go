@@ -24,7 +24,7 @@ func newTabs(t *testing.T, provider *oidcprovider.Provider, n int) (*browser, []
 	t.Helper()
 	b := newBrowser(t, provider)
 	b.signIn(nil)
-	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	b.Stops = func(*url.URL) bool { return true }
 	all := make([]*tab, n)
 	for i := range all {
 		all[i] = &tab{request: b.newRequest(nil)}
@@ -32,14 +32,14 @@ func newTabs(t *testing.T, provider *oidcprovider.Provider, n int) (*browser, []
 	return b, all
 }
 
-func (b *browser) authorize(each *tab) { each.at = b.get(each.request.address) }
+func (b *browser) authorize(each *tab) { each.at = b.Get(each.request.address) }
 
 // hop reports whether there was a redirect within the provider.
 func (b *browser) hop(each *tab) bool {
-	if each.at.location == nil || !strings.HasPrefix(each.at.location.String(), b.provider.Endpoint()+"/") {
+	if each.at.Location == nil || !strings.HasPrefix(each.at.Location.String(), b.provider.Endpoint()+"/") {
 		return false
 	}
-	each.at = b.get(each.at.location.String())
+	each.at = b.Get(each.at.Location.String())
 	return true
 }
 
@@ -50,7 +50,7 @@ func (b *browser) finish(each *tab) {
 
 // outcome is the number of the tab whose answer this one has got, or why it has none.
 func outcome(ended *tab, all []*tab) string {
-	if at := ended.at.location; at != nil && at.Query().Get("code") != "" {
+	if at := ended.at.Location; at != nil && at.Query().Get("code") != "" {
 		for i, each := range all {
 			if each.request.state == at.Query().Get("state") {
 				return fmt.Sprint("tab ", i+1)
@@ -60,15 +60,15 @@ func outcome(ended *tab, all []*tab) string {
 	var refusal struct {
 		Description string `json:"error_description"`
 	}
-	if ended.at.status == http.StatusBadRequest && json.Unmarshal([]byte(ended.at.body), &refusal) == nil {
+	if ended.at.Status == http.StatusBadRequest && json.Unmarshal([]byte(ended.at.Body), &refusal) == nil {
 		return refusal.Description
 	}
-	return ended.at.url.Path
+	return ended.at.URL.Path
 }
 
 func (b *browser) sessionCookie() string {
 	root, _ := url.Parse(b.provider.Endpoint() + "/")
-	for _, cookie := range b.client.Jar.Cookies(root) {
+	for _, cookie := range b.Client.Jar.Cookies(root) {
 		if cookie.Name == "_session" {
 			return cookie.Value
 		}
@@ -81,11 +81,11 @@ func TestASilentSignInTakesTheHopsOfLogto(t *testing.T) {
 	b, all := newTabs(t, provider, 1)
 	session, own := b.sessionCookie(), all[0]
 	b.authorize(own)
-	if own.at.status != http.StatusSeeOther || own.at.location.RequestURI() != "/consent?app_id="+oidcprovider.DefaultClientID {
-		t.Fatalf("%d to %v", own.at.status, own.at.location)
+	if own.at.Status != http.StatusSeeOther || own.at.Location.RequestURI() != "/consent?app_id="+oidcprovider.DefaultClientID {
+		t.Fatalf("%d to %v", own.at.Status, own.at.Location)
 	}
 	paths := map[string]string{}
-	for _, line := range own.at.header.Values("Set-Cookie") {
+	for _, line := range own.at.Header.Values("Set-Cookie") {
 		name, rest, _ := strings.Cut(line, "=")
 		value, attributes, _ := strings.Cut(rest, "; ")
 		paths[name], _, _ = strings.Cut(strings.TrimPrefix(attributes, "path="), ";")
@@ -102,9 +102,9 @@ func TestASilentSignInTakesTheHopsOfLogto(t *testing.T) {
 		}
 	}
 	b.hop(own)
-	resume := own.at.location.Path
-	if own.at.status != http.StatusFound || !strings.HasPrefix(resume, "/oidc/auth/") || len(own.at.header.Values("Set-Cookie")) != 0 {
-		t.Fatalf("%d to %v with %q", own.at.status, own.at.location, own.at.header.Values("Set-Cookie"))
+	resume := own.at.Location.Path
+	if own.at.Status != http.StatusFound || !strings.HasPrefix(resume, "/oidc/auth/") || len(own.at.Header.Values("Set-Cookie")) != 0 {
+		t.Fatalf("%d to %v with %q", own.at.Status, own.at.Location, own.at.Header.Values("Set-Cookie"))
 	}
 	for name, path := range map[string]string{"_logto": "/", "_interaction": "/", "_interaction_resume": resume, "_session": "/"} {
 		if paths[name] != path || paths[name+".sig"] != path {
@@ -114,17 +114,17 @@ func TestASilentSignInTakesTheHopsOfLogto(t *testing.T) {
 	if len(paths) != 8 {
 		t.Errorf("the cookies are %v", paths)
 	}
-	before := b.cookiesFor(own.at.location)
-	if b.hop(own); own.at.status != http.StatusSeeOther || outcome(own, all) != "tab 1" || b.sessionCookie() == session {
-		t.Errorf("%d to %v, the session is still %s", own.at.status, own.at.location, session)
+	before := b.cookiesFor(own.at.Location)
+	if b.hop(own); own.at.Status != http.StatusSeeOther || outcome(own, all) != "tab 1" || b.sessionCookie() == session {
+		t.Errorf("%d to %v, the session is still %s", own.at.Status, own.at.Location, session)
 	}
 	for description, cookies := range map[string]string{
-		"authorization request has expired": b.cookiesFor(own.at.url), "interaction session not found": before,
+		"authorization request has expired": b.cookiesFor(own.at.URL), "interaction session not found": before,
 	} {
 		var body map[string]any
-		again := b.getWith(own.at.url, cookies)
-		if err := json.Unmarshal([]byte(again.body), &body); err != nil || again.status != http.StatusBadRequest {
-			t.Fatalf("%d %s", again.status, again.body)
+		again := b.getWith(own.at.URL, cookies)
+		if err := json.Unmarshal([]byte(again.Body), &body); err != nil || again.Status != http.StatusBadRequest {
+			t.Fatalf("%d %s", again.Status, again.Body)
 		}
 		expect(t, body, map[string]any{
 			"code": "session.not_found", "message": "Session not found. Please go back and sign in again.",
@@ -176,18 +176,18 @@ func TestOfSeveralSignInPagesOfOneBrowserOneIsOfUse(t *testing.T) {
 	for _, each := range all {
 		b.authorize(each)
 	}
-	if all[0].at = b.submit(all[0].at.url.String(), credentials); outcome(all[0], all) != "tab 2" {
+	if all[0].at = b.Post(all[0].at.URL.String(), credentials); outcome(all[0], all) != "tab 2" {
 		t.Errorf("the tab with the sign-in has got the answer of %s", outcome(all[0], all))
 	}
-	page := all[1].at.url.String()
-	if reloaded := b.get(page); reloaded.url.Path != "/unknown-session" {
-		t.Errorf("the other, reloaded: %d at %s", reloaded.status, reloaded.url)
+	page := all[1].at.URL.String()
+	if reloaded := b.Get(page); reloaded.URL.Path != "/unknown-session" {
+		t.Errorf("the other, reloaded: %d at %s", reloaded.Status, reloaded.URL)
 	}
-	if submitted := b.submit(page, credentials); submitted.status != http.StatusBadRequest || !strings.Contains(submitted.body, "session.not_found") {
-		t.Errorf("the other, submitted: %d at %s: %s", submitted.status, submitted.url, submitted.body)
+	if submitted := b.Post(page, credentials); submitted.Status != http.StatusBadRequest || !strings.Contains(submitted.Body, "session.not_found") {
+		t.Errorf("the other, submitted: %d at %s: %s", submitted.Status, submitted.URL, submitted.Body)
 	}
 	if b.authorize(all[1]); outcome(all[1], all) != "tab 2" {
-		t.Errorf("opened again: %d at %s", all[1].at.status, all[1].at.url)
+		t.Errorf("opened again: %d at %s", all[1].at.Status, all[1].at.URL)
 	}
 }
 
@@ -198,20 +198,20 @@ func TestAStaleSessionCannotResume(t *testing.T) {
 		b.authorize(each)
 		b.hop(each)
 	}
-	stale := b.cookiesFor(all[0].at.location)
+	stale := b.cookiesFor(all[0].at.Location)
 	b.hop(all[1])
-	all[0].at = b.getWith(all[0].at.location, stale)
-	if got := outcome(all[0], all); got != "interaction session and authentication session mismatch" || !strings.Contains(all[0].at.body, `"oidc.invalid_request"`) {
-		t.Errorf("%d %s", all[0].at.status, all[0].at.body)
+	all[0].at = b.getWith(all[0].at.Location, stale)
+	if got := outcome(all[0], all); got != "interaction session and authentication session mismatch" || !strings.Contains(all[0].at.Body, `"oidc.invalid_request"`) {
+		t.Errorf("%d %s", all[0].at.Status, all[0].at.Body)
 	}
-	if !strings.Contains(strings.Join(all[0].at.header.Values("Set-Cookie"), "\n"), "_session=") {
-		t.Errorf("no anonymous session in %q", all[0].at.header)
+	if !strings.Contains(strings.Join(all[0].at.Header.Values("Set-Cookie"), "\n"), "_session=") {
+		t.Errorf("no anonymous session in %q", all[0].at.Header)
 	}
 }
 
 func (b *browser) cookiesFor(address *url.URL) string {
 	var pairs []string
-	for _, cookie := range b.client.Jar.Cookies(address) {
+	for _, cookie := range b.Client.Jar.Cookies(address) {
 		pairs = append(pairs, cookie.Name+"="+cookie.Value)
 	}
 	return strings.Join(pairs, "; ")
@@ -225,7 +225,7 @@ func (b *browser) getWith(address *url.URL, cookies string) page {
 		b.t.Fatal(err)
 	}
 	r.Header.Set("Cookie", cookies)
-	response, err := b.client.Transport.RoundTrip(r)
+	response, err := b.Client.Transport.RoundTrip(r)
 	return b.read(response, err)
 }
 
@@ -239,10 +239,10 @@ func TestTwoResumesAtOnceDoLastingDamage(t *testing.T) {
 		b.hop(each)
 	}
 	for _, each := range all[:2] {
-		to := each.at.location
+		to := each.at.Location
 		_, _ = fmt.Fprintf(&both, "GET %s HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\n\r\n", to.RequestURI(), to.Host, b.cookiesFor(to))
 	}
-	connection, err := net.Dial("tcp", all[0].at.location.Host)
+	connection, err := net.Dial("tcp", all[0].at.Location.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,23 +252,23 @@ func TestTwoResumesAtOnceDoLastingDamage(t *testing.T) {
 	}
 	answers := bufio.NewReader(connection)
 	for i, each := range all[:2] {
-		request := &http.Request{Method: http.MethodGet, URL: each.at.location}
+		request := &http.Request{Method: http.MethodGet, URL: each.at.Location}
 		response, err := http.ReadResponse(answers, request)
 		each.at = b.read(response, err)
 		if got := outcome(each, all); got != fmt.Sprint("tab ", i+1) {
 			t.Errorf("tab %d: %s", i+1, got)
 		}
-		b.client.Jar.SetCookies(request.URL, response.Cookies())
+		b.Client.Jar.SetCookies(request.URL, response.Cookies())
 	}
 	last := all[2]
 	b.authorize(last)
-	if last.at.location == nil || last.at.location.Path != "/consent" {
-		t.Fatalf("the next sign-in: %d to %v", last.at.status, last.at.location)
+	if last.at.Location == nil || last.at.Location.Path != "/consent" {
+		t.Fatalf("the next sign-in: %d to %v", last.at.Status, last.at.Location)
 	}
 	if b.finish(last); outcome(last, all) != "/unknown-session" {
 		t.Errorf("the next sign-in: %s", outcome(last, all))
 	}
-	if b.authorize(last); last.at.location == nil || last.at.location.Path != "/sign-in" {
-		t.Errorf("the one after: %d to %v", last.at.status, last.at.location)
+	if b.authorize(last); last.at.Location == nil || last.at.Location.Path != "/sign-in" {
+		t.Errorf("the one after: %d to %v", last.at.Status, last.at.Location)
 	}
 }

@@ -8,18 +8,16 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
-	"html"
-	"io"
 	"maps"
 	"math/big"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logtogin/logtogin/integration/webtest"
 )
 
 const timeout = time.Minute
@@ -31,34 +29,22 @@ type party struct {
 	provider   provider
 	deliveries <-chan delivery
 	document   map[string]any
-	browser    *http.Client
+	browser    *webtest.Browser
 	back       *http.Client // what applications call without the browser
 }
 
 func newParty(t *testing.T, p provider, deliveries <-chan delivery) *party {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
 	origin := strings.TrimSuffix(p.issuer(), "/oidc")
-	c := &party{
-		T: t, provider: p, deliveries: deliveries,
-		browser: &http.Client{Transport: transport, Jar: jar, Timeout: timeout, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-			if strings.HasPrefix(r.URL.String(), origin+"/") {
-				return nil
-			}
-			return http.ErrUseLastResponse // it has arrived at an application
-		}},
-		back: &http.Client{Transport: transport, Timeout: timeout},
-	}
+	c := &party{T: t, provider: p, deliveries: deliveries, browser: webtest.New(t)}
+	c.browser.Sends = nil                                                                         // errors are read as JSON
+	c.browser.Stops = func(u *url.URL) bool { return !strings.HasPrefix(u.String(), origin+"/") } // it has arrived at an application
+	c.back = &http.Client{Transport: c.browser.Client.Transport, Timeout: timeout}
 	found := c.read(c.back.Get(p.issuer() + "/.well-known/openid-configuration"))
-	if found.status != http.StatusOK {
-		t.Fatalf("discovery is answered %d %s", found.status, found.body)
+	if found.Status != http.StatusOK {
+		t.Fatalf("discovery is answered %d %s", found.Status, found.Body)
 	}
-	c.document = found.members(c)
+	c.document = found.Members(c)
 	return c
 }
 
@@ -68,47 +54,22 @@ func (c *party) endpoint(name string) string {
 	return c.text(c.document, name)
 }
 
-// answer is what came back; location is where a browser would go next, nil if
-// it stays.
-type answer struct {
-	status   int
-	header   http.Header
-	url      *url.URL
-	location *url.URL
-	body     string
-}
+type answer = webtest.Page
 
 func (c *party) read(response *http.Response, err error) answer {
 	c.Helper()
+	a, err := webtest.Read(response, err)
 	if err != nil {
 		c.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		c.Fatal(err)
-	}
-	a := answer{status: response.StatusCode, header: response.Header, url: response.Request.URL, body: string(body)}
-	if location, err := response.Location(); err == nil {
-		a.location = location
 	}
 	return a
-}
-
-// members returns the members of a JSON object.
-func (a answer) members(c *party) (members map[string]any) {
-	c.Helper()
-	if err := json.Unmarshal([]byte(a.body), &members); err != nil {
-		c.Fatalf("%s answers %d %q: %v", a.url, a.status, a.body, err)
-	}
-	return members
 }
 
 // expectError expects an error answer in JSON and no redirect.
 func (c *party) expectError(a answer, status int, name string) {
 	c.Helper()
-	if a.status != status || a.location != nil || a.members(c)["error"] != name {
-		c.Errorf("%s answers %d %s, location %v; want %d %s", a.url, a.status, a.body, a.location, status, name)
+	if a.Status != status || a.Location != nil || a.Members(c)["error"] != name {
+		c.Errorf("%s answers %d %s, location %v; want %d %s", a.URL, a.Status, a.Body, a.Location, status, name)
 	}
 }
 
@@ -144,13 +105,13 @@ func (c *party) post(app application, endpoint string, form url.Values) answer {
 func (c *party) token(app application, form url.Values) map[string]any {
 	c.Helper()
 	a := c.post(app, "token_endpoint", form)
-	if a.status != http.StatusOK {
-		c.Fatalf("%s is answered %d %s", form.Get("grant_type"), a.status, a.body)
+	if a.Status != http.StatusOK {
+		c.Fatalf("%s is answered %d %s", form.Get("grant_type"), a.Status, a.Body)
 	}
-	if control := a.header.Get("Cache-Control"); control != "no-store" {
+	if control := a.Header.Get("Cache-Control"); control != "no-store" {
 		c.Errorf("tokens may be cached: %q", control)
 	}
-	return a.members(c)
+	return a.Members(c)
 }
 
 func (c *party) refresh(app application, refreshToken string, more url.Values) answer {
@@ -164,10 +125,10 @@ func (c *party) refresh(app application, refreshToken string, more url.Values) a
 func (c *party) refreshed(app application, refreshToken string, more url.Values) map[string]any {
 	c.Helper()
 	a := c.refresh(app, refreshToken, more)
-	if a.status != http.StatusOK {
-		c.Fatalf("the refresh is answered %d %s", a.status, a.body)
+	if a.Status != http.StatusOK {
+		c.Fatalf("the refresh is answered %d %s", a.Status, a.Body)
 	}
-	return a.members(c)
+	return a.Members(c)
 }
 
 func (c *party) userInfo(authorization string) answer {
@@ -217,14 +178,14 @@ func (c *party) newRequest(app application, override url.Values) request {
 // is one, and returns the parameters that it comes back with.
 func (c *party) callback(r request) url.Values {
 	c.Helper()
-	a := c.read(c.browser.Get(r.address))
-	if a.location == nil && a.status == http.StatusOK {
-		a = c.submit(a, credentials)
+	a := c.browser.Get(r.address)
+	if a.Location == nil && a.Status == http.StatusOK {
+		a = c.browser.Submit(a, credentials)
 	}
-	if a.location == nil || !strings.HasPrefix(a.location.String(), redirectURI+"?") {
-		c.Fatalf("the sign-in ends at %s with %d %s, location %v", a.url, a.status, a.body, a.location)
+	if a.Location == nil || !strings.HasPrefix(a.Location.String(), redirectURI+"?") {
+		c.Fatalf("the sign-in ends at %s with %d %s, location %v", a.URL, a.Status, a.Body, a.Location)
 	}
-	parameters := a.location.Query()
+	parameters := a.Location.Query()
 	if parameters.Get("state") != r.state || parameters.Get("iss") != c.provider.issuer() {
 		c.Errorf("state and iss do not come back: %v", parameters)
 	}
@@ -258,40 +219,7 @@ func (c *party) silently(app application) string {
 func (c *party) endSession(app application, parameters url.Values) answer {
 	c.Helper()
 	parameters.Set("client_id", app.id)
-	return c.read(c.browser.Get(c.endpoint("end_session_endpoint") + "?" + parameters.Encode()))
-}
-
-var (
-	formElement  = regexp.MustCompile(`<form[^>]*>`)
-	actionOf     = regexp.MustCompile(`action="([^"]*)"`)
-	hiddenInputs = regexp.MustCompile(`<input[^>]*type="hidden"[^>]*>`)
-	attributes   = regexp.MustCompile(`(name|value)="([^"]*)"`)
-)
-
-// submit sends the form of a page with its hidden fields and the given ones.
-func (c *party) submit(page answer, fields url.Values) answer {
-	c.Helper()
-	element := formElement.FindString(page.body)
-	if element == "" {
-		c.Fatalf("%s shows no form: %d %s", page.url, page.status, page.body)
-	}
-	target := page.url
-	if found := actionOf.FindStringSubmatch(element); found != nil {
-		var err error
-		if target, err = page.url.Parse(html.UnescapeString(found[1])); err != nil {
-			c.Fatal(err)
-		}
-	}
-	form := url.Values{}
-	for _, input := range hiddenInputs.FindAllString(page.body, -1) {
-		found := map[string]string{}
-		for _, match := range attributes.FindAllStringSubmatch(input, -1) {
-			found[match[1]] = html.UnescapeString(match[2])
-		}
-		form.Set(found["name"], found["value"])
-	}
-	maps.Copy(form, fields)
-	return c.read(c.browser.PostForm(target.String(), form))
+	return c.browser.Get(c.endpoint("end_session_endpoint") + "?" + parameters.Encode())
 }
 
 // verify checks what every JWT of the provider must have: a signature by a key
@@ -317,12 +245,12 @@ func (c *party) verify(token string) (header, claims map[string]any) {
 	}
 	var set struct{ Keys []map[string]any }
 	found := c.read(c.back.Get(c.endpoint("jwks_uri")))
-	if err := json.Unmarshal([]byte(found.body), &set); err != nil {
+	if err := json.Unmarshal([]byte(found.Body), &set); err != nil {
 		c.Fatal(err)
 	}
 	i := slices.IndexFunc(set.Keys, func(key map[string]any) bool { return key["kid"] == header["kid"] })
 	if i < 0 || header["alg"] != "ES384" || set.Keys[i]["crv"] != "P-384" {
-		c.Fatalf("no key for %v in %s", header, found.body)
+		c.Fatalf("no key for %v in %s", header, found.Body)
 	}
 	point := slices.Concat([]byte{4}, decode(c.text(set.Keys[i], "x")), decode(c.text(set.Keys[i], "y"))) // 4: uncompressed
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P384(), point)

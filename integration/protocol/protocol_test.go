@@ -117,8 +117,8 @@ func testWrongVerifier(c *party) {
 	form.Set("code_verifier", strings.Repeat("a", 43))
 	c.expectError(c.post(web, "token_endpoint", form), http.StatusBadRequest, "invalid_grant")
 	form.Del("code_verifier")
-	if a := c.post(web, "token_endpoint", form); a.status != http.StatusBadRequest {
-		c.Errorf("without a verifier: %d %s", a.status, a.body)
+	if a := c.post(web, "token_endpoint", form); a.Status != http.StatusBadRequest {
+		c.Errorf("without a verifier: %d %s", a.Status, a.Body)
 	}
 }
 
@@ -140,10 +140,10 @@ func (c *party) expectRevoked(app application, tokens map[string]any) {
 func testRecipient(c *party) {
 	for _, uri := range []string{"https://elsewhere.example.test/callback", redirectURI + "/", redirectURI + "?a=b"} {
 		r := c.newRequest(web, url.Values{"redirect_uri": {uri}})
-		c.expectError(c.read(c.browser.Get(r.address)), http.StatusBadRequest, "invalid_redirect_uri")
+		c.expectError(c.browser.Get(r.address), http.StatusBadRequest, "invalid_redirect_uri")
 	}
 	r := c.newRequest(application{id: "unknown00000000000001"}, nil)
-	c.expectError(c.read(c.browser.Get(r.address)), http.StatusBadRequest, "invalid_client")
+	c.expectError(c.browser.Get(r.address), http.StatusBadRequest, "invalid_client")
 }
 
 func testSilentWithoutSession(c *party) {
@@ -173,7 +173,7 @@ func testWrongSecret(c *party) {
 	for _, endpoint := range []string{"token_endpoint", "revocation_endpoint", "introspection_endpoint"} {
 		a := c.post(application{web.id, "wrong"}, endpoint, form)
 		c.expectError(a, http.StatusUnauthorized, "invalid_client")
-		if challenge := a.header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Basic ") {
+		if challenge := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Basic ") {
 			c.Errorf("%s: the challenge is %q", endpoint, challenge)
 		}
 	}
@@ -183,15 +183,15 @@ func testWrongSecret(c *party) {
 func testUserInfo(c *party) {
 	tokens := c.signIn(web)
 	a := c.userInfo("Bearer " + c.text(tokens, "access_token"))
-	if a.status != http.StatusOK || a.members(c)["sub"] != userID {
-		c.Errorf("user info is %d %s", a.status, a.body)
+	if a.Status != http.StatusOK || a.Members(c)["sub"] != userID {
+		c.Errorf("user info is %d %s", a.Status, a.Body)
 	}
 	for _, authorization := range []string{
 		"", "Bearer garbage", "Bearer " + c.text(tokens, "refresh_token"), "Bearer " + c.text(tokens, "id_token"),
 	} {
 		a := c.userInfo(authorization)
 		c.expectError(a, http.StatusUnauthorized, "invalid_token")
-		if challenge := a.header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Bearer ") {
+		if challenge := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Bearer ") {
 			c.Errorf("the challenge is %q", challenge)
 		}
 	}
@@ -206,8 +206,8 @@ func testRefresh(c *party) {
 	if after["sub"] != before["sub"] || after["aud"] != web.id || after["iat"].(float64) <= before["iat"].(float64) {
 		c.Errorf("the ID token had %v and has %v", before, after)
 	}
-	if a := c.userInfo("Bearer " + c.text(refreshed, "access_token")); a.status != http.StatusOK {
-		c.Errorf("the new access token gives %d %s", a.status, a.body)
+	if a := c.userInfo("Bearer " + c.text(refreshed, "access_token")); a.Status != http.StatusOK {
+		c.Errorf("the new access token gives %d %s", a.Status, a.Body)
 	}
 }
 
@@ -285,8 +285,8 @@ func testUnknownResource(c *party) {
 func testRevocation(c *party) {
 	for _, kind := range []string{"refresh_token", "access_token"} {
 		tokens := c.signIn(web)
-		if a := c.post(web, "revocation_endpoint", url.Values{"token": {c.text(tokens, kind)}}); a.status != http.StatusOK {
-			c.Errorf("revoking the %s is answered %d %s", kind, a.status, a.body)
+		if a := c.post(web, "revocation_endpoint", url.Values{"token": {c.text(tokens, kind)}}); a.Status != http.StatusOK {
+			c.Errorf("revoking the %s is answered %d %s", kind, a.Status, a.Body)
 		}
 		c.expectRevoked(web, tokens)
 	}
@@ -297,8 +297,8 @@ func testRevocation(c *party) {
 }
 
 func testRevocationOfGarbage(c *party) {
-	if a := c.post(web, "revocation_endpoint", url.Values{"token": {"garbage"}}); a.status != http.StatusOK {
-		c.Errorf("answered %d %s", a.status, a.body)
+	if a := c.post(web, "revocation_endpoint", url.Values{"token": {"garbage"}}); a.Status != http.StatusOK {
+		c.Errorf("answered %d %s", a.Status, a.Body)
 	}
 	c.expectError(c.post(web, "revocation_endpoint", url.Values{}), http.StatusBadRequest, "invalid_request")
 }
@@ -308,10 +308,10 @@ func testIntrospection(c *party) {
 	introspect := func(token string) map[string]any {
 		c.Helper()
 		a := c.post(web, "introspection_endpoint", url.Values{"token": {token}})
-		if a.status != http.StatusOK {
-			c.Fatalf("answered %d %s", a.status, a.body)
+		if a.Status != http.StatusOK {
+			c.Fatalf("answered %d %s", a.Status, a.Body)
 		}
-		return a.members(c)
+		return a.Members(c)
 	}
 	for _, kind := range []string{"access_token", "refresh_token"} {
 		told := introspect(c.text(tokens, kind))
@@ -331,7 +331,7 @@ func testIntrospectedSession(c *party) {
 	tokens := c.signIn(listening)
 	_, claims := c.verify(c.text(tokens, "id_token"))
 	for _, kind := range []string{"access_token", "refresh_token"} {
-		told := c.post(listening, "introspection_endpoint", url.Values{"token": {c.text(tokens, kind)}}).members(c)
+		told := c.post(listening, "introspection_endpoint", url.Values{"token": {c.text(tokens, kind)}}).Members(c)
 		if sid := c.text(claims, "sid"); told["sid"] != sid {
 			c.Errorf("of the %s it tells the sid %v, that of the ID token is %s", kind, told["sid"], sid)
 		}
@@ -345,8 +345,8 @@ func testMachine(c *party) {
 		c.Errorf("tokens are %v", tokens)
 	}
 	c.expectAccessToken(c.text(tokens, "access_token"), machine, machine.id)
-	if a := c.post(web, "token_endpoint", form); a.status != http.StatusBadRequest {
-		c.Errorf("an application for users gets %d %s", a.status, a.body)
+	if a := c.post(web, "token_endpoint", form); a.Status != http.StatusBadRequest {
+		c.Errorf("an application for users gets %d %s", a.Status, a.Body)
 	}
 	form.Del("resource")
 	c.expectError(c.post(machine, "token_endpoint", form), http.StatusBadRequest, "invalid_target")
@@ -362,9 +362,9 @@ func testEndSession(c *party) {
 	if failure := c.silently(web); failure != "" {
 		c.Errorf("the page alone ends the session: %s", failure)
 	}
-	a := c.submit(page, nil)
-	if a.location == nil || a.location.String() != postLogoutURI+"?state=kept" {
-		c.Errorf("the browser is sent to %v: %d %s", a.location, a.status, a.body)
+	a := c.browser.Submit(page, nil)
+	if a.Location == nil || a.Location.String() != postLogoutURI+"?state=kept" {
+		c.Errorf("the browser is sent to %v: %d %s", a.Location, a.Status, a.Body)
 	}
 	if failure := c.silently(web); failure != "login_required" {
 		c.Errorf("afterwards, prompt=none gives %q", failure)
@@ -384,7 +384,7 @@ func testUnregisteredPostLogoutURI(c *party) {
 func testBackchannelLogout(c *party) {
 	c.signIn(web) // is in the session, but not to be told
 	_, idClaims := c.verify(c.text(c.signIn(listening), "id_token"))
-	c.submit(c.endSession(web, url.Values{}), nil)
+	c.browser.Submit(c.endSession(web, url.Values{}), nil)
 
 	var told delivery
 	select {

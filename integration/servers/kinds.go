@@ -19,6 +19,8 @@ import (
 
 	"github.com/FerretDB/FerretDB/ferretdb"
 	_ "github.com/lib/pq" // the driver "postgres"
+
+	"github.com/logtogin/logtogin/integration/processes"
 )
 
 // Redis starts a Redis that has written everything to a file before it answers, so that it
@@ -75,7 +77,7 @@ func RedisCluster(tb testing.TB) (members []*Server) {
 		}
 	}
 	for _, member := range members {
-		err := Until(ctx, func() error {
+		err := processes.Until(ctx, func() error {
 			return says("CLUSTER INFO\r\n", "cluster_state:ok", fmt.Sprintf("cluster_known_nodes:%d", clusterMembers))(ctx, member.Address())
 		})
 		if err != nil {

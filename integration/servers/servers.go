@@ -19,17 +19,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logtogin/logtogin/integration/processes"
 )
 
 const (
 	host         = "127.0.0.1"
 	startTimeout = time.Minute
 	stopTimeout  = time.Minute
-	pollInterval = 5 * time.Millisecond
 	startTries   = 5
 )
 
@@ -42,7 +42,7 @@ type Server struct {
 	told    []string // environment variables
 	command *exec.Cmd
 	exited  chan struct{} // closed when the process is gone
-	output  output
+	output  processes.Output
 }
 
 // recipe is how one kind of server is run.
@@ -137,7 +137,7 @@ func (s *Server) run() error {
 
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	err := Until(ctx, func() error {
+	err := processes.Until(ctx, func() error {
 		select {
 		case <-exited:
 			cancel()
@@ -150,23 +150,6 @@ func (s *Server) run() error {
 		return fmt.Errorf("%s is not ready: %w", filepath.Base(s.recipe.program), err)
 	}
 	return nil
-}
-
-// Until repeats what fails until it succeeds or the context has ended.
-func Until(ctx context.Context, try func() error) error {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return err
-		}
-	}
 }
 
 // Output is what the server has written so far.
@@ -211,7 +194,7 @@ func (s *Server) freeze(pid int) {
 	s.signal(syscall.SIGSTOP, pid)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err := Until(ctx, func() error {
+	err := processes.Until(ctx, func() error {
 		// Without Linux's /proc there are none, and it has to be taken on trust.
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if err != nil {
@@ -312,22 +295,4 @@ func says(question string, expected ...string) func(context.Context, string) err
 		}
 		return nil
 	}
-}
-
-// output collects what a process writes while the test may read it.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

@@ -1,7 +1,9 @@
 package stores_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/processes"
 	"github.com/logtogin/logtogin/integration/servers"
 )
 
@@ -19,15 +22,16 @@ const patience = time.Minute
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, isSo func() bool) {
 	t.Helper()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(patience)
-	for !isSo() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("%v later it is still not so: %s", patience, what)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := processes.Until(ctx, func() error {
+		if !isSo() {
+			return fmt.Errorf("%v later it is still not so: %s", patience, what)
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -89,27 +93,27 @@ func whileItFails(t *testing.T, f failing, fail, recover func()) {
 	fail()
 
 	for what, path := range map[string]string{"a guarded page": "/profile", "the sign-out": "/sign-out"} {
-		page := b.look(impatient.url + path)
-		if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" ||
-			page.header.Get("Location") != "" || len(page.header.Values("Set-Cookie")) > 0 {
-			t.Errorf("%s is answered %d %v", what, page.status, page.header)
+		page := b.Look(impatient.url + path)
+		if page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" ||
+			page.Header.Get("Location") != "" || len(page.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("%s is answered %d %v", what, page.Status, page.Header)
 		}
-		if !strings.Contains(page.body, "temporarily unavailable") || !strings.Contains(page.body, "try again") {
-			t.Errorf("%s says %s", what, page.body)
+		if !strings.Contains(page.Body, "temporarily unavailable") || !strings.Contains(page.Body, "try again") {
+			t.Errorf("%s says %s", what, page.Body)
 		}
 		if err := impatient.lastError(); !errors.Is(err, logtogin.ErrStoreUnavailable) {
 			t.Errorf("%s: the error is %v", what, err)
 		}
 	}
-	if page := b.look(impatient.url + "/"); page.body != "for a visitor" || len(page.cookies) > 0 {
-		t.Errorf("a page for everybody is answered %d %s %v", page.status, page.body, page.cookies)
+	if page := b.Look(impatient.url + "/"); page.Body != "for a visitor" || len(page.Cookies) > 0 {
+		t.Errorf("a page for everybody is answered %d %s %v", page.Status, page.Body, page.Cookies)
 	}
-	if page := newBrowser(t).look(impatient.url + "/profile"); page.status != http.StatusFound {
-		t.Errorf("a visitor, of whom the store knows nothing, gets %d %s", page.status, page.body)
+	if page := newBrowser(t).Look(impatient.url + "/profile"); page.Status != http.StatusFound {
+		t.Errorf("a visitor, of whom the store knows nothing, gets %d %s", page.Status, page.Body)
 	}
-	page := returning.look(strings.Replace(callback, app.url, impatient.url, 1))
-	if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" || len(sessionCookies(page.cookies)) > 0 {
-		t.Errorf("the callback is answered %d %v", page.status, page.header)
+	page := returning.Look(strings.Replace(callback, app.url, impatient.url, 1))
+	if page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" || len(sessionCookies(page.Cookies)) > 0 {
+		t.Errorf("the callback is answered %d %v", page.Status, page.Header)
 	}
 	if left := returning.session(app); len(left) > 0 {
 		t.Errorf("after the sign-in that failed the browser has %v", left)
@@ -122,13 +126,13 @@ func whileItFails(t *testing.T, f failing, fail, recover func()) {
 	}
 	eventually(t, "the cookie from before belongs to "+want, func() bool {
 		page := replay(t, app, "/profile", cookies)
-		return page.body == "profile of "+want || (f.forgets && page.status == http.StatusFound)
+		return page.Body == "profile of "+want || (f.forgets && page.Status == http.StatusFound)
 	})
 	if got := user(t, app, returning.cookies(app)); got != "a visitor" {
 		t.Errorf("the sign-in that failed has signed in %s", got)
 	}
 	returning.mustSignIn(app, w.bob)
-	b.get(app.url + "/sign-out")
+	b.Get(app.url + "/sign-out")
 	if got := user(t, app, cookies); got != "a visitor" {
 		t.Errorf("after a sign-out that worked the cookie belongs to %s", got)
 	}
@@ -143,31 +147,31 @@ func TestAFrozenRedisHoldsNoRequest(t *testing.T) {
 	impatient := w.impatient(app)
 	b := newBrowser(t)
 	b.mustSignIn(app, w.alice)
-	b.client.CloseIdleConnections()
+	b.Client.CloseIdleConnections()
 	before := goroutines(t)
 
 	server.Freeze()
 	pages := atOnce(t, b, impatient.url+"/profile", 50)
 	for i, page := range pages {
-		if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") == "" || len(page.header.Values("Set-Cookie")) > 0 {
-			t.Errorf("request %d is answered %d %v", i, page.status, page.header)
+		if page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") == "" || len(page.Header.Values("Set-Cookie")) > 0 {
+			t.Errorf("request %d is answered %d %v", i, page.Status, page.Header)
 		}
 	}
-	b.client.CloseIdleConnections()
+	b.Client.CloseIdleConnections()
 	if during := runtime.NumGoroutine(); during <= before {
 		t.Errorf("%d goroutines before and %d while redis is frozen: this test sees nothing", before, during)
 	}
 
 	server.Thaw()
 	eventually(t, "the session works again", func() bool {
-		return b.look(impatient.url+"/profile").body == "profile of alice"
+		return b.Look(impatient.url+"/profile").Body == "profile of alice"
 	})
 	for i, page := range atOnce(t, b, app.url+"/profile", 50) {
-		if page.body != "profile of alice" {
-			t.Errorf("afterwards, request %d is answered %d %s", i, page.status, page.body)
+		if page.Body != "profile of alice" {
+			t.Errorf("afterwards, request %d is answered %d %s", i, page.Status, page.Body)
 		}
 	}
-	b.client.CloseIdleConnections()
+	b.Client.CloseIdleConnections()
 	eventually(t, "no goroutine is left behind", func() bool { return runtime.NumGoroutine() <= before })
 }
 
@@ -204,16 +208,16 @@ func hidesFailures(t *testing.T, b backend, stop func()) {
 	before := alices.session(app)
 	callback := bobs.signInUntilCallback(app, "/sign-in", w.bob)
 	stop()
-	page := alices.look(app.url + "/profile")
-	if page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in?") || len(besidesAttempts(page.cookies)) > 0 {
-		t.Errorf("a guarded page is answered %d %v", page.status, page.header)
+	page := alices.Look(app.url + "/profile")
+	if page.Status != http.StatusFound || !strings.HasPrefix(page.Header.Get("Location"), "/sign-in?") || len(besidesAttempts(page.Cookies)) > 0 {
+		t.Errorf("a guarded page is answered %d %v", page.Status, page.Header)
 	}
 	if now := alices.session(app); len(now) != 1 || now[0].Value != before[0].Value {
 		t.Errorf("the browser has %v", now)
 	}
-	page = bobs.look(callback)
-	if page.status != http.StatusServiceUnavailable || len(sessionCookies(page.cookies)) > 0 {
-		t.Errorf("a callback is answered %d %v", page.status, page.header)
+	page = bobs.Look(callback)
+	if page.Status != http.StatusServiceUnavailable || len(sessionCookies(page.Cookies)) > 0 {
+		t.Errorf("a callback is answered %d %v", page.Status, page.Header)
 	}
 	if err := app.lastError(); !errors.Is(err, logtogin.ErrStoreUnavailable) {
 		t.Errorf("the error is %v", err)

@@ -10,10 +10,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -26,6 +23,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin"
+	"github.com/logtogin/logtogin/integration/webtest"
 	"github.com/logtogin/logtogin/logtotest"
 )
 
@@ -46,11 +44,8 @@ type application struct {
 // one of its own beside them. change may adjust the configuration.
 func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Store, change func(*logtogin.Config)) *application {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := &application{t: t, url: "http://" + listener.Addr().String(), logto: logto}
+	server, address := webtest.Listen()
+	app := &application{t: t, url: address, logto: logto}
 	cfg := logtogin.Config{
 		Endpoint:  logto.Endpoint(),
 		AppID:     logto.AppID(),
@@ -70,6 +65,7 @@ func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Sto
 		t.Errorf("%s panics: %v", c.Request.URL.Path, reason)
 		c.AbortWithStatus(http.StatusInternalServerError)
 	}))
+	var err error
 	if app.auth, err = logtogin.Register(router, cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -93,14 +89,7 @@ func newApplication(t *testing.T, logto *logtotest.Server, store ginsessions.Sto
 	if store != nil {
 		addCart(router, store)
 	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: router}}
-	server.Start()
-	t.Cleanup(func() {
-		server.Close()
-		if err := app.auth.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	webtest.Serve(t, server, router, app.auth)
 	return app
 }
 
@@ -156,137 +145,37 @@ func (app *application) lastError() error {
 	return app.errors[len(app.errors)-1]
 }
 
-// page is an answer.
-type page struct {
-	status  int
-	header  http.Header
-	cookies []*http.Cookie // those that it sets
-	url     *url.URL
-	body    string
-}
+type page = webtest.Page
 
-// browser is a client that behaves like one: it keeps cookies, follows
-// redirects, says that it navigates, and fills in forms.
+// browser is one whose user signs in to applications of this package.
 type browser struct {
-	t      *testing.T
-	client *http.Client
-	stopAt string // a prefix of addresses that it does not follow a redirect to
+	*webtest.Browser
+	t *testing.T
 }
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &browser{t: t}
-	b.client = &http.Client{
-		Jar: jar, Timeout: 2 * time.Minute, Transport: &http.Transport{},
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) > 20 || (b.stopAt != "" && strings.HasPrefix(r.URL.String(), b.stopAt)) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}
-	t.Cleanup(b.client.CloseIdleConnections)
-	return b
+	return &browser{webtest.New(t), t}
 }
 
-func (b *browser) get(address string) page {
-	b.t.Helper()
-	shown, err := fetch(b.client, http.MethodGet, address, nil, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return shown
-}
-
-// look is get without following redirects.
-func (b *browser) look(address string) page {
-	b.t.Helper()
-	b.stopAt = "http"
-	defer func() { b.stopAt = "" }()
-	return b.get(address)
-}
-
-// fetch may be called from any goroutine.
-func fetch(client *http.Client, method, address string, form url.Values, cookies []*http.Cookie) (page, error) {
-	r, err := http.NewRequest(method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return page{}, err
-	}
-	r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
-	r.Header.Set("Sec-Fetch-Mode", "navigate")
-	r.Header.Set("Sec-Fetch-Dest", "document")
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for _, cookie := range cookies {
-		r.AddCookie(cookie)
-	}
-	response, err := client.Do(r)
-	if err != nil {
-		return page{}, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return page{}, err
-	}
-	return page{response.StatusCode, response.Header, response.Cookies(), response.Request.URL, string(body)}, nil
-}
+// never follows a redirect.
+func never(*url.URL) bool { return true }
 
 // replay asks for a page with nothing but these cookies and follows no redirect.
 func replay(t *testing.T, app *application, path string, cookies []*http.Cookie) page {
 	t.Helper()
-	transport := &http.Transport{DisableKeepAlives: true}
-	client := &http.Client{
-		Timeout: 2 * time.Minute, Transport: transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	shown, err := fetch(client, http.MethodGet, app.url+path, nil, cookies)
+	b := webtest.New(t)
+	b.Client.Transport, b.Stops = &http.Transport{DisableKeepAlives: true}, never
+	shown, err := b.Try(http.MethodGet, app.url+path, nil, cookies...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return shown
 }
 
-var (
-	formAction  = regexp.MustCompile(`<form[^>]* action="([^"]*)"`)
-	hiddenInput = regexp.MustCompile(`<input type="hidden"[^>]*>`)
-	attribute   = regexp.MustCompile(`(name|value)="([^"]*)"`)
-)
-
-// signIn goes to an address that leads to Logto's sign-in form, and through the
-// form unless the browser is signed in at Logto already.
 func (b *browser) signIn(address string, user logtotest.User) page {
 	b.t.Helper()
-	shown := b.get(address)
-	if !strings.Contains(shown.body, `name="password"`) {
-		return shown
-	}
-	action := formAction.FindStringSubmatch(shown.body)
-	if action == nil {
-		b.t.Fatalf("%s shows no form: %d %s", shown.url, shown.status, shown.body)
-	}
-	target, err := shown.url.Parse(action[1])
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	form := url.Values{"username": {user.Username}, "password": {user.Password}}
-	for _, input := range hiddenInput.FindAllString(shown.body, -1) {
-		found := map[string]string{}
-		for _, match := range attribute.FindAllStringSubmatch(input, -1) {
-			found[match[1]] = match[2]
-		}
-		form.Set(found["name"], found["value"])
-	}
-	shown, err = fetch(b.client, http.MethodPost, target.String(), form, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return shown
+	return b.SignIn(address, user.Username, user.Password)
 }
 
 // mustSignIn signs in and checks that the user arrives at the guarded page,
@@ -300,8 +189,8 @@ func (b *browser) mustSignIn(app *application, user logtotest.User) {
 			b.t.Errorf("the sign-in redeemed %d codes", redeemed)
 		}
 	}()
-	if shown := b.signIn(app.url+"/sign-in?return_to=/profile", user); shown.body != "profile of "+user.Username {
-		b.t.Fatalf("the sign-in ends at %s: %d %s (%v)", shown.url, shown.status, shown.body, app.lastError())
+	if shown := b.signIn(app.url+"/sign-in?return_to=/profile", user); shown.Body != "profile of "+user.Username {
+		b.t.Fatalf("the sign-in ends at %s: %d %s (%v)", shown.URL, shown.Status, shown.Body, app.lastError())
 	}
 }
 
@@ -309,12 +198,12 @@ func (b *browser) mustSignIn(app *application, user logtotest.User) {
 // returns.
 func (b *browser) signInUntilCallback(app *application, path string, user logtotest.User) string {
 	b.t.Helper()
-	b.stopAt = app.url + "/callback"
-	defer func() { b.stopAt = "" }()
+	b.Stops = func(u *url.URL) bool { return strings.HasPrefix(u.String(), app.url+"/callback") }
+	defer func() { b.Stops = nil }()
 	shown := b.signIn(app.url+path, user)
-	callback := shown.header.Get("Location")
+	callback := shown.Header.Get("Location")
 	if !strings.HasPrefix(callback, app.url+"/callback?") {
-		b.t.Fatalf("no callback: %d %q %s", shown.status, callback, shown.body)
+		b.t.Fatalf("no callback: %d %q %s", shown.Status, callback, shown.Body)
 	}
 	return callback
 }
@@ -340,27 +229,19 @@ func (b *browser) plant(app *application, cookies []*http.Cookie) {
 
 func (b *browser) setCookies(app *application, change func(*http.Cookie) *http.Cookie, cookies []*http.Cookie) {
 	b.t.Helper()
-	u, err := url.Parse(app.url)
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	var changed []*http.Cookie
 	for _, cookie := range cookies {
 		if cookie := change(cookie); cookie != nil {
 			changed = append(changed, cookie)
 		}
 	}
-	b.client.Jar.SetCookies(u, changed)
+	b.SetCookies(app.url, changed)
 }
 
 // cookies are those that the browser sends to an application.
 func (b *browser) cookies(app *application) []*http.Cookie {
 	b.t.Helper()
-	u, err := url.Parse(app.url)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return b.client.Jar.Cookies(u)
+	return b.Cookies(app.url)
 }
 
 var sessionCookieName = regexp.MustCompile(`^logtogin_[0-9a-f]{8}(_[0-9]+)?$`)
@@ -394,7 +275,7 @@ func besidesAttempts(cookies []*http.Cookie) []*http.Cookie {
 // user is who a request with these cookies comes from.
 func user(t *testing.T, app *application, cookies []*http.Cookie) string {
 	t.Helper()
-	return strings.TrimPrefix(replay(t, app, "/", cookies).body, "for ")
+	return strings.TrimPrefix(replay(t, app, "/", cookies).Body, "for ")
 }
 
 // randomText does not get smaller by any encoding.

@@ -22,14 +22,14 @@ func activityIsWritten(t *testing.T, w *world) {
 	b.mustSignIn(app, w.alice)
 	written := 0
 	for range 12 {
-		w.now.advance(time.Minute)
+		w.logto.Advance(time.Minute)
 		before := kept(w, b, app)
-		page := b.get(app.url + "/profile")
-		if page.body != "profile of alice" {
-			t.Fatalf("%d %s", page.status, page.body)
+		page := b.Get(app.url + "/profile")
+		if page.Body != "profile of alice" {
+			t.Fatalf("%d %s", page.Status, page.Body)
 		}
-		if w.remembers() && len(page.cookies) > 0 {
-			t.Errorf("a server-side session gets the cookies %v", page.cookies)
+		if w.remembers() && len(page.Cookies) > 0 {
+			t.Errorf("a server-side session gets the cookies %v", page.Cookies)
 		}
 		if kept(w, b, app) != before {
 			written++
@@ -61,15 +61,15 @@ func anIdleSessionEnds(t *testing.T, w *world) {
 	b := newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	for range 3 {
-		w.now.advance(30*time.Minute - time.Second)
-		if page := b.look(app.url + "/profile"); page.body != "profile of alice" {
-			t.Fatalf("it ends early: %d %s", page.status, page.body)
+		w.logto.Advance(30*time.Minute - time.Second)
+		if page := b.Look(app.url + "/profile"); page.Body != "profile of alice" {
+			t.Fatalf("it ends early: %d %s", page.Status, page.Body)
 		}
 	}
-	w.now.advance(30 * time.Minute)
+	w.logto.Advance(30 * time.Minute)
 	for i, app := range append(w.instances(app, func(cfg *logtogin.Config) { cfg.IdleTimeout = 30 * time.Minute }), app) {
-		if page := replay(t, app, "/profile", b.session(app)); page.status != http.StatusFound {
-			t.Errorf("instance %d answers %d %s", i, page.status, page.body)
+		if page := replay(t, app, "/profile", b.session(app)); page.Status != http.StatusFound {
+			t.Errorf("instance %d answers %d %s", i, page.Status, page.Body)
 		}
 	}
 	b.mustSignIn(app, w.alice)
@@ -82,16 +82,16 @@ func activityDoesNotStretchTheLifetime(t *testing.T, w *world) {
 	b := newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	for passed := step; passed < lifetime; passed += step {
-		w.now.advance(step)
-		if page := b.look(app.url + "/profile"); page.body != "profile of alice" {
-			t.Fatalf("after %v: %d %s", passed, page.status, page.body)
+		w.logto.Advance(step)
+		if page := b.Look(app.url + "/profile"); page.Body != "profile of alice" {
+			t.Fatalf("after %v: %d %s", passed, page.Status, page.Body)
 		}
 	}
-	w.now.advance(step - time.Second)
+	w.logto.Advance(step - time.Second)
 	if got := user(t, app, b.session(app)); got != "alice" {
 		t.Errorf("a second before the end it belongs to %s", got)
 	}
-	w.now.advance(time.Second)
+	w.logto.Advance(time.Second)
 	if got := user(t, app, b.session(app)); got != "a visitor" {
 		t.Errorf("at the end it belongs to %s", got)
 	}
@@ -113,22 +113,22 @@ func secretsAreRotated(t *testing.T, w *world) {
 
 	for name, app := range map[string]*application{"another secret": other, "the new secret before the session was renewed": next} {
 		page := replay(t, app, "/profile", cookies)
-		if page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in?") || len(besidesAttempts(page.cookies)) > 0 {
-			t.Errorf("with %s: %d %v", name, page.status, page.header)
+		if page.Status != http.StatusFound || !strings.HasPrefix(page.Header.Get("Location"), "/sign-in?") || len(besidesAttempts(page.Cookies)) > 0 {
+			t.Errorf("with %s: %d %v", name, page.Status, page.Header)
 		}
 	}
 	page := replay(t, both, "/profile", cookies)
-	if page.body != "profile of alice" {
-		t.Errorf("with both secrets: %d %s", page.status, page.body)
+	if page.Body != "profile of alice" {
+		t.Errorf("with both secrets: %d %s", page.Status, page.Body)
 	}
-	if renewed := sessionCookies(page.cookies); w.remembers() != (len(renewed) == 0) {
+	if renewed := sessionCookies(page.Cookies); w.remembers() != (len(renewed) == 0) {
 		t.Errorf("with both secrets the cookies %v are set", renewed)
 	} else if !w.remembers() {
 		cookies = renewed
 	}
 	for name, app := range map[string]*application{"both secrets": both, "the new secret": next} {
-		if page := replay(t, app, "/profile", cookies); page.body != "profile of alice" || len(page.cookies) > 0 {
-			t.Errorf("afterwards with %s: %d %s %v", name, page.status, page.body, page.cookies)
+		if page := replay(t, app, "/profile", cookies); page.Body != "profile of alice" || len(page.Cookies) > 0 {
+			t.Errorf("afterwards with %s: %d %s %v", name, page.Status, page.Body, page.Cookies)
 		}
 	}
 	if got := user(t, old, cookies); got != "a visitor" {
@@ -199,7 +199,7 @@ func whatIsKeptIsSealed(t *testing.T, w *world) {
 	if w.store == nil {
 		return
 	}
-	b.get(app.url + "/cart/add/umbrella")
+	b.Get(app.url + "/cart/add/umbrella")
 	seen := ""
 	for _, cookie := range b.cookies(app) {
 		seen += " " + cookie.Value
@@ -248,12 +248,12 @@ func theApplicationsSessionLivesBeside(t *testing.T, w *world) {
 	app, b := w.start(nil), newBrowser(t)
 	cart := func() string {
 		t.Helper()
-		return strings.TrimPrefix(b.get(app.url+"/cart").body, "cart: ")
+		return strings.TrimPrefix(b.Get(app.url+"/cart").Body, "cart: ")
 	}
 	add := func(item string) {
 		t.Helper()
-		if page := b.get(app.url + "/cart/add/" + item); page.body != "done" {
-			t.Fatalf("%d %s", page.status, page.body)
+		if page := b.Get(app.url + "/cart/add/" + item); page.Body != "done" {
+			t.Fatalf("%d %s", page.Status, page.Body)
 		}
 	}
 	add("umbrella")
@@ -266,17 +266,17 @@ func theApplicationsSessionLivesBeside(t *testing.T, w *world) {
 		t.Errorf("the cart has %q", got)
 	}
 	before := b.session(app)
-	if page := b.get(app.url + "/cart/clear"); page.body != "done" || len(sessionCookies(page.cookies)) > 0 {
-		t.Fatalf("%d %s %v", page.status, page.body, page.cookies)
+	if page := b.Get(app.url + "/cart/clear"); page.Body != "done" || len(sessionCookies(page.Cookies)) > 0 {
+		t.Fatalf("%d %s %v", page.Status, page.Body, page.Cookies)
 	}
 	if got := cart(); got != "" {
 		t.Errorf("after Clear the cart has %q", got)
 	}
-	if page := b.get(app.url + "/profile"); page.body != "profile of alice" || b.session(app)[0].Value != before[0].Value {
-		t.Errorf("after Clear the guarded page is %d %s", page.status, page.body)
+	if page := b.Get(app.url + "/profile"); page.Body != "profile of alice" || b.session(app)[0].Value != before[0].Value {
+		t.Errorf("after Clear the guarded page is %d %s", page.Status, page.Body)
 	}
 	add("scarf")
-	b.get(app.url + "/sign-out")
+	b.Get(app.url + "/sign-out")
 	if got := cart(); got != "scarf" || user(t, app, b.cookies(app)) != "a visitor" {
 		t.Errorf("after the sign-out the cart has %q", got)
 	}
@@ -300,8 +300,8 @@ func aLargeAccessToken(t *testing.T, w *world) {
 		calls = 2 // another one, which is remembered for a while
 	}
 	for range 2 {
-		if page := b.get(app.url + "/token"); page.status != http.StatusOK || len(page.body) != 3<<10 {
-			t.Errorf("%d %s", page.status, page.body)
+		if page := b.Get(app.url + "/token"); page.Status != http.StatusOK || len(page.Body) != 3<<10 {
+			t.Errorf("%d %s", page.Status, page.Body)
 		}
 	}
 	if got := w.logto.Calls().Token; got != calls {
@@ -321,7 +321,7 @@ func tokensAreRefreshedOnce(t *testing.T, w *world) {
 	app, b := w.start(nil), newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	before := b.session(app)
-	w.now.advance(61 * time.Minute)
+	w.logto.Advance(61 * time.Minute)
 	w.logto.ResetCalls()
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -331,7 +331,7 @@ func tokensAreRefreshedOnce(t *testing.T, w *world) {
 			page := replay(t, app, "/token", before)
 			mu.Lock()
 			defer mu.Unlock()
-			tokens[strconv.Itoa(page.status)+" "+page.body] = true
+			tokens[strconv.Itoa(page.Status)+" "+page.Body] = true
 		})
 	}
 	all.Wait()
@@ -347,7 +347,7 @@ func tokensAreRefreshedOnce(t *testing.T, w *world) {
 		t.Errorf("the record is not the newest: %d calls", w.logto.Calls().Token)
 	}
 	w.expectStored(1, "afterwards")
-	b.get(app.url + "/sign-out")
+	b.Get(app.url + "/sign-out")
 	if got := user(t, app, before); got != "a visitor" {
 		t.Errorf("after the sign-out the cookie belongs to %s", got)
 	}
@@ -368,8 +368,8 @@ func aLargeIDToken(t *testing.T, w *world) {
 		return
 	}
 	page := visitor.signIn(app.url+"/sign-in?return_to=/profile", w.bob)
-	if page.status != http.StatusInternalServerError || !strings.Contains(page.body, "more data than this application can keep") {
-		t.Errorf("the sign-in is answered %d %s", page.status, page.body)
+	if page.Status != http.StatusInternalServerError || !strings.Contains(page.Body, "more data than this application can keep") {
+		t.Errorf("the sign-in is answered %d %s", page.Status, page.Body)
 	}
 	if err := app.lastError(); !errors.Is(err, logtogin.ErrSessionTooLarge) || !strings.Contains(err.Error(), w.remedy) {
 		t.Errorf("the error is %v, want one that names %s", err, w.remedy)
@@ -378,8 +378,8 @@ func aLargeIDToken(t *testing.T, w *world) {
 		t.Errorf("the browser has %v", left)
 	}
 	// A session that was there before stays as it was.
-	if page := b.signIn(app.url+"/sign-in", w.alice); page.status != http.StatusInternalServerError {
-		t.Errorf("another sign-in is answered %d %s", page.status, page.body)
+	if page := b.signIn(app.url+"/sign-in", w.alice); page.Status != http.StatusInternalServerError {
+		t.Errorf("another sign-in is answered %d %s", page.Status, page.Body)
 	}
 	if got := user(t, app, b.session(app)); got != "alice" || b.session(app)[0].Value != before[0].Value {
 		t.Errorf("the session from before belongs to %s", got)

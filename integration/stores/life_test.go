@@ -44,16 +44,16 @@ func lifeOfASession(t *testing.T, b backend) {
 
 func aSignInSetsOneCookie(t *testing.T, w *world) {
 	app, b := w.start(nil), newBrowser(t)
-	if page := b.look(app.url + "/profile"); page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in?") {
-		t.Errorf("a visitor gets %d %v", page.status, page.header)
+	if page := b.Look(app.url + "/profile"); page.Status != http.StatusFound || !strings.HasPrefix(page.Header.Get("Location"), "/sign-in?") {
+		t.Errorf("a visitor gets %d %v", page.Status, page.Header)
 	}
 	callback := b.signInUntilCallback(app, "/sign-in?return_to=/profile", w.alice)
 	w.expectStored(0, "before the callback")
-	page := b.look(callback)
-	if page.status != http.StatusFound || page.header.Get("Location") != "/profile" {
-		t.Fatalf("the callback is answered %d %v", page.status, page.header)
+	page := b.Look(callback)
+	if page.Status != http.StatusFound || page.Header.Get("Location") != "/profile" {
+		t.Fatalf("the callback is answered %d %v", page.Status, page.Header)
 	}
-	for _, cookie := range page.cookies {
+	for _, cookie := range page.Cookies {
 		switch {
 		case !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Path != "/" || cookie.Domain != "" || cookie.Secure:
 			t.Errorf("attributes: %s", cookie.Raw)
@@ -65,11 +65,11 @@ func aSignInSetsOneCookie(t *testing.T, w *world) {
 			t.Errorf("another cookie: %s", cookie.Raw)
 		}
 	}
-	if found := sessionCookies(page.cookies); len(found) == 0 || (w.remembers() && len(found) != 1) {
+	if found := sessionCookies(page.Cookies); len(found) == 0 || (w.remembers() && len(found) != 1) {
 		t.Errorf("%d session cookies", len(found))
 	}
-	if page := b.get(app.url + "/profile"); page.body != "profile of alice" || len(page.cookies) > 0 {
-		t.Errorf("the guarded page: %d %s %v", page.status, page.body, page.cookies)
+	if page := b.Get(app.url + "/profile"); page.Body != "profile of alice" || len(page.Cookies) > 0 {
+		t.Errorf("the guarded page: %d %s %v", page.Status, page.Body, page.Cookies)
 	}
 	w.expectStored(1, "after the sign-in")
 }
@@ -156,9 +156,9 @@ func twoTabsSignIn(t *testing.T, w *world) {
 	first := b.signInUntilCallback(app, "/sign-in?return_to=/profile%3Ftab=1", w.alice)
 	second := b.signInUntilCallback(app, "/sign-in?return_to=/profile%3Ftab=2", w.alice)
 	for i, callback := range []string{second, first} {
-		page := b.get(callback)
-		if want := fmt.Sprintf("%s/profile?tab=%d", app.url, 2-i); page.status != http.StatusOK || page.url.String() != want {
-			t.Errorf("the tab arrives at %s: %d %s", page.url, page.status, page.body)
+		page := b.Get(callback)
+		if want := fmt.Sprintf("%s/profile?tab=%d", app.url, 2-i); page.Status != http.StatusOK || page.URL.String() != want {
+			t.Errorf("the tab arrives at %s: %d %s", page.URL, page.Status, page.Body)
 		}
 		w.expectStored(1, "after a tab's sign-in")
 	}
@@ -176,12 +176,12 @@ func twoTabsSignInAtOnce(t *testing.T, w *world) {
 	pages, errs := make([]page, len(callbacks)), make([]error, len(callbacks))
 	var tabs sync.WaitGroup
 	for i, callback := range callbacks {
-		tabs.Go(func() { pages[i], errs[i] = fetch(b.client, http.MethodGet, callback, nil, nil) })
+		tabs.Go(func() { pages[i], errs[i] = b.Try(http.MethodGet, callback, nil) })
 	}
 	tabs.Wait()
 	for i, page := range pages {
-		if errs[i] != nil || page.body != "profile of alice" || page.url.RawQuery != fmt.Sprintf("tab=%d", i+1) {
-			t.Errorf("tab %d arrives at %s: %d %s (%v)", i+1, page.url, page.status, page.body, errs[i])
+		if errs[i] != nil || page.Body != "profile of alice" || page.URL.RawQuery != fmt.Sprintf("tab=%d", i+1) {
+			t.Errorf("tab %d arrives at %s: %d %s (%v)", i+1, page.URL, page.Status, page.Body, errs[i])
 		}
 	}
 	if got := user(t, app, b.cookies(app)); got != "alice" {
@@ -189,7 +189,7 @@ func twoTabsSignInAtOnce(t *testing.T, w *world) {
 	}
 	// The browser keeps one of the sessions; it must end with the sign-out.
 	kept := b.session(app)
-	b.get(app.url + "/sign-out")
+	b.Get(app.url + "/sign-out")
 	if got := user(t, app, kept); got != "a visitor" {
 		t.Errorf("after the sign-out the cookie belongs to %s", got)
 	}
@@ -200,10 +200,10 @@ func twentyRequestsAtOnce(t *testing.T, w *world) {
 	b := newBrowser(t)
 	b.mustSignIn(app, w.alice)
 	for when, wait := range map[string]time.Duration{"when nothing is due": 0, "when the activity is to be written": 10 * time.Minute} {
-		w.now.advance(wait)
+		w.logto.Advance(wait)
 		for i, page := range atOnce(t, b, app.url+"/profile", 20) {
-			if page.body != "profile of alice" {
-				t.Errorf("request %d %s: %d %s", i, when, page.status, page.body)
+			if page.Body != "profile of alice" {
+				t.Errorf("request %d %s: %d %s", i, when, page.Status, page.Body)
 			}
 		}
 		if got := user(t, app, b.cookies(app)); got != "alice" {
@@ -217,15 +217,15 @@ func twentyRequestsAtOnce(t *testing.T, w *world) {
 // for all answers.
 func atOnce(t *testing.T, b *browser, address string, count int) []page {
 	t.Helper()
-	b.stopAt = "http"
-	defer func() { b.stopAt = "" }()
+	b.Stops = never
+	defer func() { b.Stops = nil }()
 	pages, errs := make([]page, count), make([]error, count)
 	var requests sync.WaitGroup
 	begin := make(chan struct{})
 	for i := range count {
 		requests.Go(func() {
 			<-begin
-			pages[i], errs[i] = fetch(b.client, http.MethodGet, address, nil, nil)
+			pages[i], errs[i] = b.Try(http.MethodGet, address, nil)
 		})
 	}
 	close(begin)
@@ -275,9 +275,9 @@ func signOutIsForGood(t *testing.T, w *world) {
 	instances := w.instances(app, nil)
 	b.mustSignIn(app, w.alice)
 	kept := b.session(app)
-	page := b.look(app.url + "/sign-out")
-	if page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), w.logto.Endpoint()+"/") {
-		t.Errorf("the sign-out is answered %d %v", page.status, page.header)
+	page := b.Look(app.url + "/sign-out")
+	if page.Status != http.StatusFound || !strings.HasPrefix(page.Header.Get("Location"), w.logto.Endpoint()+"/") {
+		t.Errorf("the sign-out is answered %d %v", page.Status, page.Header)
 	}
 	if left := b.session(app); len(left) > 0 {
 		t.Errorf("the browser keeps %v", left)
@@ -288,8 +288,8 @@ func signOutIsForGood(t *testing.T, w *world) {
 			t.Errorf("on instance %d the cookie belongs to %s", i, got)
 		}
 		page := replay(t, app, "/profile", kept)
-		if page.status != http.StatusFound || !strings.HasPrefix(page.header.Get("Location"), "/sign-in?") {
-			t.Errorf("on instance %d the guarded page is answered %d %s", i, page.status, page.body)
+		if page.Status != http.StatusFound || !strings.HasPrefix(page.Header.Get("Location"), "/sign-in?") {
+			t.Errorf("on instance %d the guarded page is answered %d %s", i, page.Status, page.Body)
 		}
 	}
 	w.expectStored(0, "after the cookie was replayed")
@@ -316,8 +316,8 @@ func swappedRecordsSignOut(t *testing.T, w *world) {
 		if got := user(t, app, b.session(app)); got != "a visitor" {
 			t.Errorf("with the records swapped, the cookie of %s belongs to %s", name, got)
 		}
-		if page := replay(t, app, "/profile", b.session(app)); page.status != http.StatusFound || len(besidesAttempts(page.cookies)) > 0 {
-			t.Errorf("with the records swapped, %s gets %d %s", name, page.status, page.body)
+		if page := replay(t, app, "/profile", b.session(app)); page.Status != http.StatusFound || len(besidesAttempts(page.Cookies)) > 0 {
+			t.Errorf("with the records swapped, %s gets %d %s", name, page.Status, page.Body)
 		}
 	}
 	// The cookies were good, and would be again.

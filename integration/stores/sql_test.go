@@ -204,8 +204,8 @@ func TestPostgresWithoutALimitedPoolServesManyRequestsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, page := range <-answered {
-		if page.body != "profile of alice" {
-			t.Errorf("request %d: %d %s (%v)", i, page.status, page.body, app.lastError())
+		if page.Body != "profile of alice" {
+			t.Errorf("request %d: %d %s (%v)", i, page.Status, page.Body, app.lastError())
 		}
 	}
 }

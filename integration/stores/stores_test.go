@@ -2,7 +2,6 @@ package stores_test
 
 import (
 	"maps"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,18 +40,18 @@ type world struct {
 	logto *logtotest.Server
 	alice logtotest.User
 	bob   logtotest.User
-	now   *clock
 	store ginsessions.Store
 	left  map[string]string
 }
 
 func newWorld(t *testing.T, b backend) *world {
 	t.Helper()
-	w := &world{backend: b, t: t, now: &clock{now: time.Now().Truncate(time.Second)}, store: b.open(t)}
+	w := &world{backend: b, t: t, store: b.open(t)}
 	w.alice = logtotest.DefaultUser()
 	w.logto = logtotest.NewServer(t)
 	w.bob = w.logto.AddUser(logtotest.User{Username: "bobby", Password: "tables"})
-	w.logto.SetNow(w.now.Now)
+	began := time.Now().Truncate(time.Second)
+	w.logto.SetNow(func() time.Time { return began }) // only tests move it
 	if b.remembers() {
 		w.left = b.records(t)
 	}
@@ -63,7 +62,7 @@ func newWorld(t *testing.T, b backend) *world {
 func (w *world) start(change func(*logtogin.Config)) *application {
 	w.t.Helper()
 	return newApplication(w.t, w.logto, w.store, func(cfg *logtogin.Config) {
-		cfg.Now = w.now.Now
+		cfg.Now = w.logto.Now
 		if change != nil {
 			change(cfg)
 		}
@@ -75,7 +74,7 @@ func (w *world) start(change func(*logtogin.Config)) *application {
 func (w *world) impatient(app *application) *application {
 	w.t.Helper()
 	return newApplication(w.t, w.logto, w.store, func(cfg *logtogin.Config) {
-		cfg.Now, cfg.BaseURL, cfg.StoreTimeout = w.now.Now, app.url, 300*time.Millisecond
+		cfg.Now, cfg.BaseURL, cfg.StoreTimeout = w.logto.Now, app.url, 300*time.Millisecond
 	})
 }
 
@@ -83,7 +82,7 @@ func (w *world) impatient(app *application) *application {
 func (w *world) another(app *application, change func(*logtogin.Config)) *application {
 	w.t.Helper()
 	return newApplication(w.t, w.logto, w.open(w.t), func(cfg *logtogin.Config) {
-		cfg.Now, cfg.BaseURL = w.now.Now, app.url
+		cfg.Now, cfg.BaseURL = w.logto.Now, app.url
 		if change != nil {
 			change(cfg)
 		}
@@ -120,22 +119,4 @@ func (w *world) instances(app *application, change func(*logtogin.Config)) []*ap
 		return []*application{app}
 	}
 	return []*application{app, w.another(app, change)}
-}
-
-// clock is a clock that only tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
 }

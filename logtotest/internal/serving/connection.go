@@ -1,4 +1,4 @@
-package logtotest
+package serving
 
 import (
 	"errors"

@@ -41,7 +41,7 @@ func (t *issuedToken) isOffline() bool { return slices.Contains(t.source.scopes,
 // liveToken is nil for a token that is unknown, expired or revoked, or that
 // ended with the browser session because it came without offline_access.
 func (s *Server) liveToken(tokens map[string]*issuedToken, value string) *issuedToken {
-	now := s.clock()
+	now := s.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	token := tokens[value]
@@ -63,18 +63,18 @@ type tokenRequest struct {
 
 // issue makes the token answer, all but its refresh token.
 func (s *Server) issue(source tokenSource, asked tokenRequest) (map[string]any, *oidcError) {
-	user, ok := s.user(func(u User) bool { return u.ID == source.userID })
-	if !ok || user.IsSuspended {
+	user, ok := s.activeUser(source.userID)
+	if !ok {
 		return nil, invalidGrant()
 	}
 	target, failure := s.audienceOf(user, source, asked)
 	if failure != nil {
 		return nil, failure
 	}
-	ofProvider := slices.DeleteFunc(slices.Clone(asked.scopes), func(scope string) bool { return !slices.Contains(supportedScopes, scope) })
+	ofProvider := intersection(asked.scopes, supportedScopes)
 	answer := map[string]any{"token_type": "Bearer", "expires_in": int(accessTokenLifetime / time.Second)}
 	if target.isLogto() {
-		answer["access_token"], answer["scope"] = s.issueAccessToken(source, ofProvider), strings.Join(ofProvider, " ")
+		answer["access_token"], answer["scope"] = s.remember(s.accessTokens, source, ofProvider, accessTokenLifetime), strings.Join(ofProvider, " ")
 	} else {
 		scopes := s.permitted(user.holder(), target, s.granted(source, target, asked.scopes))
 		token, lifetime, err := s.signAccessToken(source.app.ID, user.ID, target, strings.Join(scopes, " "))
@@ -132,8 +132,6 @@ func (s *Server) audienceOf(user User, source tokenSource, asked tokenRequest) (
 	return target, s.checkMembership(user, target.organizationID)
 }
 
-const scopeOrganizations = "urn:logto:scope:organizations"
-
 func (s *Server) checkMembership(user User, organizationID string) *oidcError {
 	organization, exists := s.organization(organizationID)
 	_, isMember := user.Organizations[organizationID]
@@ -146,16 +144,13 @@ func (s *Server) checkMembership(user User, organizationID string) *oidcError {
 	return nil
 }
 
-func (s *Server) issueAccessToken(source tokenSource, scopes []string) string {
-	now := s.clock()
-	return s.remember(s.accessTokens, issuedToken{source: source, scopes: scopes, issuedAt: now, expiresAt: now.Add(accessTokenLifetime)})
-}
-
-func (s *Server) remember(tokens map[string]*issuedToken, token issuedToken) string {
+// remember makes an opaque token.
+func (s *Server) remember(tokens map[string]*issuedToken, source tokenSource, scopes []string, lifetime time.Duration) string {
+	now := s.Now()
 	value := randomToken()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tokens[value] = &token
+	tokens[value] = &issuedToken{source: source, scopes: scopes, issuedAt: now, expiresAt: now.Add(lifetime)}
 	return value
 }
 
@@ -166,15 +161,11 @@ func (s *Server) signAccessToken(appID, subject string, target audience, scope s
 	if resource, ok := s.resource(target.resource); ok {
 		lifetime = resource.AccessTokenLifetime
 	}
-	now := s.clock()
 	claims := map[string]any{
 		"jti":       randomToken(),
 		"sub":       subject,
-		"iat":       now.Unix(),
-		"exp":       now.Add(lifetime).Unix(),
 		"scope":     scope,
 		"client_id": appID,
-		"iss":       s.Issuer(),
 		"aud":       target.claim(),
 	}
 	if scope == noScope {
@@ -183,14 +174,13 @@ func (s *Server) signAccessToken(appID, subject string, target audience, scope s
 	if target.resource != "" && target.organizationID != "" {
 		claims["organization_id"] = target.organizationID
 	}
-	token, err = s.signToken(claims, map[string]any{"typ": "at+jwt"}, s.currentHooks().accessToken)
+	token, err = s.signToken(accessToken, lifetime, claims)
 	return token, lifetime, err
 }
 
 const noScope = "\x00"
 
 func (s *Server) signIDToken(user User, source tokenSource, scopes []string) (string, error) {
-	now := s.clock()
 	claims := s.userInfo(user, scopes)
 	maps.DeleteFunc(claims, func(name string, _ any) bool { return slices.Contains(userInfoOnly, name) })
 	if !source.authTime.IsZero() {
@@ -203,31 +193,5 @@ func (s *Server) signIDToken(user User, source tokenSource, scopes []string) (st
 		claims["sid"] = source.sid
 	}
 	claims["aud"] = source.app.ID
-	claims["exp"] = now.Add(idTokenLifetime).Unix()
-	claims["iat"] = now.Unix()
-	claims["iss"] = s.Issuer()
-	return s.signToken(claims, nil, s.currentHooks().idToken)
-}
-
-// signToken signs with the current key, after change has had its way.
-func (s *Server) signToken(claims, header map[string]any, change func(*JWT)) (string, error) {
-	key := s.currentKeys()[0]
-	token := JWT{
-		Header:    map[string]any{"alg": key.algorithm, "kid": key.id},
-		Claims:    claims,
-		Algorithm: key.algorithm,
-		Key:       key.private,
-	}
-	maps.Copy(token.Header, header)
-	if change != nil {
-		var err error
-		if token.Claims, err = decodedJSON(claims); err != nil {
-			return "", err
-		}
-		change(&token)
-		if token.Raw != "" {
-			return token.Raw, nil
-		}
-	}
-	return SignToken(token.Algorithm, token.Key, token.Header, token.Claims)
+	return s.signToken(idToken, idTokenLifetime, claims)
 }
