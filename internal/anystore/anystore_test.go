@@ -239,7 +239,7 @@ func TestTooLongValuesNameTheRemedy(t *testing.T) {
 
 func TestASecondSaveReplacesTheFirst(t *testing.T) {
 	t.Parallel()
-	store := anystore.InCookies(cookiestore.New(key, 40_000), key)
+	store := anystore.New(cookiestore.New(key, 40_000), key, time.Minute)
 	r := request("s=x")
 	header := http.Header{"Set-Cookie": {"theme=dark"}}
 	create := func(name, value string) *anystore.Entry {
@@ -285,7 +285,7 @@ func TestAStoreWithIDsOfItsOwnKeepsOneRecord(t *testing.T) {
 	}}, key, time.Minute)
 	r, header := request("s=old"), http.Header{}
 	entry, err := store.Create(r.Context(), r, header, "s", "asked-for", sessions.Options{}, func(id string) string { return "value of " + id })
-	if err != nil || entry.ID() != "own" || entry.Value != "value of own" || len(header["Set-Cookie"]) != 1 {
+	if err != nil || entry.ID != "own" || entry.Value != "value of own" || len(header["Set-Cookie"]) != 1 {
 		t.Errorf("%+v %v %v", entry, err, header)
 	}
 	if want := []string{`value of asked-for new=true cookie=""`, `value of own new=false cookie="s=own"`}; !slices.Equal(saved, want) {
@@ -327,7 +327,7 @@ func TestAStoreSeesWhereARequestComesFrom(t *testing.T) {
 // A planted cookie in front of the pieces of the real value.
 func TestPlantedCookiesDoNotHideTheGenuineOne(t *testing.T) {
 	t.Parallel()
-	store := anystore.InCookies(cookiestore.New(key, 40_000), key)
+	store := anystore.New(cookiestore.New(key, 40_000), key, time.Minute)
 	real := strings.Repeat("x", 8_000)
 	header := http.Header{}
 	empty := request()

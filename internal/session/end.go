@@ -164,7 +164,7 @@ func (s *Sessions) noteOverwriting(entries []*anystore.Entry) (isOvertaken func(
 	number, until := s.overwrites.Add(1), s.settings.Now().Add(overwrittenMemory)
 	var ids []string
 	for _, entry := range entries {
-		id := entry.ID()
+		id := entry.ID
 		if session, _ := s.store.open(entry); session != nil {
 			id = session.ID
 		}

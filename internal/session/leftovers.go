@@ -60,7 +60,7 @@ func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entr
 		contexts = append(contexts, contextOf(name, at))
 	}
 	opened, i, err := st.decrypt(entry.Value, contexts...)
-	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.ID) {
+	if err != nil || st.isExpired(opened) || (entry.ID != "" && entry.ID != opened.ID) {
 		return leftover{}, false
 	}
 	opened.Entry = entry

@@ -64,13 +64,11 @@ func newStore(s Settings, revocations *Revocations) (st *store, err error) {
 	}
 	st.contexts = slices.Compact([]string{st.context, s.Name})
 	// A record that was read in the store must not be good as a cookie.
-	kept := "session in a store"
-	if s.Store == nil {
-		kept = "session in cookies"
-		st.sessions = anystore.InCookies(cookiestore.New(valueKey, maxSessionCookies), valueKey)
-	} else {
-		st.sessions = anystore.New(s.Store, valueKey, s.StoreTimeout)
+	kept, inner := "session in a store", s.Store
+	if inner == nil {
+		kept, inner = "session in cookies", cookiestore.New(valueKey, maxSessionCookies)
 	}
+	st.sessions = anystore.New(inner, valueKey, s.StoreTimeout)
 	st.sealer, err = seal.New(s.Secrets, s.Purpose(kept))
 	return st, err
 }
@@ -142,7 +140,7 @@ func (st *store) open(entry *anystore.Entry) (found *Session, ok bool) {
 	}
 	// Whoever can write to the store must not be able to put one user's session
 	// under the key of another's.
-	if entry.ID() != "" && entry.ID() != opened.ID {
+	if entry.ID != "" && entry.ID != opened.ID {
 		return nil, false
 	}
 	own := *opened
