@@ -43,8 +43,7 @@ var (
 type Store struct {
 	inner sessions.Store
 	key   string
-	// cookies is inner if that is one of our own, which needs nothing but the request and never waits. For any other store
-	// it is nil.
+	// cookies is set by InCookies and nil otherwise.
 	cookies   *cookiestore.Store
 	calls     *bounded.Calls
 	remembers bool
@@ -55,8 +54,13 @@ type Store struct {
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
 func New(inner sessions.Store, key string, timeout time.Duration) *Store {
-	cookies, isOurs := inner.(*cookiestore.Store)
-	return &Store{inner, key, cookies, bounded.New(timeout, maxRunning), !isOurs && !isCookieStore(inner)}
+	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning), remembers: !isCookieStore(inner)}
+}
+
+// InCookies is New for a store that never waits, on which guarded pages depend: it is called with the request itself, and
+// read without making a session.
+func InCookies(inner *cookiestore.Store, key string) *Store {
+	return &Store{inner: inner, key: key, cookies: inner}
 }
 
 // isCookieStore reports whether a store is that of gin-contrib/sessions/cookie, which wraps
@@ -94,7 +98,7 @@ type Entry struct {
 	ID string
 
 	name   string
-	cookie string // the header with which it is loaded from a store of others
+	cookie string // the header with which it is loaded; unused with InCookies
 }
 
 // session is a new one for a call about an entry, which may outlast the caller.
@@ -114,7 +118,7 @@ func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq
 			var err error
 			if s.cookies == nil {
 				entry, err = s.load(ctx, r, name, name+"="+value)
-			} else { // a session, and a request for it, would cost more than the rest of a guarded page
+			} else {
 				entry = &Entry{name: name}
 				entry.Value, _ = s.cookies.Value(r, name, value)
 			}

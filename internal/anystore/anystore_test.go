@@ -239,7 +239,7 @@ func TestTooLongValuesNameTheRemedy(t *testing.T) {
 
 func TestASecondSaveReplacesTheFirst(t *testing.T) {
 	t.Parallel()
-	store := anystore.New(cookiestore.New(key, 40_000), key, time.Minute)
+	store := anystore.InCookies(cookiestore.New(key, 40_000), key)
 	r := request("s=x")
 	header := http.Header{"Set-Cookie": {"theme=dark"}}
 	create := func(name, value string) *anystore.Entry {
@@ -327,7 +327,7 @@ func TestAStoreSeesWhereARequestComesFrom(t *testing.T) {
 // A planted cookie in front of the pieces of the real value.
 func TestPlantedCookiesDoNotHideTheGenuineOne(t *testing.T) {
 	t.Parallel()
-	store := anystore.New(cookiestore.New(key, 40_000), key, time.Minute)
+	store := anystore.InCookies(cookiestore.New(key, 40_000), key)
 	real := strings.Repeat("x", 8_000)
 	header := http.Header{}
 	empty := request()

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 	"slices"
@@ -62,7 +63,7 @@ type Attempts struct {
 
 // newAttempts returns the attempts of an application.
 func newAttempts(s Settings) (*Attempts, error) {
-	a := &Attempts{settings: s, store: anystore.New(cookiestore.NewShort(valueKey, verifierLength), valueKey, s.StoreTimeout)}
+	a := &Attempts{settings: s, store: anystore.New(cookiestore.NewShort(valueKey, verifierLength), valueKey, time.Minute)}
 	var err error
 	if a.states, err = seal.New(s.Secrets, s.Purpose("state")); err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (a *Attempts) remove(r *http.Request, header http.Header, id ID) {
 func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) {
 	options := a.settings.Cookie
 	options.MaxAge = int(lifetime / time.Second)
-	_, _ = a.store.Create(r.Context(), r, header, a.nameOf(id), "", options, // fails only for values that are too long
+	_, _ = a.store.Create(context.WithoutCancel(r.Context()), r, header, a.nameOf(id), "", options, // fails only for values that are too long
 		func(string) string { return value })
 }
 
@@ -118,8 +119,8 @@ func (a *Attempts) Open(state string) (*Attempt, error) {
 // VerifierOf is the verifier of an opened attempt, or "" if the browser does not have it: a cookie with another
 // value is none of this attempt, no matter where it comes from.
 func (a *Attempts) VerifierOf(r *http.Request, opened *Attempt) string {
-	for entry := range a.store.Each(r.Context(), r, a.nameOf(opened.ID)) {
-		if sha256.Sum256([]byte(entry.Value)) == opened.challenge {
+	for entry, err := range a.store.Each(context.WithoutCancel(r.Context()), r, a.nameOf(opened.ID)) {
+		if err == nil && sha256.Sum256([]byte(entry.Value)) == opened.challenge {
 			return entry.Value
 		}
 	}

@@ -64,11 +64,12 @@ func newStore(s Settings, revocations *Revocations) (st *store, err error) {
 	}
 	st.contexts = slices.Compact([]string{st.context, s.Name})
 	// A record that was read in the store must not be good as a cookie.
-	kept, inner := "session in a store", s.Store
-	if inner == nil {
-		kept, inner = "session in cookies", cookiestore.New(valueKey, maxSessionCookies)
+	kept := "session in a store"
+	if s.Store != nil {
+		st.sessions = anystore.New(s.Store, valueKey, s.StoreTimeout)
+	} else {
+		kept, st.sessions = "session in cookies", anystore.InCookies(cookiestore.New(valueKey, maxSessionCookies), valueKey)
 	}
-	st.sessions = anystore.New(inner, valueKey, s.StoreTimeout)
 	st.sealer, err = seal.New(s.Secrets, s.Purpose(kept))
 	return st, err
 }
