@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -113,7 +112,7 @@ func (a *Auth) startSignOut(ctx context.Context, c *gin.Context, x *session.Exch
 	ended, err := a.sessions.End(ctx, x)
 	polite, cancel := context.WithTimeout(context.WithoutCancel(ctx), oauth.RevocationTimeout) // for all calls to Logto
 	defer cancel()
-	a.sessions.RevokeAtLogto(polite, slices.Concat(ended.Sessions, ended.OutOfTime))
+	a.sessions.RevokeAtLogto(polite, ended)
 	// Meanwhile the user may have signed in again in another tab.
 	err = errors.Join(err, a.sessions.DeleteCookies(x, ended))
 	a.tellApplication(context.WithoutCancel(ctx), hookContext(c, copied, x), ended.Sessions)

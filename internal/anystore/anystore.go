@@ -12,7 +12,6 @@ import (
 	"iter"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,14 +28,6 @@ const (
 	// call, and PostgreSQL accepts 97 by default: too many connections at once fail and cost
 	// more time than waiting. A store that takes 20 ms for a call still serves 3200 a second.
 	maxRunning = 64
-
-	// asItIs stands for the Cookie header of the request itself, which is good
-	// enough for a store that does not outlive the request.
-	asItIs = "*"
-
-	// candidates is how many different cookies of one name are looked at. More
-	// than one come from other paths and sibling domains.
-	candidates = 8
 )
 
 var (
@@ -52,11 +43,10 @@ var (
 type Store struct {
 	inner sessions.Store
 	key   string
-	calls *bounded.Calls // nil for a store that never waits
-	// remembers says that the server keeps the values.
+	// cookies is set by InCookies and nil otherwise.
+	cookies   *cookiestore.Store
+	calls     *bounded.Calls // nil for stores of ours, which never wait
 	remembers bool
-	// cookies is which that is then.
-	cookies *cookiestore.Store
 }
 
 // New returns a Store that keeps its strings in inner under the given key. A
@@ -64,7 +54,17 @@ type Store struct {
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
 func New(inner sessions.Store, key string, timeout time.Duration) *Store {
-	return &Store{inner: inner, key: key, calls: bounded.New(timeout, maxRunning), remembers: !isCookieStore(inner)}
+	s := &Store{inner: inner, key: key, remembers: !isCookieStore(inner)}
+	if _, isOurs := inner.(*cookiestore.Store); !isOurs {
+		s.calls = bounded.New(timeout, maxRunning)
+	}
+	return s
+}
+
+// InCookies is New for a store that never waits, on which guarded pages depend: it is called with the request itself, and
+// read without making a session.
+func InCookies(inner *cookiestore.Store, key string) *Store {
+	return &Store{inner: inner, key: key, cookies: inner}
 }
 
 // isCookieStore reports whether a store is that of gin-contrib/sessions/cookie, which wraps
@@ -82,12 +82,6 @@ func isCookieStore(inner sessions.Store) bool {
 	return false
 }
 
-// InCookies returns a Store for a store that keeps values in cookies and so
-// never waits for anything.
-func InCookies(inner *cookiestore.Store, key string) *Store {
-	return &Store{inner: inner, cookies: inner, key: key}
-}
-
 // Remembers reports whether the server keeps the values, so that they can be
 // read again and deleted.
 func (s *Store) Remembers() bool { return s.remembers }
@@ -103,28 +97,18 @@ func (s *Store) Close() error {
 // Entry is what a store has for one cookie.
 type Entry struct {
 	// Value is what was saved, "" if there is nothing.
-	Value   string
-	name    string
-	session *sessions.Session // nil if the value lies in cookies and was not written here
-	cookie  string            // the header with which it was loaded
+	Value string
+	// ID is the key under which the server keeps the value, "" if there is none.
+	ID string
+
+	name   string
+	cookie string // the header with which it is loaded; unused with InCookies
 }
 
-// ID is the key under which the server keeps the value, "" if it lies in
-// cookies or if there is none.
-func (e *Entry) ID() string {
-	if e.session == nil {
-		return ""
-	}
-	return e.session.ID
-}
-
-// session is one of its own for a call about an entry, which may outlast the caller.
-func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) *sessions.Session {
+// session is a new one for a call about an entry, which may outlast the caller.
+func (s *Store) session(e *Entry, options sessions.Options) *sessions.Session {
 	own := sessions.NewSession(s.inner, e.name)
-	if e.session != nil {
-		*own = *e.session
-	}
-	own.Options, own.Values = &options, values
+	own.ID, own.Options = e.ID, &options
 	return own
 }
 
@@ -133,18 +117,15 @@ func (s *Store) session(e *Entry, options sessions.Options, values map[any]any) 
 // ErrUnavailable and the last thing yielded.
 func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		different := make([]string, 0, candidates)
-		if s.cookies != nil {
-			different = cookiestore.AppendValues(different, r.Header, name, candidates)
-		} else {
-			for _, cookie := range r.CookiesNamed(name) {
-				if len(different) < candidates && !slices.Contains(different, cookie.Value) {
-					different = append(different, cookie.Value)
-				}
+		for value := range cookiestore.Values(r.Header, name) {
+			var entry *Entry
+			var err error
+			if s.cookies == nil {
+				entry, err = s.load(ctx, r, name, name+"="+value)
+			} else {
+				entry = &Entry{name: name}
+				entry.Value, _ = s.cookies.Value(r, name, value)
 			}
-		}
-		for _, value := range different {
-			entry, err := s.entry(ctx, r, name, value)
 			if !yield(entry, err) || err != nil {
 				return
 			}
@@ -152,35 +133,24 @@ func (s *Store) Each(ctx context.Context, r *http.Request, name string) iter.Seq
 	}
 }
 
-// entry is what the store has for one cookie.
-func (s *Store) entry(ctx context.Context, r *http.Request, name, value string) (*Entry, error) {
-	if s.cookies == nil {
-		return s.load(ctx, r, name, name+"="+value)
-	}
-	value, _ = s.cookies.Value(r, name, value)
-	return &Entry{Value: value, name: name, cookie: asItIs}, nil
-}
-
-func (s *Store) load(ctx context.Context, r *http.Request, name, header string) (*Entry, error) {
+func (s *Store) load(ctx context.Context, r *http.Request, name, cookie string) (*Entry, error) {
 	var found *sessions.Session
-	request := requestWith(r, header)
-	err := s.call(ctx, func(ctx context.Context) (err error) {
-		found, err = s.inner.New(request.WithContext(ctx), name)
+	err := s.call(ctx, r, cookie, func(r *http.Request) (err error) {
+		found, err = s.inner.New(r, name)
 		return err
 	})
-	if err != nil && !isAbsence(err) {
+	entry := &Entry{name: name, cookie: cookie}
+	switch {
+	case err != nil && !isAbsence(err):
 		return nil, unavailable(err)
+	case err == nil && found != nil:
+		entry.ID = found.ID
+		entry.Value, _ = found.Values[s.key].(string)
 	}
-	entry := &Entry{name: name, session: found, cookie: header}
-	if err != nil || found == nil {
-		entry.session = sessions.NewSession(s.inner, name)
-		return entry, nil
-	}
-	entry.Value, _ = found.Values[s.key].(string)
 	return entry, nil
 }
 
-// Reload asks the store once more for an entry.
+// Reload asks a store that remembers once more for an entry.
 func (s *Store) Reload(ctx context.Context, r *http.Request, entry *Entry) (*Entry, error) {
 	return s.load(ctx, r, entry.name, entry.cookie)
 }
@@ -189,31 +159,22 @@ func (s *Store) Reload(ctx context.Context, r *http.Request, entry *Entry) (*Ent
 // asked to use the given ID. value makes what is saved under an ID; it is called
 // again if the store uses another one.
 func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header, name, id string, options sessions.Options, value func(id string) string) (*Entry, error) {
-	made := sessions.NewSession(s.inner, name)
-	made.ID, made.IsNew, made.Options = id, true, &options
-	made.Values[s.key] = value(id)
+	made := s.session(&Entry{ID: id, name: name}, options)
+	made.Values[s.key], made.IsNew = value(id), true
 	// Without the cookie of an earlier session, whose ID some stores would use
 	// again.
-	cookie := ""
-	if !s.Remembers() {
-		cookie = asItIs
+	lines, err := s.save(ctx, r, "", made, always)
+	cookie := cookiesIn(lines)
+	if err == nil && made.ID != id {
+		// The store insists on an ID of its own, which the value must name.
+		made.Values[s.key], made.IsNew = value(made.ID), false
+		_, err = s.save(ctx, r, cookie, made, always)
 	}
-	lines, err := s.save(ctx, r, cookie, made, always)
 	if err != nil {
 		return nil, err
 	}
-	if s.Remembers() {
-		cookie = cookiesIn(lines)
-	}
-	if made.ID != id {
-		// The store insists on an ID of its own, which the value must name.
-		made.Values[s.key], made.IsNew = value(made.ID), false
-		if _, err := s.save(ctx, r, cookie, made, always); err != nil {
-			return nil, err
-		}
-	}
 	cookiestore.ReplaceCookies(header, name, lines)
-	return &Entry{Value: made.Values[s.key].(string), name: name, session: made, cookie: cookie}, nil
+	return &Entry{Value: made.Values[s.key].(string), ID: made.ID, name: name, cookie: cookie}, nil
 }
 
 // Update saves another value for an entry. A cookie is written only if the
@@ -221,33 +182,27 @@ func (s *Store) Create(ctx context.Context, r *http.Request, header http.Header,
 // does it after the time-out, isVain says whether it has to be undone, because the
 // session has been deleted meanwhile.
 func (s *Store) Update(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options, value string, isVain func() bool) error {
-	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{s.key: value}), isVain)
-	if err != nil {
-		return err
-	}
-	if !s.Remembers() || entry.ID() == "" {
+	updated := s.session(entry, options)
+	updated.Values[s.key] = value
+	lines, err := s.save(ctx, r, entry.cookie, updated, isVain)
+	if err == nil && (!s.remembers || entry.ID == "") {
 		cookiestore.ReplaceCookies(header, entry.name, lines)
 	}
-	return nil
+	return err
 }
 
 // Delete removes what the store has for an entry, and has the browser remove
 // its cookies.
-func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options) error {
+func (s *Store) Delete(ctx context.Context, r *http.Request, header http.Header, entry *Entry, options sessions.Options) (err error) {
 	options.MaxAge = -1
-	if s.Remembers() && entry.ID() == "" && entry.Value == "" {
-		// Nothing of the store's: some would make a record in order to delete it.
-		w := make(cookiestore.HeaderOnly)
-		http.SetCookie(w, sessions.NewCookie(entry.name, "", &options))
-		cookiestore.ReplaceCookies(header, entry.name, w["Set-Cookie"])
-		return nil
+	lines := []string{sessions.NewCookie(entry.name, "", &options).String()}
+	if !s.remembers || entry.ID != "" || entry.Value != "" { // else it is nothing of the store's: some would make a record in order to delete it
+		lines, err = s.save(ctx, r, entry.cookie, s.session(entry, options), never)
 	}
-	lines, err := s.save(ctx, r, entry.cookie, s.session(entry, options, map[any]any{}), never)
-	if err != nil {
-		return err
+	if err == nil {
+		cookiestore.ReplaceCookies(header, entry.name, lines)
 	}
-	cookiestore.ReplaceCookies(header, entry.name, lines)
-	return nil
+	return err
 }
 
 func always() bool { return true }
@@ -256,18 +211,17 @@ func never() bool  { return false }
 // save returns the Set-Cookie lines that the store writes.
 func (s *Store) save(ctx context.Context, r *http.Request, cookie string, session *sessions.Session, isVain func() bool) ([]string, error) {
 	var lines []string
-	request := requestWith(r, cookie)
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.call(ctx, r, cookie, func(r *http.Request) error {
 		w := make(cookiestore.HeaderOnly)
-		if err := s.inner.Save(request.WithContext(ctx), w, session); err != nil {
+		if err := s.inner.Save(r, w, session); err != nil {
 			return err
 		}
 		lines = w["Set-Cookie"]
-		if ctx.Err() != nil && isVain() {
+		if r.Context().Err() != nil && isVain() {
 			options := *session.Options
 			options.MaxAge = -1
 			session.Options = &options
-			return s.inner.Save(requestWith(r, cookiesIn(lines)).WithContext(context.WithoutCancel(ctx)), make(cookiestore.HeaderOnly), session)
+			return s.inner.Save(requestWith(r, cookiesIn(lines)).WithContext(context.WithoutCancel(r.Context())), make(cookiestore.HeaderOnly), session)
 		}
 		return nil
 	})
@@ -281,21 +235,22 @@ func (s *Store) save(ctx context.Context, r *http.Request, cookie string, sessio
 	return nil, unavailable(err)
 }
 
-// call runs f for as long as a call may take. If it returns an error, f may
+// call runs f with a request that has this cookie alone, for as long as a call may take. If it returns an error, f may
 // still be running, and what it writes must not be read.
-func (s *Store) call(ctx context.Context, f func(context.Context) error) error {
-	if s.calls == nil {
-		return f(ctx)
+func (s *Store) call(ctx context.Context, r *http.Request, cookie string, f func(*http.Request) error) error {
+	if s.cookies != nil {
+		return f(r)
 	}
-	return s.calls.Run(ctx, f)
+	private := requestWith(r, cookie)
+	if s.calls == nil {
+		return f(private)
+	}
+	return s.calls.Run(ctx, func(ctx context.Context) error { return f(private.WithContext(ctx)) })
 }
 
 // requestWith is a request with nothing in its header but these cookies, so that
 // a store that is still busy with it shares nothing that anybody writes to.
 func requestWith(r *http.Request, cookies string) *http.Request {
-	if cookies == asItIs {
-		return r
-	}
 	private := &http.Request{
 		Method: r.Method, Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor, Header: make(http.Header, 1),
 		Host: r.Host, RemoteAddr: r.RemoteAddr, RequestURI: r.RequestURI, TLS: r.TLS, Body: http.NoBody,

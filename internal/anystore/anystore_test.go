@@ -285,7 +285,7 @@ func TestAStoreWithIDsOfItsOwnKeepsOneRecord(t *testing.T) {
 	}}, key, time.Minute)
 	r, header := request("s=old"), http.Header{}
 	entry, err := store.Create(r.Context(), r, header, "s", "asked-for", sessions.Options{}, func(id string) string { return "value of " + id })
-	if err != nil || entry.ID() != "own" || entry.Value != "value of own" || len(header["Set-Cookie"]) != 1 {
+	if err != nil || entry.ID != "own" || entry.Value != "value of own" || len(header["Set-Cookie"]) != 1 {
 		t.Errorf("%+v %v %v", entry, err, header)
 	}
 	if want := []string{`value of asked-for new=true cookie=""`, `value of own new=false cookie="s=own"`}; !slices.Equal(saved, want) {

@@ -4,7 +4,8 @@
 // Browsers drop a cookie of more than 4096 bytes, so a longer value is cut
 // into pieces: "name", "name_1", "name_2" and so on. Each piece carries a
 // random tag of the save that wrote it, and the first also how many there
-// are, so that pieces of different saves are never put together.
+// are, so that pieces of different saves are never put together. A short value
+// can also be kept as it is.
 //
 // The store neither encrypts nor authenticates: what it is given must be
 // sealed already.
@@ -14,6 +15,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -29,6 +31,8 @@ const (
 	pieceSize = 3800
 
 	tagSize = 8
+
+	candidates = 8
 )
 
 // ErrTooLong says that a value does not fit within the limit of the store.
@@ -37,8 +41,9 @@ var ErrTooLong = errors.New("cookiestore: the value is too long")
 // Store keeps a single value per session, a string under one key. It is safe
 // for concurrent use.
 type Store struct {
-	key   string
-	limit int
+	key     string
+	limit   int
+	isShort bool
 }
 
 // New returns a store for values under the given key of at most limit bytes
@@ -48,56 +53,61 @@ func New(key string, limit int) *Store {
 	return &Store{key: key, limit: limit}
 }
 
+// NewShort returns a store for values under the given key of at most limit bytes, each in one cookie as it is: the name and
+// the value are all that the browser sends.
+func NewShort(key string, limit int) *Store {
+	return &Store{key: key, limit: limit, isShort: true}
+}
+
 // Get is New: sessions are not cached in the request.
 func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return s.New(r, name)
 }
 
 // New returns the session that the request carries, or an empty one. Cookies
-// that make no value count as none.
+// that make no value count as none. Of several with one name the first counts.
 func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
-	session.Options = &sessions.Options{Path: "/"}
-	session.IsNew = true
+	session.Options.Path, session.IsNew = "/", true
 	if cookie, err := r.Cookie(name); err == nil {
-		if value, ok := s.assemble(r, name, cookie.Value); ok {
-			session.Values[s.key] = value
-			session.IsNew = false
+		if value, ok := s.Value(r, name, cookie.Value); ok {
+			session.Values[s.key], session.IsNew = value, false
 		}
 	}
 	return session, nil
-}
-
-// Value returns what lies in the cookies of the request whose first piece has this value.
-// It is New without a session.
-func (s *Store) Value(r *http.Request, name, first string) (value string, ok bool) {
-	return s.assemble(r, name, first)
 }
 
 // Save writes the session's value into cookies of the response and deletes
 // the pieces of an earlier, longer value. A session whose MaxAge is negative is
 // deleted.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
-	name := session.Name()
+	name, gone := session.Name(), *session.Options
+	gone.MaxAge = -1
 	var pieces []string
 	if session.Options.MaxAge >= 0 {
 		value, ok := session.Values[s.key].(string)
 		if !ok || len(session.Values) != 1 {
 			return fmt.Errorf("cookiestore: the session must hold one string under %q and nothing else", s.key)
 		}
-		var err error
-		if pieces, err = s.cut(name, value); err != nil {
-			return err
+		switch {
+		case !s.isShort:
+			pieces = s.cut(name, value)
+		case len(value) <= s.limit:
+			pieces = []string{value}
+		}
+		if pieces == nil {
+			return ErrTooLong
 		}
 	}
-
-	for i, piece := range pieces {
-		http.SetCookie(w, newCookie(pieceName(name, i), piece, session.Options))
-	}
-	gone := *session.Options
-	gone.MaxAge = -1
-	for i := range s.leftOver(r, name, len(pieces)) {
-		http.SetCookie(w, newCookie(pieceName(name, i), "", &gone))
+	// More pieces than a value can have were planted, and deleting them would make the header of the response as long as a
+	// stranger likes.
+	for i := range s.maxPieces() {
+		switch {
+		case i < len(pieces):
+			http.SetCookie(w, newCookie(pieceName(name, i), pieces[i], session.Options))
+		case i == 0 || len(r.CookiesNamed(pieceName(name, i))) > 0:
+			http.SetCookie(w, newCookie(pieceName(name, i), "", &gone))
+		}
 	}
 	return nil
 }
@@ -113,17 +123,14 @@ func newCookie(name, value string, options *sessions.Options) *http.Cookie {
 }
 
 // cut returns the values of the cookies, "<count>.<tag>.<data>" for the first
-// one and "<tag>.<data>" for the others.
-func (s *Store) cut(name, value string) ([]string, error) {
+// one and "<tag>.<data>" for the others, or nil for a value that is too long.
+func (s *Store) cut(name, value string) []string {
 	tag := rand.Text()[:tagSize]
 	// The names of pieces and their counts take three digits at the most.
 	perPiece := pieceSize - len(name) - len("_999=") - len("999.") - tagSize - len(".")
-	if perPiece <= 0 {
-		return nil, fmt.Errorf("cookiestore: the cookie name is %d bytes long", len(name))
-	}
 	count := max(1, (len(value)+perPiece-1)/perPiece)
 	if len(value)+count*(pieceSize-perPiece) > s.limit {
-		return nil, ErrTooLong
+		return nil
 	}
 	pieces := make([]string, count)
 	for i := range pieces {
@@ -131,49 +138,57 @@ func (s *Store) cut(name, value string) ([]string, error) {
 		pieces[i] = tag + "." + data
 	}
 	pieces[0] = strconv.Itoa(count) + "." + pieces[0]
-	return pieces, nil
+	return pieces
 }
 
-// AppendValues appends the values of the cookies of that name in the header of a request, each
-// different one once, until there are so many. It takes the header apart as net/http does, but does not
-// look at each byte of a value: only what was sealed here is going to be opened, and looking would take
-// longer than the rest of a guarded page.
-func AppendValues(values []string, header http.Header, name string, most int) []string {
-	for _, line := range header["Cookie"] {
-		for line != "" && len(values) < most {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			found, value, _ := strings.Cut(pair, "=")
-			if strings.Trim(found, " \t") != name {
-				continue
-			}
-			value = strings.TrimRight(value, " \t")
-			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-				value = value[1 : len(value)-1]
-			}
-			if !slices.Contains(values, value) {
-				values = append(values, value)
+// Values yields the values of the cookies of that name in the header of a request, each different one once, and at most
+// eight: more than one come from other paths and sibling domains. It takes the header apart as net/http does, but does not
+// look at each byte of a value: only what was sealed here is going to be opened, and looking would take longer than the
+// rest of a guarded page.
+func Values(header http.Header, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		seen := make([]string, 0, candidates)
+		for _, line := range header["Cookie"] {
+			for line != "" && len(seen) < candidates {
+				var pair string
+				pair, line, _ = strings.Cut(line, ";")
+				found, value, _ := strings.Cut(pair, "=")
+				if strings.Trim(found, " \t") != name {
+					continue
+				}
+				value = strings.TrimRight(value, " \t")
+				if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+					value = value[1 : len(value)-1]
+				}
+				if slices.Contains(seen, value) {
+					continue
+				}
+				if seen = append(seen, value); !yield(value) {
+					return
+				}
 			}
 		}
 	}
-	return values
 }
 
-// assemble puts the value together to which the given first piece belongs.
-func (s *Store) assemble(r *http.Request, name, first string) (string, bool) {
+// Value returns what lies in the cookies of the request whose first piece has this value, which need not be the first
+// cookie of its name. It is New without a session.
+func (s *Store) Value(r *http.Request, name, first string) (value string, ok bool) {
+	if s.isShort {
+		return first, len(first) <= s.limit
+	}
 	counted, rest, _ := strings.Cut(first, ".")
 	count, err := strconv.Atoi(counted)
 	if err != nil || count < 1 || count > s.maxPieces() {
 		return "", false
 	}
-	tag, data, ok := strings.Cut(rest, ".")
+	tag, value, ok := strings.Cut(rest, ".")
 	if !ok || len(tag) != tagSize {
 		return "", false
 	}
-	value := data
 	if count > 1 {
 		var all strings.Builder
-		all.WriteString(data)
+		all.WriteString(value)
 		for i := 1; i < count; i++ {
 			data, ok := pieceWithTag(r, pieceName(name, i), tag)
 			if !ok {
@@ -233,39 +248,16 @@ func CookiesNamed(lines []string, name string) (named []string) {
 // isPiece reports whether a Set-Cookie line belongs to the session of that name.
 func isPiece(line, name string) bool {
 	cookieName, _, _ := strings.Cut(line, "=")
-	_, is := pieceIndex(cookieName, name)
-	return is
-}
-
-// pieceIndex tells which piece of the session a cookie of this name is.
-func pieceIndex(cookieName, name string) (index int, ok bool) {
-	rest, ok := strings.CutPrefix(cookieName, name)
-	if !ok || rest == "" {
-		return 0, ok
+	suffix, ok := strings.CutPrefix(cookieName, name)
+	if !ok || suffix == "" {
+		return ok
 	}
-	digits, ok := strings.CutPrefix(rest, "_")
-	if !ok || len(digits) > 3 {
-		return 0, false
-	}
-	index, err := strconv.Atoi(digits)
-	return index, err == nil && index > 0 && pieceName(name, index) == cookieName
+	i, err := strconv.Atoi(suffix[1:])
+	return err == nil && i > 0 && i < 1000 && suffix == pieceName("", i)
 }
 
 // maxPieces is how many pieces a value has at most that is read.
 func (s *Store) maxPieces() int { return 2*s.limit/pieceSize + 1 }
-
-// leftOver returns the indexes of the pieces in the request that a value of
-// count pieces does not overwrite. More pieces than a value can have were planted, and deleting them would
-// make the header of the response as long as a stranger likes.
-func (s *Store) leftOver(r *http.Request, name string, count int) map[int]struct{} {
-	left := make(map[int]struct{})
-	for _, cookie := range r.Cookies() {
-		if i, ok := pieceIndex(cookie.Name, name); ok && i >= count && i < s.maxPieces() {
-			left[i] = struct{}{}
-		}
-	}
-	return left
-}
 
 // HeaderOnly is a response for Save of which only the header is used.
 type HeaderOnly http.Header

@@ -238,12 +238,55 @@ func TestValuesAreReadAsNetHTTPReadsThem(t *testing.T) {
 				want = append(want, cookie.Value)
 			}
 		}
-		if got := cookiestore.AppendValues(nil, r.Header, "a", 8); !slices.Equal(got, want) {
+		if got := slices.Collect(cookiestore.Values(r.Header, "a")); !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, want %q", lines, got, want)
 		}
 	}
-	many := http.Header{"Cookie": {"a=1; a=2; a=3", "a=4"}}
-	if got := cookiestore.AppendValues(nil, many, "a", 2); !slices.Equal(got, []string{"1", "2"}) {
-		t.Errorf("of four at most two: got %q", got)
+	many := http.Header{"Cookie": {"a=1; a=2; a=3; a=3; a=4; a=5", "a=6; a=7; a=8; a=9"}}
+	if got := strings.Join(slices.Collect(cookiestore.Values(many, "a")), ""); got != "12345678" {
+		t.Errorf("of nine at most eight: got %q", got)
+	}
+}
+
+func TestAShortValueIsOneCookieAsItIs(t *testing.T) {
+	t.Parallel()
+	store := cookiestore.NewShort(key, 50)
+	write := func(maxAge int, values map[any]any) (http.Header, error) {
+		w := httptest.NewRecorder()
+		session := sessions.NewSession(store, "s_x")
+		session.Options, session.Values = &sessions.Options{Path: "/", MaxAge: maxAge, HttpOnly: true}, values
+		err := store.Save(httptest.NewRequest(http.MethodGet, "/", nil), w, session)
+		return w.Header(), err
+	}
+	for name, test := range map[string]struct {
+		maxAge int
+		values map[any]any
+		want   string
+		err    error
+	}{
+		"written":            {60, map[any]any{key: "abc"}, "s_x=abc; Path=/; Max-Age=60; HttpOnly", nil},
+		"deleted":            {-1, map[any]any{}, "s_x=; Path=/; Max-Age=0; HttpOnly", nil},
+		"as long as allowed": {60, map[any]any{key: strings.Repeat("a", 50)}, "s_x=" + strings.Repeat("a", 50) + "; Path=/; Max-Age=60; HttpOnly", nil},
+		"too long":           {60, map[any]any{key: strings.Repeat("a", 51)}, "", cookiestore.ErrTooLong},
+	} {
+		header, err := write(test.maxAge, test.values)
+		if got := header.Get("Set-Cookie"); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: got %q, %v, want %q, %v", name, got, err, test.want, test.err)
+		}
+	}
+	for name, values := range map[string]map[any]any{"nothing": {}, "a number": {key: 1}, "more": {key: "a", "other": "b"}} {
+		if header, err := write(60, values); err == nil || len(header) > 0 {
+			t.Errorf("%s is saved: %v", name, header)
+		}
+	}
+	for cookies, want := range map[string]string{
+		"s_x=abc": "abc", "s_x=abc; s_x=def": "abc", "other=abc": "", "": "", "s_x=" + strings.Repeat("a", 51): "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", cookies)
+		session, err := store.Get(r, "s_x")
+		if got, _ := session.Values[key].(string); err != nil || got != want || session.IsNew != (want == "") {
+			t.Errorf("%q: got %q, %v, want %q", cookies, got, err, want)
+		}
 	}
 }

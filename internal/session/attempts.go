@@ -1,14 +1,14 @@
 package session
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gorilla/sessions"
-
+	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/seal"
 )
@@ -56,14 +56,14 @@ const (
 // here, so that they hold on all instances and cost no memory. It is safe for concurrent use.
 type Attempts struct {
 	settings Settings
-	store    sessions.Store
+	store    *anystore.Store
 	states   *seal.Sealer
 	starts   *seal.Sealer
 }
 
 // newAttempts returns the attempts of an application.
 func newAttempts(s Settings) (*Attempts, error) {
-	a := &Attempts{settings: s, store: cookiestore.NewShort(valueKey, verifierLength)}
+	a := &Attempts{settings: s, store: anystore.New(cookiestore.NewShort(valueKey, verifierLength), valueKey, 0)}
 	var err error
 	if a.states, err = seal.New(s.Secrets, s.Purpose("state")); err != nil {
 		return nil, err
@@ -95,15 +95,10 @@ func (a *Attempts) remove(r *http.Request, header http.Header, id ID) {
 }
 
 func (a *Attempts) write(r *http.Request, header http.Header, id ID, value string, lifetime time.Duration) {
-	name := a.nameOf(id)
-	written := sessions.NewSession(a.store, name)
 	options := a.settings.Cookie
 	options.MaxAge = int(lifetime / time.Second)
-	written.Options = &options
-	written.Values[valueKey] = value
-	w := make(cookiestore.HeaderOnly)
-	_ = a.store.Save(r, w, written) // fails only for values that are too long
-	cookiestore.ReplaceCookies(header, name, w["Set-Cookie"])
+	_, _ = a.store.Create(context.WithoutCancel(r.Context()), r, header, a.nameOf(id), "", options, // fails only for values that are too long
+		func(string) string { return value })
 }
 
 // Open returns the attempt of a state, without its verifier. The error says that it was not sealed here,
@@ -121,22 +116,12 @@ func (a *Attempts) Open(state string) (*Attempt, error) {
 	return opened, nil
 }
 
-// candidates is how many different cookies of one name are looked at. More than one come from other
-// paths and sibling domains.
-const candidates = 8
-
 // VerifierOf is the verifier of an opened attempt, or "" if the browser does not have it: a cookie with another
 // value is none of this attempt, no matter where it comes from.
 func (a *Attempts) VerifierOf(r *http.Request, opened *Attempt) string {
-	name := a.nameOf(opened.ID)
-	for _, value := range cookiestore.AppendValues(nil, r.Header, name, candidates) {
-		alone := &http.Request{Header: http.Header{"Cookie": {name + "=" + value}}}
-		kept, err := a.store.New(alone, name)
-		if err != nil {
-			continue
-		}
-		if verifier, _ := kept.Values[valueKey].(string); sha256.Sum256([]byte(verifier)) == opened.challenge {
-			return verifier
+	for entry, err := range a.store.Each(context.WithoutCancel(r.Context()), r, a.nameOf(opened.ID)) {
+		if err == nil && sha256.Sum256([]byte(entry.Value)) == opened.challenge {
+			return entry.Value
 		}
 	}
 	return ""

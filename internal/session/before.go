@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ type Before struct {
 
 // cookieOf is the digest of the session's cookies in a request.
 func (a *Attempts) cookieOf(r *http.Request) uint64 {
-	values := cookiestore.AppendValues(nil, r.Header, a.settings.Name, candidates)
+	values := slices.Collect(cookiestore.Values(r.Header, a.settings.Name))
 	if len(values) == 0 {
 		return 0
 	}

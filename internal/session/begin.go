@@ -108,12 +108,11 @@ func (s *Sessions) parallel(ctx context.Context, x *Exchange, started *Attempt, 
 	return other
 }
 
-// replace writes a new session and ends those that the browser had. The refresh token of the same
-// user is not revoked: Logto shares the grant between the sign-ins of one browser.
+// replace writes a new session and ends those that the browser had.
 func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, cookies http.Header) error {
 	// The code has been redeemed: what it yielded is kept even if the browser has gone.
 	ctx = context.WithoutCancel(ctx)
-	f, err := s.find(ctx, x.Request)
+	all, err := s.store.heldBy(ctx, x.Request)
 	if err != nil {
 		return err
 	}
@@ -121,30 +120,10 @@ func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, c
 	if err := s.store.create(ctx, x.Request, written, session); err != nil {
 		return err
 	}
-	ended := s.endReplaced(ctx, x.Request, f, written)
-	cookies["Set-Cookie"] = append(cookies["Set-Cookie"], written["Set-Cookie"]...)
-	s.RevokeAtLogto(ctx, slices.DeleteFunc(ended, func(old *Session) bool {
-		return old.Subject == session.Subject && !s.revocations.wasLoggedOut(old)
-	}))
+	s.noteOverwriting(all)
+	ended, err := s.end(ctx, x.Request, s.byReplacement(session), all...)
+	s.logUndeleted(ctx, err)
+	cookies["Set-Cookie"] = slices.Concat(cookies["Set-Cookie"], ended.elsewhere, written["Set-Cookie"])
+	s.RevokeAtLogto(ctx, ended)
 	return nil
-}
-
-// endReplaced ends what the browser had when it gets a new session, and returns it.
-func (s *Sessions) endReplaced(ctx context.Context, r *http.Request, f requestEntries, cookies http.Header) (ended []*Session) {
-	s.noteOverwriting(f.entries)
-	for _, entry := range withoutLeftovers(f.entries, f.left) {
-		if old, _ := s.store.open(entry); old != nil && !s.store.isExpired(old) { // also one without activity
-			if newest, isFirst := s.end(ctx, old); isFirst {
-				ended = append(ended, newest)
-			}
-		}
-		if err := s.store.remove(ctx, r, entry); err != nil {
-			s.settings.Logger.ErrorContext(ctx, "logtogin: the session that a new one has replaced could not be deleted; its cookie may be good on other instances", "error", err)
-		}
-	}
-	before, err := s.endLeftovers(ctx, r, f, cookies)
-	if err != nil {
-		s.settings.Logger.ErrorContext(ctx, "logtogin: a session of an earlier configuration could not be deleted", "error", err)
-	}
-	return append(ended, before...)
 }

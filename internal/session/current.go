@@ -85,27 +85,6 @@ func (s *Sessions) Before(ctx context.Context, x *Exchange) Before {
 	return before
 }
 
-// clearRevoked removes sessions from the store that were revoked while the browser was away, and takes their refresh
-// tokens away, which a sign-out at Logto leaves alive. It waits for that, two seconds at most: a sign-in that follows
-// shares the grant at Logto, and its code would go with the token. The browser keeps the cookies: a sign-in overwrites
-// them, and nothing else can be sure that they are still there.
-func (s *Sessions) clearRevoked(ctx context.Context, r *http.Request, revoked []*Session) {
-	if len(revoked) == 0 {
-		return
-	}
-	ctx = context.WithoutCancel(ctx)
-	for i, session := range revoked {
-		revoked[i] = s.versions.newestAnywhere(ctx, session)
-		s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because it was revoked", "sub", session.Subject)
-		s.revocations.apply(Revocation{Kind: revokeSession, Name: session.ID, expires: session.Expires})
-		s.versions.forget(ctx, session)
-		if err := s.store.remove(ctx, r, session.Entry); err != nil {
-			s.settings.Logger.ErrorContext(ctx, "logtogin: a session that was revoked could not be deleted", "error", err)
-		}
-	}
-	s.RevokeAtLogto(ctx, revoked)
-}
-
 // renew reads the session of the request again, where the store can tell more than the request, and writes it. That it
 // cannot be written does not make it worse than it was. The error is ErrNotSignedIn.
 func (s *Sessions) renew(ctx context.Context, x *Exchange, session *Session) (*Session, error) {
@@ -145,7 +124,7 @@ func (s *Sessions) write(ctx context.Context, x *Exchange, session *Session) (*S
 	// A sign-out that came in between must not have been in vain. What the browser has is
 	// left alone: if another user has signed in, it is that session's by now.
 	if s.store.hasEnded(session) {
-		return nil, errors.Join(fault.NotSignedIn, s.store.remove(context.WithoutCancel(ctx), x.Request, session.Entry))
+		return nil, errors.Join(fault.NotSignedIn, s.store.remove(context.WithoutCancel(ctx), x.Request, session))
 	}
 	if len(cookies) == 0 { // of a store whose cookie stays as it is
 		return written, nil

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/cookiestore"
 	"github.com/logtogin/logtogin/internal/oauth"
 )
@@ -18,28 +16,112 @@ import (
 // overwrittenMemory is longer than a response is under way.
 const overwrittenMemory = 10 * time.Minute
 
-// end makes every copy of the session's cookie worthless, here and at the other instances:
-// one of them could be about to write the record again that is deleted here.
+// reason is why a session ends before its time, as far as it makes a difference. The zero value is for sign-outs, also those
+// of OnSignedIn. Leftovers have the reason of the session that takes them along.
+type reason struct {
+	// says is what the log says of it, "" if users have done it themselves.
+	says string
+	// isKnown says that the other instances need not be told, because they learn of a revocation that is the cause.
+	isKnown bool
+	// leavesToken reports whether the refresh token of a session stays good at Logto; nil is for none.
+	leavesToken func(*Session) bool
+}
+
+var (
+	bySignOut = reason{}
+	// byRevocation is for a session that was revoked while the browser was away. A sign-out at Logto leaves its refresh token
+	// alive.
+	byRevocation = reason{says: "it was revoked", isKnown: true}
+	// byRefusal is for a session that Logto does not renew.
+	byRefusal = reason{
+		says:        "Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants",
+		leavesToken: func(*Session) bool { return true },
+	}
+)
+
+// byReplacement is for the sessions that a new one replaces in its browser. Logto shares the grant between the sign-ins of
+// one browser, so the refresh token of the same user is left alone.
+func (s *Sessions) byReplacement(session *Session) reason {
+	return reason{leavesToken: func(old *Session) bool {
+		return old.Subject == session.Subject && !s.revocations.wasLoggedOut(old)
+	}}
+}
+
+// Ended are sessions that have ended.
+type Ended struct {
+	// Sessions are the ones of which the application is told: their time was not over, and they are no leftovers.
+	Sessions []*Session
+
+	withToken []*Session  // those whose refresh token is to be revoked
+	here      http.Header // has the lines that delete cookies of this configuration
+	elsewhere []string    // are the lines that delete leftovers
+	isVain    func() bool // reports whether the browser may have another session by now
+}
+
+// end is where sessions end before their time, for any reason. It makes every copy of a cookie worthless, here and at the
+// other instances: one of them could be about to write the record again that is deleted here. A refresh that is under way
+// has either made its version known by then, or finds the session ended.
 //
-// It returns the newest version, whose refresh token is the one to take away, if nobody has ended the
-// session before. A refresh that is under way has either made that version known by then, or finds the
-// session ended.
-func (s *Sessions) end(ctx context.Context, session *Session) (newest *Session, isFirst bool) {
-	isFirst = s.revocations.endOnce(session)
-	s.revocations.Record(ctx, Revocation{Kind: revokeSession, Name: session.ID, expires: session.Expires})
+// Records in the store are deleted. RevokeAtLogto and DeleteCookies are left to the caller. The error is an
+// ErrStoreUnavailable, with which the sessions have ended all the same.
+func (s *Sessions) end(ctx context.Context, r *http.Request, why reason, all ...held) (ended Ended, err error) {
+	ended.here = http.Header{}
+	var first, others []string // of leftovers
+	for _, one := range all {
+		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
+		if one.session != nil && !s.store.isExpired(one.session) {
+			s.endOne(ctx, why, one, &ended)
+		}
+		if one.entry == nil {
+			continue
+		}
+		header, options := ended.here, s.store.attributes(time.Time{})
+		if one.isLeftover {
+			header = http.Header{}
+			options.Domain, options.Path, options.Secure = one.at.domain, one.at.path, s.store.isSecure(one.name)
+		}
+		if failure := s.store.sessions.Delete(ctx, r, header, one.entry, options); failure != nil {
+			err = errors.Join(err, s.store.unwritable(failure))
+		}
+		if lines := header["Set-Cookie"]; one.isLeftover && len(lines) > 0 {
+			first, others = append(first, lines[0]), append(others, lines[1:]...) // without the first piece they are worth nothing
+		}
+	}
+	ended.elsewhere = s.store.deletionsElsewhere(r, all, append(first, others...))
+	return ended, err
+}
+
+// endOne ends a session that the browser holds. If it had been ended before, what follows is somebody else's task.
+func (s *Sessions) endOne(ctx context.Context, why reason, one held, ended *Ended) {
+	session := one.session
+	made := Revocation{Kind: revokeSession, Name: session.ID, expires: session.Expires}
+	isFirst := s.revocations.endOnce(session)
+	if why.isKnown {
+		s.revocations.apply(made)
+	} else {
+		s.revocations.Record(ctx, made)
+	}
+	if why.says != "" {
+		s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because "+why.says, "sub", session.Subject)
+	}
 	if isFirst {
-		newest = s.versions.newestAnywhere(ctx, session)
+		newest := s.versions.newestAnywhere(ctx, session)
+		if !one.isLeftover && !s.store.isOutOfTime(newest) {
+			ended.Sessions = append(ended.Sessions, newest)
+		}
+		if why.leavesToken == nil || !why.leavesToken(newest) {
+			ended.withToken = append(ended.withToken, newest)
+		}
 	}
 	s.versions.forget(ctx, session)
-	return newest, isFirst
 }
 
 // RevokeAtLogto makes the refresh tokens of sessions worthless at Logto (RFC 7009), which would
 // otherwise outlive them. It waits two seconds at most, and its failure stops nothing.
-func (s *Sessions) RevokeAtLogto(ctx context.Context, ended []*Session) {
+func (s *Sessions) RevokeAtLogto(ctx context.Context, ended Ended) {
 	ctx, cancel := context.WithTimeout(ctx, oauth.RevocationTimeout) // for all of them
 	defer cancel()
-	for _, session := range ended {
+	for _, session := range ended.withToken {
 		if session.RefreshToken == "" {
 			continue
 		}
@@ -49,69 +131,47 @@ func (s *Sessions) RevokeAtLogto(ctx context.Context, ended []*Session) {
 	}
 }
 
-// requestEntries are the entries of a request, and the ones of them that an earlier configuration has left.
-type requestEntries struct {
-	entries []*anystore.Entry
-	left    []leftover
-}
-
-func (s *Sessions) find(ctx context.Context, r *http.Request) (f requestEntries, err error) {
-	if f.entries, err = s.store.entriesOf(ctx, r, s.settings.Name); err == nil {
-		f.left, err = s.store.leftovers(ctx, r, f.entries)
+// logUndeleted logs the error of end, or of remove, where no user can be told.
+func (s *Sessions) logUndeleted(ctx context.Context, err error) {
+	if err != nil {
+		s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted; its cookie may be good on other instances", "error", err)
 	}
-	return f, err
-}
-
-// Ended are the sessions of a browser that a sign-out has ended.
-type Ended struct {
-	Sessions  []*Session
-	OutOfTime []*Session // whose time was over already
-
-	cookies http.Header // which delete them in the browser
-	isVain  func() bool // whether the browser may have another session by now
 }
 
 // End ends the sessions that the browser has, and the one that this very request has brought about, if any. Their cookies
 // and their refresh tokens are still there.
-func (s *Sessions) End(ctx context.Context, x *Exchange) (ended Ended, err error) {
+func (s *Sessions) End(ctx context.Context, x *Exchange) (Ended, error) {
 	ctx = context.WithoutCancel(ctx)
-	ended = Ended{cookies: http.Header{}, isVain: never}
-	f, err := s.find(ctx, x.Request)
+	all, err := s.store.heldBy(ctx, x.Request)
 	if err != nil {
-		return ended, err
+		return Ended{isVain: never}, err
 	}
 	if created := s.createdHere(x); created != nil {
-		if newest, isFirst := s.end(ctx, created); isFirst {
-			ended.Sessions = append(ended.Sessions, newest)
-		}
-		if created.Entry != nil { // it is not yet saved while the application is asked
-			f.entries = append(f.entries, created.Entry)
-		}
+		all = append([]held{s.store.hold(created)}, all...)
 	}
-	for _, entry := range f.entries {
-		session, _ := s.store.open(entry)
-		if session == nil || s.store.isExpired(session) {
-			continue
-		}
-		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
-		newest, isFirst := s.end(ctx, session)
-		switch {
-		case !isFirst: // another sign-out does that
-		case s.store.isOutOfTime(newest):
-			ended.OutOfTime = append(ended.OutOfTime, newest)
-		default:
-			ended.Sessions = append(ended.Sessions, newest)
-		}
+	ended, err := s.end(ctx, x.Request, bySignOut, all...)
+	ended.isVain = s.noteOverwriting(all)
+	return ended, err
+}
+
+// clearRevoked ends sessions that were revoked while the browser was away. It waits for Logto, two seconds at most: a
+// sign-in that follows shares the grant at Logto, and its code would go with the token. The browser keeps the cookies: a
+// sign-in overwrites them, and nothing else can be sure that they are still there.
+func (s *Sessions) clearRevoked(ctx context.Context, r *http.Request, revoked []held) {
+	if len(revoked) == 0 {
+		return
 	}
-	ended.isVain = s.noteOverwriting(f.entries)
-	for _, entry := range withoutLeftovers(f.entries, f.left) {
-		if failure := s.store.sessions.Delete(ctx, x.Request, ended.cookies, entry, s.store.attributes(time.Time{})); failure != nil {
-			err = errors.Join(err, s.store.unwritable(failure))
-		}
-	}
-	before, failure := s.endLeftovers(ctx, x.Request, f, ended.cookies)
-	ended.OutOfTime = append(ended.OutOfTime, before...)
-	return ended, errors.Join(err, failure)
+	ctx = context.WithoutCancel(ctx)
+	ended, err := s.end(ctx, r, byRevocation, revoked...)
+	s.logUndeleted(ctx, err)
+	s.RevokeAtLogto(ctx, ended)
+}
+
+// endRefused ends a session that Logto does not renew.
+func (s *Sessions) endRefused(ctx context.Context, r *http.Request, session *Session) error {
+	_, err := s.end(ctx, r, byRefusal, s.store.hold(session))
+	s.logUndeleted(ctx, err)
+	return &RefusedError{refused: session}
 }
 
 // DeleteCookies makes the browser forget sessions that have ended, unless it has another one by
@@ -120,53 +180,23 @@ func (s *Sessions) DeleteCookies(x *Exchange, ended Ended) error {
 	x.Response.DependOnSession(true)
 	// What this very response has set goes in any case.
 	x.Response.Change(func(header http.Header) { cookiestore.ReplaceCookies(header, s.settings.Name, nil) })
-	return s.setCookies(x, ended.cookies, ended.isVain, s.settings.Name)
+	// Leftovers come first, because some browsers take a cookie of the host alone for one of its Domain (RFC 6265, section 5.3).
+	lines := slices.Concat(ended.elsewhere, ended.here["Set-Cookie"])
+	return s.setCookies(x, http.Header{"Set-Cookie": lines}, ended.isVain, s.settings.Name)
 }
 
-// endLeftovers ends the leftovers and makes the browser forget them, by lines that come before the ones in cookies. It
-// returns the sessions whose refresh token is to be revoked.
-func (s *Sessions) endLeftovers(ctx context.Context, r *http.Request, f requestEntries, cookies http.Header) (ended []*Session, err error) {
-	first := s.store.deletionsOfFirstFormat(r, f.entries, f.left)
-	var others []string
-	for _, old := range f.left {
-		if newest, isFirst := s.end(ctx, old.Session); isFirst {
-			ended = append(ended, newest)
-		}
-		deleted, options := http.Header{}, s.store.attributes(time.Time{})
-		options.Domain, options.Path, options.Secure = old.at.domain, old.at.path, s.store.isSecure(old.name)
-		if failure := s.store.sessions.Delete(ctx, r, deleted, old.Entry, options); failure != nil {
-			err = errors.Join(err, s.store.unwritable(failure))
-		}
-		for _, line := range deleted["Set-Cookie"] {
-			if strings.HasPrefix(line, old.name+"=") {
-				first = append(first, line)
-			} else { // without the first piece it is worth nothing
-				others = append(others, line)
-			}
-		}
-	}
-	var lines []string
-	for _, line := range append(first, others...) {
-		if len(lines) < maxDeletions && !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	// First, because some browsers take a cookie of the host alone for one of its Domain (RFC 6265, section 5.3).
-	if len(lines) > 0 {
-		cookies["Set-Cookie"] = append(lines, cookies["Set-Cookie"]...)
-	}
-	return ended, err
-}
-
-// noteOverwriting remembers that a response overwrites or deletes the cookies of these entries, and
+// noteOverwriting remembers that a response overwrites or deletes these cookies, and
 // returns whether another one has come in between: the browser may have a newer session then.
-func (s *Sessions) noteOverwriting(entries []*anystore.Entry) (isOvertaken func() bool) {
+func (s *Sessions) noteOverwriting(all []held) (isOvertaken func() bool) {
 	number, until := s.overwrites.Add(1), s.settings.Now().Add(overwrittenMemory)
 	var ids []string
-	for _, entry := range entries {
-		id := entry.ID()
-		if session, _ := s.store.open(entry); session != nil {
-			id = session.ID
+	for _, one := range all {
+		id := ""
+		switch {
+		case one.session != nil:
+			id = one.session.ID
+		case one.entry != nil:
+			id = one.entry.ID
 		}
 		if id == "" { // of no session that can be told from others
 			continue

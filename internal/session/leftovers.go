@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/logtogin/logtogin/internal/anystore"
 	"github.com/logtogin/logtogin/internal/web"
 )
 
@@ -19,59 +18,46 @@ const (
 	maxDeletions = 40
 )
 
-// leftover is a session that an earlier configuration has left in a browser, with another Domain or Path, and where
-// browsers have its cookie.
-type leftover struct {
-	*Session
-	name string // of its first cookie
-	at   place
-}
-
-// leftovers returns the sessions that were sealed for another Domain or Path. This configuration rejects them. If
-// the old configuration returns they are valid again, even after another user has signed in or out. entries are the ones
-// of the request. A browser does not say where a cookie belongs, so all places are tried from which it is sent here
-// (RFC 6265, section 5.4).
-func (st *store) leftovers(ctx context.Context, r *http.Request, entries []*anystore.Entry) (found []leftover, err error) {
+// heldBy returns what the browser has of sessions. It is more than one if it has kept cookies of another path or domain.
+func (st *store) heldBy(ctx context.Context, r *http.Request) (all []held, err error) {
 	for _, name := range []string{st.settings.Name, st.settings.OtherName} {
 		if name == "" {
 			break
 		}
-		if name != st.settings.Name {
-			if entries, err = st.entriesOf(ctx, r, name); err != nil {
-				return nil, err
+		for entry, err := range st.sessions.Each(ctx, r, name) {
+			if err != nil {
+				return nil, unreadable(err)
 			}
-		}
-		for _, entry := range entries {
-			if left, ok := st.openLeftover(r, name, entry); ok {
-				found = append(found, left)
+			one := held{entry: entry, name: name}
+			if one.session, _ = st.open(entry); one.session == nil {
+				one = st.openLeftover(r, one)
+			}
+			if one.isLeftover || name == st.settings.Name {
+				all = append(all, one)
 			}
 		}
 	}
-	return found, nil
+	return all, nil
 }
 
-func (st *store) openLeftover(r *http.Request, name string, entry *anystore.Entry) (found leftover, ok bool) {
-	if opened, _ := st.open(entry); opened != nil || entry.Value == "" {
-		return leftover{}, false
+// openLeftover opens a session that was sealed for another Domain or Path, which this configuration rejects. If the old
+// configuration returns it is valid again, even after another user has signed in or out. A browser does not say where a
+// cookie belongs, so all places are tried from which it is sent here (RFC 6265, section 5.4).
+func (st *store) openLeftover(r *http.Request, unopened held) held {
+	sealed, id := unopened.entry.Value, unopened.entry.ID
+	if sealed == "" {
+		return unopened
 	}
 	places := st.places(r)
 	var contexts []string
 	for _, at := range places {
-		contexts = append(contexts, contextOf(name, at))
+		contexts = append(contexts, contextOf(unopened.name, at))
 	}
-	opened, i, err := st.decrypt(entry.Value, contexts...)
-	if err != nil || st.isExpired(opened) || (entry.ID() != "" && entry.ID() != opened.ID) {
-		return leftover{}, false
+	opened, i, err := st.decrypt(sealed, contexts...)
+	if err != nil || st.isExpired(opened) || (id != "" && id != opened.ID) {
+		return unopened
 	}
-	opened.Entry = entry
-	return leftover{opened, name, places[i]}, true
-}
-
-// withoutLeftovers are the entries that are no leftovers.
-func withoutLeftovers(entries []*anystore.Entry, left []leftover) []*anystore.Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(entry *anystore.Entry) bool {
-		return slices.ContainsFunc(left, func(old leftover) bool { return old.Entry == entry })
-	})
+	return held{opened, unopened.entry, unopened.name, true, places[i]}
 }
 
 // places are the ones from which browsers send cookies with the request.
@@ -86,27 +72,25 @@ func (st *store) places(r *http.Request) (places []place) {
 	return places
 }
 
-// deletionsOfFirstFormat are the lines that delete sessions of the first format, which does not say where the cookie is.
-// Without its first piece it is worth nothing.
-func (st *store) deletionsOfFirstFormat(r *http.Request, entries []*anystore.Entry, left []leftover) (lines []string) {
-	var names []string
-	for _, entry := range entries {
-		if own, _ := st.open(entry); own != nil && own.Format == FirstFormat {
-			names = append(names, st.settings.Name)
+// deletionsElsewhere are the lines that delete sessions of the first format, which does not say where the cookie is, and
+// the lines that delete leftovers.
+func (st *store) deletionsElsewhere(r *http.Request, all []held, ofLeftovers []string) (lines []string) {
+	for _, one := range all {
+		if one.session == nil || one.session.Format != FirstFormat {
+			continue
 		}
-	}
-	for _, old := range left {
-		if old.Format == FirstFormat {
-			names = append(names, old.name)
-		}
-	}
-	for _, name := range slices.Compact(names) {
 		for _, at := range st.places(r) {
-			gone := http.Cookie{Name: name, Domain: at.domain, Path: at.path, MaxAge: -1, Secure: st.isSecure(name)}
+			gone := http.Cookie{Name: one.name, Domain: at.domain, Path: at.path, MaxAge: -1, Secure: st.isSecure(one.name)}
 			lines = append(lines, gone.String())
 		}
 	}
-	return lines
+	var different []string
+	for _, line := range append(lines, ofLeftovers...) {
+		if len(different) < maxDeletions && !slices.Contains(different, line) {
+			different = append(different, line)
+		}
+	}
+	return different
 }
 
 // isSecure reports whether the deletion of a cookie is Secure: browsers refuse any other one of a name with a prefix.

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -230,7 +232,7 @@ func TestASessionLivesFromItsSignInToItsSignOut(t *testing.T) {
 	if err != nil || len(ended.Sessions) != 1 || ended.Sessions[0].Subject != "alice" {
 		t.Fatalf("got %+v, %v, want the session of alice", ended.Sessions, err)
 	}
-	app.RevokeAtLogto(t.Context(), ended.Sessions)
+	app.RevokeAtLogto(t.Context(), ended)
 	w.want("the token that is revoked at Logto", fmt.Sprint(w.revoked), "[token of alice]")
 	if err := app.DeleteCookies(x, ended); err != nil {
 		t.Fatal(err)
@@ -261,6 +263,60 @@ func TestASessionOfAnotherUserIsReplacedAndItsTokenRevoked(t *testing.T) {
 	w.want("the token that is revoked at Logto", fmt.Sprint(w.revoked), "[token of alice]")
 	w.cookies = alices
 	w.want("with the first session", app.user(), "")
+}
+
+func TestWhatFollowsFromTheEndOfASession(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		end     func(t *testing.T, app instance)
+		revoked string // the refresh tokens that are revoked at Logto
+		logged  string
+	}{
+		"a sign-out": {func(t *testing.T, app instance) {
+			ended, err := app.End(t.Context(), app.w.request())
+			if err != nil || len(ended.Sessions) != 1 {
+				t.Errorf("got %+v, %v, want one session", ended.Sessions, err)
+			}
+			app.RevokeAtLogto(t.Context(), ended)
+		}, "[token of alice]", ""},
+		"another sign-out": {func(t *testing.T, app instance) {
+			_, _ = app.End(t.Context(), app.w.request())
+			ended, err := app.End(t.Context(), app.w.request())
+			if err != nil || len(ended.Sessions) != 0 {
+				t.Errorf("got %+v, %v, want no session", ended.Sessions, err)
+			}
+			app.RevokeAtLogto(t.Context(), ended)
+		}, "[]", ""},
+		"a sign-in of the same user": {func(_ *testing.T, app instance) { app.signIn("alice") }, "[]", ""},
+		"a sign-in of another user":  {func(_ *testing.T, app instance) { app.signIn("bob") }, "[token of alice]", ""},
+		"a revocation": {func(t *testing.T, app instance) {
+			app.Record(t.Context(), session.Revocation{Kind: session.RevokeUser, Name: "alice"})
+			app.user()
+			app.user()
+		}, "[token of alice]", "a session has ended, because it was revoked"},
+		"a refusal": {func(_ *testing.T, app instance) {
+			app.w.refused = &oauth.Refusal{Code: "invalid_grant", Status: http.StatusBadRequest, Public: errors.New("refused")}
+			app.w.wait(2 * time.Hour)
+			app.user()
+			app.user()
+		}, "[]", "a session has ended, because Logto does not renew it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, log := newWorld(t), &strings.Builder{}
+			share := w.sharing()
+			app := w.instance(func(s *session.Settings) { s.Logger = slog.New(slog.NewTextHandler(log, nil)); share(s) })
+			app.signIn("alice")
+			kept := maps.Clone(w.cookies)
+			test.end(t, app)
+			w.want("the tokens that are revoked at Logto", fmt.Sprint(w.revoked), test.revoked)
+			if count := strings.Count(log.String(), "level="); count != min(len(test.logged), 1) || !strings.Contains(log.String(), test.logged) {
+				t.Errorf("got the log %q, want one line with %q", log, test.logged)
+			}
+			w.cookies = kept
+			w.want("with a copy of the cookie at another instance", w.instance(share).user(), "")
+		})
+	}
 }
 
 func TestARefreshIsMadeOnceForAllWhoNeedIt(t *testing.T) {

@@ -35,7 +35,9 @@ func TestWhatIsRememberedForLongIsSmall(t *testing.T) {
 	}
 	for name, remember := range map[string]func(s *Sessions){
 		"a session that was signed out": func(s *Sessions) {
-			s.end(context.Background(), newSession())
+			if _, err := s.end(context.Background(), nil, bySignOut, s.store.hold(newSession())); err != nil {
+				t.Error(err)
+			}
 		},
 		"a session that was revoked": func(s *Sessions) {
 			s.revocations.Record(context.Background(), Revocation{Kind: RevokeLogtoSession, Name: newSession().LogtoSessionID, At: now})

@@ -252,28 +252,13 @@ func (s *Sessions) keep(ctx context.Context, r *http.Request, before, next *Sess
 		s.settings.Logger.WarnContext(ctx, "logtogin: a refreshed session could not be written; it is remembered", "error", err)
 	}
 	if errors.Is(err, fault.NotSignedIn) || s.hasEndedAnywhere(ctx, next) {
-		s.removeEnded(ctx, r, next)
+		s.logUndeleted(ctx, s.store.remove(ctx, r, next))
 		if next.Replacements > before.Replacements {
-			s.RevokeAtLogto(ctx, []*Session{next})
+			s.RevokeAtLogto(ctx, Ended{withToken: []*Session{next}})
 		}
 		return nil, fault.NotSignedIn
 	}
 	return next, nil
-}
-
-// endRefused ends a session that Logto does not renew.
-func (s *Sessions) endRefused(ctx context.Context, r *http.Request, session *Session) error {
-	s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because Logto does not renew it: its user was suspended or deleted, or its refresh token has expired or was revoked, for example because of Maximum allowed grants", "sub", session.Subject)
-	s.end(ctx, session)
-	s.removeEnded(ctx, r, session)
-	return &RefusedError{refused: session}
-}
-
-// removeEnded deletes the record of a session that has ended.
-func (s *Sessions) removeEnded(ctx context.Context, r *http.Request, session *Session) {
-	if err := s.store.remove(ctx, r, session.Entry); err != nil {
-		s.settings.Logger.ErrorContext(ctx, "logtogin: the record of a session that has ended could not be deleted", "error", err)
-	}
 }
 
 // RefusedError is the ErrNotSignedIn of a session that Logto does not renew. The application gets it, and may write it out

@@ -58,11 +58,11 @@ func (*Session) String() string { return "a session" }
 // MarshalJSON implements json.Marshaler.
 func (*Session) MarshalJSON() ([]byte, error) { return []byte(`"a session"`), nil }
 
-// withoutAccessToken is the session without the access token that is worth the
-// least: the one that expires first. ok is false if there is none.
-func (s *Session) withoutAccessToken() (smaller *Session, ok bool) {
+// dropAccessToken drops the access token that is worth the least: the one that expires first. It returns false if there is
+// none. Only a session that nobody else has seen may be changed.
+func (s *Session) dropAccessToken() bool {
 	if len(s.AccessTokens) == 0 {
-		return s, false
+		return false
 	}
 	first := 0
 	for i, token := range s.AccessTokens {
@@ -70,9 +70,8 @@ func (s *Session) withoutAccessToken() (smaller *Session, ok bool) {
 			first = i
 		}
 	}
-	without := *s
-	without.AccessTokens = slices.Delete(slices.Clone(s.AccessTokens), first, first+1)
-	return &without, true
+	s.AccessTokens = slices.Delete(slices.Clone(s.AccessTokens), first, first+1)
+	return true
 }
 
 // AccessToken is a token and what it is for. Access tokens are a cache: losing

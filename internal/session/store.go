@@ -65,11 +65,10 @@ func newStore(s Settings, revocations *Revocations) (st *store, err error) {
 	st.contexts = slices.Compact([]string{st.context, s.Name})
 	// A record that was read in the store must not be good as a cookie.
 	kept := "session in a store"
-	if s.Store == nil {
-		kept = "session in cookies"
-		st.sessions = anystore.InCookies(cookiestore.New(valueKey, maxSessionCookies), valueKey)
-	} else {
+	if s.Store != nil {
 		st.sessions = anystore.New(s.Store, valueKey, s.StoreTimeout)
+	} else {
+		kept, st.sessions = "session in cookies", anystore.InCookies(cookiestore.New(valueKey, maxSessionCookies), valueKey)
 	}
 	st.sealer, err = seal.New(s.Secrets, s.Purpose(kept))
 	return st, err
@@ -88,11 +87,26 @@ func contextOf(name string, at place) string {
 	return fmt.Sprintf("%s %q %q", name, at.domain, at.path)
 }
 
+// held is what a browser has of one session.
+type held struct {
+	session *Session        // nil if it cannot be opened
+	entry   *anystore.Entry // nil if it is not yet saved
+	name    string          // of its first cookie
+	// isLeftover says that an earlier configuration has left it there, with another Domain or Path.
+	isLeftover bool
+	at         place
+}
+
+// hold is what a browser has of a session of this configuration.
+func (st *store) hold(session *Session) held {
+	return held{session: session, entry: session.Entry, name: st.settings.Name}
+}
+
 // loaded is what a browser has of sessions.
 type loaded struct {
-	session *Session   // the one that can be used, or nil
-	ended   *Session   // without one, another that the browser still has, or nil
-	revoked []*Session // those beside it that were revoked while the browser was away
+	session *Session // the one that can be used, or nil
+	ended   *Session // without one, another that the browser still has, or nil
+	revoked []held   // those beside it that were revoked while the browser was away
 }
 
 // load returns the sessions of a request. The error is ErrNotSignedIn or ErrStoreUnavailable.
@@ -117,7 +131,7 @@ func (st *store) load(ctx context.Context, r *http.Request) (found loaded, err e
 		case opened == nil:
 			continue
 		case !st.isExpired(opened) && st.revocations.isNewsFor(opened):
-			found.revoked = append(found.revoked, opened)
+			found.revoked = append(found.revoked, st.hold(opened))
 		}
 		found.ended = opened
 	}
@@ -142,7 +156,7 @@ func (st *store) open(entry *anystore.Entry) (found *Session, ok bool) {
 	}
 	// Whoever can write to the store must not be able to put one user's session
 	// under the key of another's.
-	if entry.ID() != "" && entry.ID() != opened.ID {
+	if entry.ID != "" && entry.ID != opened.ID {
 		return nil, false
 	}
 	own := *opened
@@ -230,45 +244,43 @@ func (st *store) isDue(session *Session) bool {
 		(st.settings.IdleTimeout > 0 && (idle >= st.settings.IdleTimeout/10 || idle < -st.settings.ClockSkew))
 }
 
-// create writes a new session, which gets its Entry, and its cookies into the header. Access tokens that find no room
-// are left out.
+// create writes a new session, which gets its Entry, and its cookies into the header.
 func (st *store) create(ctx context.Context, r *http.Request, header http.Header, session *Session) error {
-	sealed := func(id string) string {
-		session.ID = id
-		return st.sealer.Seal(session.Encode(), st.context)
-	}
-	for {
-		entry, err := st.sessions.Create(ctx, r, header, st.settings.Name, session.ID, st.attributes(session.Expires), sealed)
-		smaller, ok := session.withoutAccessToken()
-		if !errors.Is(err, anystore.ErrTooLong) || !ok {
-			session.Entry = entry
-			return st.unwritable(err)
-		}
-		*session = *smaller
-	}
+	return st.fit(session, func() (err error) {
+		session.Entry, err = st.sessions.Create(ctx, r, header, st.settings.Name, session.ID, st.attributes(session.Expires), func(id string) string {
+			session.ID = id
+			return st.seal(session)
+		})
+		return err
+	})
 }
 
-// update writes a session that is there already, and its cookies, if it lies in cookies, into the header. Access tokens
-// that find no room are left out.
+// update writes a session that is there already, and its cookies, if it lies in cookies, into the header.
 func (st *store) update(ctx context.Context, r *http.Request, header http.Header, session *Session) (*Session, error) {
 	written := *session
 	written.IsOutdated, written.Format = false, Format
-	for {
-		sealed := st.sealer.Seal(written.Encode(), st.context)
-		err := st.sessions.Update(ctx, r, header, session.Entry, st.attributes(session.Expires), sealed,
+	return &written, st.fit(&written, func() error {
+		return st.sessions.Update(ctx, r, header, session.Entry, st.attributes(session.Expires), st.seal(&written),
 			func() bool { return st.hasEnded(session) })
-		smaller, ok := written.withoutAccessToken()
-		if !errors.Is(err, anystore.ErrTooLong) || !ok {
-			return &written, st.unwritable(err)
+	})
+}
+
+func (st *store) seal(session *Session) string { return st.sealer.Seal(session.Encode(), st.context) }
+
+// fit calls write until the session finds room, and drops an access token each time.
+func (st *store) fit(session *Session, write func() error) error {
+	for {
+		err := write()
+		if !errors.Is(err, anystore.ErrTooLong) || !session.dropAccessToken() {
+			return st.unwritable(err)
 		}
-		written = *smaller
 	}
 }
 
 // updateStored is update for a session that lies in a store, without a response. The error is
 // ErrNotSignedIn if it is no longer there.
 func (st *store) updateStored(ctx context.Context, r *http.Request, session *Session) error {
-	if !st.sessions.Remembers() || session.Entry == nil {
+	if !st.keeps(session) {
 		return nil
 	}
 	if _, err := st.reload(ctx, r, session); err != nil {
@@ -281,7 +293,7 @@ func (st *store) updateStored(ctx context.Context, r *http.Request, session *Ses
 // reload reads a session that lies in a store once more. What lies in cookies is
 // as it was. The error is ErrNotSignedIn if it has gone, or ErrStoreUnavailable.
 func (st *store) reload(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
-	if !st.sessions.Remembers() || session.Entry == nil {
+	if !st.keeps(session) {
 		return session, nil
 	}
 	entry, err := st.sessions.Reload(ctx, r, session.Entry)
@@ -295,25 +307,16 @@ func (st *store) reload(ctx context.Context, r *http.Request, session *Session) 
 	return stored, nil
 }
 
-// entriesOf returns what the store has for the request. It is more than one if
-// the browser has kept cookies of another path or domain.
-func (st *store) entriesOf(ctx context.Context, r *http.Request, name string) (entries []*anystore.Entry, err error) {
-	for entry, err := range st.sessions.Each(ctx, r, name) {
-		if err != nil {
-			return nil, unreadable(err)
-		}
-		entries = append(entries, entry)
-	}
-	return entries, nil
-}
-
-// remove deletes an entry from a store; what the browser has stays.
-func (st *store) remove(ctx context.Context, r *http.Request, entry *anystore.Entry) error {
-	if !st.sessions.Remembers() || entry == nil {
+// remove deletes the record of a session; what the browser has stays.
+func (st *store) remove(ctx context.Context, r *http.Request, session *Session) error {
+	if !st.keeps(session) {
 		return nil
 	}
-	return st.sessions.Delete(ctx, r, http.Header{}, entry, st.attributes(time.Time{}))
+	return st.sessions.Delete(ctx, r, http.Header{}, session.Entry, st.attributes(time.Time{}))
 }
+
+// keeps reports whether a session has a record at the server.
+func (st *store) keeps(session *Session) bool { return st.sessions.Remembers() && session.Entry != nil }
 
 // attributes are those of a cookie that lives until then.
 func (st *store) attributes(expires time.Time) sessions.Options {
