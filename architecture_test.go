@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"internal/diagnosis", "internal/session"},
 	{"internal/logto", "internal/anystore", "internal/response", "internal/shared"},
 	{"internal/cookiestore", "internal/oauth", "internal/remote", "internal/tokentransport"},
-	{"internal/bounded", "internal/cache", "internal/fault", "internal/jsonobject", "internal/page", "internal/recent", "internal/record", "internal/seal", "internal/web"},
+	{"internal/bounded", "internal/cache", "internal/fault", "internal/flight", "internal/jsonobject", "internal/page", "internal/recent", "internal/record", "internal/seal", "internal/web"},
 }
 
 // homes are the packages, or the files, that may import a dependency. Dependencies are replaced

@@ -40,6 +40,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/logtogin/logtogin/internal/cache"
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/session"
 	"github.com/logtogin/logtogin/internal/shared"
@@ -60,8 +61,9 @@ type Auth struct {
 	sessions *session.Sessions // nil without Config.BaseURL
 	origins  *http.CrossOriginProtection
 
-	lookups     *cache.Cache[string, *lookup]
-	offers      *cache.Cache[string, offer] // by the ID of the user
+	lookups     *cache.Cache[string, *lookup]             // by the ID of the session
+	lookingUp   flight.Group[string, map[string][]string] // likewise
+	offers      *cache.Cache[string, offer]               // by the ID of the user
 	shared      *shared.State
 	revocations *session.Revocations
 	webhooks    *cache.Cache[string, struct{}] // by their digests
@@ -156,6 +158,7 @@ func (a *Auth) Close() error {
 	if a.sessions != nil {
 		err = a.sessions.Close()
 	}
+	a.lookingUp.Close()
 	a.revocations.Close()
 	a.provider.Close()
 	return errors.Join(a.shared.Close(), err)

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -43,12 +46,9 @@ func (s *subject) has(claim, value string) (bool, error) {
 // large, is not kept.
 var lookedUp = []string{"roles", "organizations", "organization_roles"}
 
-// lookup is the user info of a session, which may be under way. The rest may be read once
-// done is closed.
+// lookup is what is kept of the user info of a session.
 type lookup struct {
-	done  chan struct{}
 	lists map[string][]string // by the names of lookedUp
-	err   error
 	asked time.Time
 	// staleAt is when the session had to be confirmed again, as of then.
 	staleAt time.Time
@@ -59,25 +59,21 @@ type lookup struct {
 // nothing about the user's rights.
 func (a *Auth) lookUp(ctx context.Context, x *session.Exchange, current *session.Session) (map[string][]string, error) {
 	for {
-		mine := &lookup{done: make(chan struct{})}
-		its, found := a.lookups.GetOrPut(current.ID, mine, current.Expires)
-		if !found {
-			a.runLookup(ctx, x, mine, current.ID)
-			return mine.lists, mine.err
-		}
-		select {
-		case <-its.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		switch {
-		case its.err == nil && a.isCurrent(its, current):
+		if its, found := a.lookups.Get(current.ID); found && a.isCurrent(its, current) {
 			a.settings.emit(ctx, Event{Kind: EventCacheHit, Call: "user_info", Subject: current.Subject})
 			return its.lists, nil
-		case its.err != nil && !errors.Is(its.err, errAskerGone):
-			return nil, its.err
-		case its.err == nil:
-			a.lookups.Delete(current.ID)
+		}
+		own := *x
+		own.Request = x.Request.Clone(context.WithoutCancel(ctx)) // handlers change theirs when nobody waits any more
+		call, isMine := a.lookingUp.Start(ctx, current.ID, func(ctx context.Context) (map[string][]string, error) {
+			return a.runLookup(ctx, &own, current)
+		})
+		lists, err := call.Wait(ctx)
+		if errors.Is(err, flight.ErrNoResult) {
+			err = fault.Unavailable(err)
+		}
+		if isMine || err != nil {
+			return lists, err
 		}
 	}
 }
@@ -89,37 +85,27 @@ func (a *Auth) isCurrent(its *lookup, current *session.Session) bool {
 		(a.settings.Now().Before(its.staleAt) || a.sessions.IsStale(current))
 }
 
-func (a *Auth) runLookup(ctx context.Context, x *session.Exchange, mine *lookup, id string) {
-	defer close(mine.done)
-	defer func() {
-		if mine.err != nil {
-			a.lookups.Delete(id)
-		}
-	}()
-	mine.err = errLookup // if it panics
-	mine.asked = a.settings.Now()
+// runLookup asks Logto, unless another request has by now, and remembers the answer.
+func (a *Auth) runLookup(ctx context.Context, x *session.Exchange, current *session.Session) (map[string][]string, error) {
+	if its, found := a.lookups.Get(current.ID); found && a.isCurrent(its, current) {
+		return its.lists, nil
+	}
+	a.lookups.Delete(current.ID)
+	mine := &lookup{lists: make(map[string][]string, len(lookedUp)), asked: a.settings.Now()}
 	info, err := a.userInfo(ctx, x)
 	switch {
 	case err == nil:
-		mine.lists, mine.err = make(map[string][]string, len(lookedUp)), nil
-		for _, name := range lookedUp {
-			mine.lists[name], _ = info.object.Texts(name)
-		}
-		if current, err := a.sessions.Current(ctx, x); err == nil { // it may have been refreshed
-			mine.staleAt = a.sessions.StaleAt(current)
-		}
-	case ctx.Err() != nil:
-		mine.err = fmt.Errorf("%w: %w", errAskerGone, context.Cause(ctx))
 	case StatusCode(err) == http.StatusUnauthorized, errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
-		mine.err = err
+		return nil, err
 	default:
-		mine.err = fmt.Errorf("%w: user info: %w", ErrProviderUnavailable, err)
+		return nil, fmt.Errorf("%w: user info: %w", ErrProviderUnavailable, err)
 	}
+	for _, name := range lookedUp {
+		mine.lists[name], _ = info.object.Texts(name)
+	}
+	if newest, err := a.sessions.Current(ctx, x); err == nil { // it may have been refreshed
+		mine.staleAt = a.sessions.StaleAt(newest)
+	}
+	a.lookups.Put(current.ID, mine, current.Expires)
+	return mine.lists, nil
 }
-
-var (
-	errLookup = fmt.Errorf("%w: user info", ErrProviderUnavailable)
-	// errAskerGone says that the client of the request that had asked has gone, which the
-	// others need not mind.
-	errAskerGone = errors.New("logtogin: the request has ended")
-)

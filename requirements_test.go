@@ -217,6 +217,28 @@ func TestRightsThatCannotBeLookedUp(t *testing.T) {
 	}
 }
 
+// What was looked up counts again while Logto is down, but not once Logto has failed to renew it.
+func TestALookupThatCouldNotBeRenewedIsForgotten(t *testing.T) {
+	t.Parallel()
+	logto := withRights(t)
+	now, change := withClock(logto)
+	logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "roles") })
+	app := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.Scopes = rightsScopes })
+	app.guarded("/admin", logtogin.Role("admin"))
+	b := newBrowser(t)
+	b.signIn(app.url+"/admin", logtotest.DefaultUser())
+	now.advance(61 * time.Minute)
+	logto.Intercept(logtotest.UserInfo, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadGateway) })
+	if page := b.get(app.url + "/admin"); page.status != http.StatusServiceUnavailable {
+		t.Errorf("user info is down: %d %s", page.status, page.body)
+	}
+	now.advance(61 * time.Minute)
+	logto.Misbehave(logtotest.Down)
+	if page := b.get(app.url + "/admin"); page.status != http.StatusServiceUnavailable {
+		t.Errorf("Logto is down: %d %s", page.status, page.body)
+	}
+}
+
 func TestOrganizationAccessWhileLogtoIsDown(t *testing.T) {
 	t.Parallel()
 	logto := withRights(t)
@@ -239,15 +261,20 @@ func TestALookupOutlivesWhoAskedFirst(t *testing.T) {
 	logto := withRights(t)
 	logto.ChangeIDToken(func(token *logtotest.JWT) { delete(token.Claims, "roles") })
 	app := newApplication(t, logto, func(cfg *logtogin.Config) { cfg.Scopes = rightsScopes })
+	app.router.Use(func(c *gin.Context) {
+		c.Next()
+		c.Request.Header.Set("Left", "yes") // the request is the middleware's again
+	})
 	app.guarded("/admin", logtogin.Role("admin"))
 	b := newBrowser(t)
 	b.signIn(app.url+"/profile", logtotest.DefaultUser())
-	asked := make(chan struct{}, 2)
+	asked, left := make(chan struct{}, 2), make(chan struct{})
 	var calls atomic.Int64
 	logto.Intercept(logtotest.UserInfo, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		asked <- struct{}{}
+		<-left
 		if calls.Add(1) == 1 {
-			<-r.Context().Done()
+			w.WriteHeader(http.StatusUnauthorized) // so that the session is refreshed
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -260,7 +287,6 @@ func TestALookupOutlivesWhoAskedFirst(t *testing.T) {
 	for _, cookie := range b.ours(app) {
 		r.AddCookie(cookie)
 	}
-	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		_, _ = (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
@@ -269,9 +295,11 @@ func TestALookupOutlivesWhoAskedFirst(t *testing.T) {
 	second := make(chan page)
 	go func() { second <- send(t, http.MethodGet, app.url+"/admin", b.ours(app), nil) }()
 	leave()
-	<-left
 	if page := <-second; page.status != http.StatusOK {
 		t.Errorf("%d %s", page.status, page.body)
+	}
+	if calls.Load() != 2 {
+		t.Errorf("%d calls for user info, want those of the first request", calls.Load())
 	}
 }
 

@@ -5,14 +5,11 @@ package remote
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
-)
 
-// ErrClosed is the answer of a Value after Close.
-var ErrClosed = errors.New("remote: closed")
+	"github.com/logtogin/logtogin/internal/flight"
+)
 
 // Policy says how long a fetched value and a failure count.
 type Policy struct {
@@ -37,17 +34,14 @@ type Value[T any] struct {
 	policy Policy
 	now    func() time.Time
 
-	owner   context.Context
-	close   context.CancelFunc
-	running sync.WaitGroup
+	fetches flight.Group[struct{}, Copy[T]] // one at a time
 
-	mu        sync.Mutex
-	copy      Copy[T]
-	have      bool
-	err       error // of the last fetch; nil if it went well
-	triedAt   time.Time
-	fetching  *flight[T]
-	isClosing bool
+	mu         sync.Mutex
+	copy       Copy[T]
+	have       bool
+	err        error // of the last fetch; nil if it went well
+	triedAt    time.Time
+	isFetching bool
 }
 
 // Copy is a fetched value, when it was fetched, and the how-manieth it is.
@@ -57,26 +51,13 @@ type Copy[T any] struct {
 	Generation int
 }
 
-type flight[T any] struct {
-	done chan struct{}
-	copy Copy[T]
-	err  error
-}
-
 // New returns a Value that nothing has been fetched for yet.
 func New[T any](policy Policy, now func() time.Time, fetch func(context.Context) (T, error)) *Value[T] {
-	owner, cancel := context.WithCancel(context.Background())
-	return &Value[T]{fetch: fetch, policy: policy, now: now, owner: owner, close: cancel}
+	return &Value[T]{fetch: fetch, policy: policy, now: now}
 }
 
-// Close ends fetches that are under way and waits for them.
-func (v *Value[T]) Close() {
-	v.mu.Lock()
-	v.isClosing = true
-	v.mu.Unlock()
-	v.close()
-	v.running.Wait()
-}
+// Close ends fetches that are under way and waits for them. What is fetched afterwards fails with flight.ErrClosed.
+func (v *Value[T]) Close() { v.fetches.Close() }
 
 // Get returns the copy at hand, or waits for one as the policy says.
 func (v *Value[T]) Get(ctx context.Context) (Copy[T], error) {
@@ -88,14 +69,14 @@ func (v *Value[T]) Get(ctx context.Context) (Copy[T], error) {
 		defer v.mu.Unlock()
 		return v.copy, nil
 	}
-	if v.fetching == nil && v.err != nil && now.Sub(v.triedAt) < v.policy.RetryAfter {
+	if !v.isFetching && v.err != nil && now.Sub(v.triedAt) < v.policy.RetryAfter {
 		defer v.mu.Unlock()
 		if usable {
 			return v.copy, nil
 		}
 		return Copy[T]{}, v.err
 	}
-	under := v.start()
+	fetching, _ := v.start()
 	if usable && (age < v.policy.Lifetime || v.err != nil) {
 		defer v.mu.Unlock()
 		return v.copy, nil
@@ -103,7 +84,7 @@ func (v *Value[T]) Get(ctx context.Context) (Copy[T], error) {
 	old := v.copy
 	v.mu.Unlock()
 
-	fetched, err := under.wait(ctx)
+	fetched, err := fetching.Wait(ctx)
 	if err != nil && usable && ctx.Err() == nil {
 		return old, nil
 	}
@@ -121,68 +102,34 @@ func (v *Value[T]) Newer(ctx context.Context, seen int, cooldown time.Duration) 
 		defer v.mu.Unlock()
 		return v.copy, false, nil
 	}
-	if v.fetching == nil {
-		if v.now().Sub(v.triedAt) < cooldown && !v.triedAt.IsZero() {
-			defer v.mu.Unlock()
-			return v.copy, true, v.err
-		}
-		final = true
+	if !v.isFetching && v.now().Sub(v.triedAt) < cooldown && !v.triedAt.IsZero() {
+		defer v.mu.Unlock()
+		return v.copy, true, v.err
 	}
-	under := v.start()
+	fetching, isMine := v.start()
 	v.mu.Unlock()
-	copy, err = under.wait(ctx)
-	return copy, final, err
+	copy, err = fetching.Wait(ctx)
+	return copy, isMine, err
 }
 
 // start returns the fetch under way, or begins one. v.mu is held.
-func (v *Value[T]) start() *flight[T] {
-	if v.fetching != nil {
-		return v.fetching
-	}
-	under := &flight[T]{done: make(chan struct{})}
-	if v.isClosing {
-		under.err = ErrClosed
-		close(under.done)
-		return under
-	}
-	v.fetching = under
-	v.running.Go(func() {
-		ctx, cancel := context.WithTimeout(v.owner, v.policy.Timeout)
+func (v *Value[T]) start() (fetching *flight.Call[Copy[T]], isMine bool) {
+	fetching, isMine = v.fetches.Start(context.Background(), struct{}{}, func(ctx context.Context) (fetched Copy[T], err error) {
+		ctx, cancel := context.WithTimeout(ctx, v.policy.Timeout)
 		defer cancel()
-		value, err := v.fetchSafely(ctx)
-
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		now := v.now()
-		if err == nil {
-			v.copy, v.have = Copy[T]{Value: value, FetchedAt: now, Generation: v.copy.Generation + 1}, true
-		}
-		v.err, v.triedAt, v.fetching = err, now, nil
-		under.err = err
-		if err == nil {
-			under.copy = v.copy
-		}
-		close(under.done)
+		err = flight.ErrNoResult // unless fetch returns
+		defer func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.err, v.triedAt, v.isFetching = err, v.now(), false
+			if err == nil {
+				fetched.FetchedAt, fetched.Generation = v.triedAt, v.copy.Generation+1
+				v.copy, v.have = fetched, true
+			}
+		}()
+		fetched.Value, err = v.fetch(ctx)
+		return fetched, err
 	})
-	return under
-}
-
-// fetchSafely turns a panic into an error: the goroutine is nobody's request,
-// so a panic in it would end the application.
-func (v *Value[T]) fetchSafely(ctx context.Context) (value T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("remote: panic while fetching: %v", r)
-		}
-	}()
-	return v.fetch(ctx)
-}
-
-func (f *flight[T]) wait(ctx context.Context) (Copy[T], error) {
-	select {
-	case <-f.done:
-		return f.copy, f.err
-	case <-ctx.Done():
-		return Copy[T]{}, context.Cause(ctx)
-	}
+	v.isFetching = v.isFetching || isMine
+	return fetching, isMine
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/remote"
 )
 
@@ -189,16 +190,25 @@ func TestFetchesEnd(t *testing.T) {
 			v.Close()
 			all.Wait()
 			pass(2 * time.Second)
-			if _, err := v.Get(t.Context()); !errors.Is(err, remote.ErrClosed) {
+			if _, err := v.Get(t.Context()); !errors.Is(err, flight.ErrClosed) {
 				t.Errorf("after Close: %v", err)
 			}
 		})
 	})
-	t.Run("with a panic, as an error", func(t *testing.T) {
-		v := remote.New(policy, time.Now, func(context.Context) (int, error) { panic("what was read") })
+	t.Run("with a panic, as an error that is remembered", func(t *testing.T) {
+		fetches := 0
+		v := remote.New(policy, time.Now, func(context.Context) (int, error) {
+			fetches++
+			panic("what was read")
+		})
 		defer v.Close()
-		if _, err := v.Get(t.Context()); err == nil {
-			t.Error("no error")
+		for range 2 {
+			if _, err := v.Get(t.Context()); err == nil {
+				t.Error("no error")
+			}
+		}
+		if fetches != 1 {
+			t.Errorf("%d fetches", fetches)
 		}
 	})
 }

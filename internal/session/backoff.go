@@ -11,6 +11,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/oauth"
 )
 
@@ -198,7 +199,7 @@ func (s *Sessions) noteOutcome(ctx context.Context, session *Session, target Tar
 		s.endBackingOff(session.ID)
 		s.deny(session, target, err)
 		return err
-	case s.flights.owner.Err() != nil:
+	case errors.Is(context.Cause(ctx), flight.ErrClosed):
 		return err
 	case errors.Is(err, fault.InvalidToken):
 		err = fmt.Errorf("%w: Logto's answer is not acceptable: %w", fault.ProviderUnavailable, err)

@@ -22,7 +22,8 @@ const (
 )
 
 // Outcomes are what became of attempts: each is spent once, and callbacks that come again share the outcome. They are safe
-// for concurrent use.
+// for concurrent use. They are no flight.Group: an outcome is kept for two minutes and shared only with the very same
+// callback, and the callback itself makes it, because it writes the response.
 type Outcomes struct {
 	sealedState
 	// Both by the challenge of the attempt: what became of it, for a short time, and that it was used up, for as long as

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/oauth"
 )
 
@@ -53,35 +54,56 @@ func (s *Sessions) refresh(ctx context.Context, r *http.Request, session *Sessio
 		if newest.RefreshToken == "" {
 			return nil, fault.TokenExpired
 		}
-		under, isMine := s.flights.start(r, session, need.target, func(ctx context.Context, r *http.Request) (*Session, error) {
+		made, isMine, err := s.share(ctx, r, session, need.target, func(ctx context.Context, r *http.Request) (*Session, error) {
 			return s.runRefresh(ctx, r, session, need)
 		})
-		if err := under.wait(ctx); err != nil {
-			return nil, err
+		if isMine || errors.Is(err, fault.NotSignedIn) || (made.target == need.target && (err != nil || need.isMet(made.session))) {
+			return made.session, err
 		}
 		// What another request has asked for may not do.
-		if isMine || errors.Is(under.err, fault.NotSignedIn) || (under.target == need.target && (under.err != nil || need.isMet(under.session))) {
-			return under.session, under.err
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// clearing is the target of a flight that asks for no token; it is no URI.
+// clearing is the target of a refresh that asks for no token; it is no URI.
 var clearing = Target{Resource: "clear access tokens"}
 
 // clear makes a version of the session without access tokens.
 func (s *Sessions) clear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
 	for {
-		under, isMine := s.flights.start(r, session, clearing, func(ctx context.Context, r *http.Request) (*Session, error) {
+		made, isMine, err := s.share(ctx, r, session, clearing, func(ctx context.Context, r *http.Request) (*Session, error) {
 			return s.runClear(ctx, r, session)
 		})
-		if err := under.wait(ctx); err != nil {
-			return nil, err
-		}
-		if isMine || errors.Is(under.err, fault.NotSignedIn) {
-			return under.session, under.err
+		switch {
+		case isMine, errors.Is(err, fault.NotSignedIn):
+			return made.session, err
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// refreshed is what a refresh has come to, and which access token it was for.
+type refreshed struct {
+	target  Target
+	session *Session
+}
+
+// share waits for run, or for what makes another version of the session already. run is given a context and a request
+// that outlive those of the caller: no refresh depends on the request that happened to need it first.
+func (s *Sessions) share(ctx context.Context, r *http.Request, session *Session, target Target, run func(context.Context, *http.Request) (*Session, error)) (made refreshed, isMine bool, err error) {
+	r = r.Clone(context.Background()) // now, because the handler may change r when nobody waits any more
+	refreshing, isMine := s.refreshes.Start(context.Background(), session.ID, func(ctx context.Context) (refreshed, error) {
+		next, err := run(ctx, r.WithContext(ctx))
+		return refreshed{target, next}, err
+	})
+	made, err = refreshing.Wait(ctx)
+	if errors.Is(err, flight.ErrNoResult) {
+		err = fault.Unavailable(err)
+	}
+	return made, isMine, err
 }
 
 func (s *Sessions) runClear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {

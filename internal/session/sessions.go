@@ -13,6 +13,7 @@ import (
 
 	"github.com/logtogin/logtogin/internal/cache"
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/flight"
 )
 
 // Sessions are the sessions of the users of one application. They are safe for concurrent use.
@@ -23,7 +24,7 @@ type Sessions struct {
 	store       *store
 	revocations *Revocations
 	versions    *versions
-	flights     *flights
+	refreshes   flight.Group[string, refreshed] // at most one of a session, by its ID
 	backoff     *backoff
 
 	// overwritten says which response was the last one that overwrote or deleted the cookie of a
@@ -54,7 +55,6 @@ func New(s Settings, revocations *Revocations) (*Sessions, error) {
 		store:       store,
 		revocations: revocations,
 		versions:    versions,
-		flights:     newFlights(),
 		backoff:     newBackoff(s.Now),
 		overwritten: cache.New[string, uint64](maxActive, s.Now),
 		settings:    s,
@@ -67,7 +67,7 @@ func (s *Sessions) Name() string { return s.settings.Name }
 // Close ends refreshes that are under way and waits for them, and for calls of the store, not longer than one may take.
 // The error is an ErrStoreUnavailable.
 func (s *Sessions) Close() error {
-	s.flights.close()
+	s.refreshes.Close()
 	if err := s.store.sessions.Close(); err != nil {
 		return fmt.Errorf("%w: %w", fault.StoreUnavailable, err)
 	}

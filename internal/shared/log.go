@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logtogin/logtogin/internal/flight"
 	"github.com/logtogin/logtogin/internal/seal"
 )
 
@@ -50,18 +51,19 @@ type Log struct {
 	LogSettings
 	name string // in the Store
 
-	owner   context.Context
-	close   context.CancelFunc
-	running sync.WaitGroup
+	owner    context.Context // of tellLater
+	close    context.CancelFunc
+	running  sync.WaitGroup
+	readings flight.Group[struct{}, struct{}] // one at a time
 
-	mu      sync.Mutex
-	asked   time.Time // when the last reading began
-	current time.Time // when the last one began that came to the end of the log
-	reading reading   // the one under way
-	untold  []string  // what could not be appended, sealed
-	telling bool      // whether somebody sees to that
-	hasTold bool      // whether something was appended to the log that is there
-	trouble Trouble
+	mu        sync.Mutex
+	asked     time.Time // when the last reading began
+	current   time.Time // when the last one began that came to the end of the log
+	isReading bool
+	untold    []string // what could not be appended, sealed
+	telling   bool     // whether somebody sees to that
+	hasTold   bool     // whether something was appended to the log that is there
+	trouble   Trouble
 
 	// Of the reading that is under way.
 	cursor  string
@@ -84,8 +86,8 @@ func (t Trouble) And(other Trouble) Trouble {
 	return t
 }
 
-// reading is a look into the log, closed when it has ended.
-type reading chan struct{}
+// reading is a look into the log, of which nobody needs a result.
+type reading = *flight.Call[struct{}]
 
 // NewLog returns a log, of which Stop ends what is under way.
 func NewLog(settings LogSettings) *Log {
@@ -100,6 +102,7 @@ func (l *Log) Stop() {
 	l.close()
 	l.mu.Unlock()
 	l.running.Wait()
+	l.readings.Close()
 }
 
 // Append adds an entry, and returns when, by the clock of the Store. It returns false if that is not possible now.
@@ -192,14 +195,7 @@ func KeepUp(ctx context.Context, logs ...*Log) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	for _, r := range readings {
-		r.wait(ctx)
-	}
-}
-
-func (r reading) wait(ctx context.Context) {
-	select {
-	case <-r:
-	case <-ctx.Done():
+		_, _ = r.Wait(ctx)
 	}
 }
 
@@ -213,10 +209,10 @@ func (l *Log) renew() (r reading, patience time.Duration) {
 	defer l.mu.Unlock()
 	now := l.Now()
 	isGood := isWithin(l.current, now, goodFor)
-	if isWithin(l.asked, now, renewAfter) && (isGood || l.reading == nil) {
+	if isWithin(l.asked, now, renewAfter) && (isGood || !l.isReading) {
 		return nil, 0
 	}
-	r = l.begin()
+	r, _ = l.begin()
 	switch {
 	case isGood, l.State.isKnownToBeDown():
 		return nil, 0
@@ -237,44 +233,33 @@ func (l *Log) CatchUp(ctx context.Context) {
 	if !l.State.Exists() {
 		return
 	}
-	l.mu.Lock()
-	earlier := l.reading
-	l.mu.Unlock()
-	if earlier != nil { // it may have looked already
-		earlier.wait(ctx)
+	for range 2 { // a reading that was under way may have looked already
+		l.mu.Lock()
+		r, isMine := l.begin()
+		l.mu.Unlock()
+		if _, err := r.Wait(ctx); err != nil || isMine {
+			return
+		}
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	l.mu.Lock()
-	r := l.begin()
-	l.mu.Unlock()
-	r.wait(ctx)
 }
 
 // begin starts a reading, unless one is under way, which it returns. The caller has the lock.
-func (l *Log) begin() reading {
-	if l.reading != nil {
-		return l.reading
-	}
-	r := make(reading)
-	if l.owner.Err() != nil {
-		close(r)
-		return r
-	}
+func (l *Log) begin() (r reading, isMine bool) {
 	began := l.Now()
-	l.reading, l.asked = r, began
-	l.running.Go(func() {
-		works := l.read(l.owner)
+	r, isMine = l.readings.Start(context.Background(), struct{}{}, func(ctx context.Context) (struct{}, error) {
+		works := l.read(ctx)
 		l.mu.Lock()
-		l.reading = nil
+		defer l.mu.Unlock()
+		l.isReading = false
 		if works {
 			l.current = began
 		}
-		l.mu.Unlock()
-		close(r)
+		return struct{}{}, nil
 	})
-	return r
+	if isMine {
+		l.isReading, l.asked = true, began
+	}
+	return r, isMine
 }
 
 // part is what the Store has after a cursor.

@@ -249,3 +249,80 @@ func TestALogThatWasLostIsPublishedAgain(t *testing.T) {
 		}
 	})
 }
+
+// slow is a Store whose log takes its time to be read, or has always just been replaced.
+type slow struct {
+	*memorystate.State
+	takes      time.Duration
+	isReplaced bool
+	reads      atomic.Int64
+}
+
+// Read looks before it takes its time.
+func (s *slow) Read(ctx context.Context, log, cursor string, limit int) (entries []string, next string, err error) {
+	s.reads.Add(1)
+	if s.isReplaced {
+		return nil, "", shared.ErrLogReplaced
+	}
+	entries, next, err = s.State.Read(ctx, log, cursor, limit)
+	select {
+	case <-time.After(s.takes):
+		return entries, next, err
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	}
+}
+
+func TestCatchUpDoesNotTrustAReadingThatWasUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{State: memorystate.New(), takes: 100 * time.Millisecond}
+		one, other := newLog(t, store.State, secret), newLog(t, store, secret)
+		go shared.KeepUp(t.Context(), other.Log)
+		synctest.Wait()
+		one.add(t, "a")
+		began := time.Now()
+		other.CatchUp(t.Context())
+		other.want(t, "a")
+		if took := time.Since(began); took != 200*time.Millisecond {
+			t.Errorf("it took %v, want the rest of the reading under way, and another one", took)
+		}
+	})
+}
+
+func TestStopEndsTheReadingThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(t, &slow{State: memorystate.New(), takes: 100 * time.Millisecond}, secret)
+		began := time.Now()
+		go shared.KeepUp(t.Context(), l.Log)
+		synctest.Wait()
+		l.Stop()
+		l.CatchUp(t.Context())
+		synctest.Wait()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestALogThatCannotBeReadIsNotReadForEachRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slow{State: memorystate.New(), isReplaced: true}
+		l := newLog(t, store, secret)
+		shared.KeepUp(t.Context(), l.Log)
+		reads := store.reads.Load()
+		for range 10 {
+			shared.KeepUp(t.Context(), l.Log)
+		}
+		if got := store.reads.Load(); got != reads {
+			t.Errorf("it was read %d times, want %d", got, reads)
+		}
+		time.Sleep(500 * time.Millisecond)
+		shared.KeepUp(t.Context(), l.Log)
+		if got := store.reads.Load(); got != 2*reads {
+			t.Errorf("half a second later: it was read %d times, want %d", got, 2*reads)
+		}
+	})
+}
