@@ -233,7 +233,7 @@ func TestALookupThatCouldNotBeRenewedIsForgotten(t *testing.T) {
 		t.Errorf("user info is down: %d %s", page.status, page.body)
 	}
 	now.advance(61 * time.Minute)
-	logto.Misbehave(logtotest.Down)
+	logto.Misbehave(faults.Down)
 	if page := b.get(app.url + "/admin"); page.status != http.StatusServiceUnavailable {
 		t.Errorf("Logto is down: %d %s", page.status, page.body)
 	}
