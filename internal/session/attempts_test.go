@@ -256,8 +256,8 @@ func TestAResponseDeletesTwentyAttemptsAtMost(t *testing.T) {
 	attempts := attemptsOf(t, now, nil)
 	for count, want := range map[int]int{40: 0, 41: 1, 60: 20, 100: 20} {
 		var cookies []string
-		for range count {
-			cookies = append(cookies, attempts.nameOf(NewID(now, true, false))+"="+announced)
+		for i := range count { // at different times, because of the random bits of one there are few
+			cookies = append(cookies, attempts.nameOf(NewID(now.Add(time.Duration(i)*time.Microsecond), true, false))+"="+announced)
 		}
 		header := http.Header{}
 		attempts.keepWithinBudget(requestWith(cookies...), header)
