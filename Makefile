@@ -5,6 +5,7 @@
 # make conformance   the tests of the OpenID Foundation's suite; docs/conformance.md is
 #             written anew
 # make attacks  which tests cover which case of attack; docs/attacks.md is written anew
+# make errors   what each error leads to; docs/errors.md is written anew
 # make tabs     what becomes of many tabs at once, in simulated time; docs/tabs.md is written anew
 # make faults   users at two instances while Logto, Redis, clocks and processes fail, and
 #             under load, in a short form
@@ -26,7 +27,7 @@ STAGES      := tools format vet unit example integration browser faults fuzz
 
 # The targets of make test measure time, or install what the next ones need.
 .NOTPARALLEL:
-.PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks tabs
+.PHONY: test tools format vet unit example integration fuzz bench faults browser soak conformance attacks errors tabs
 
 test:
 	@for stage in $(STAGES); do \
@@ -115,6 +116,9 @@ conformance:
 
 attacks:
 	go test -count 1 -run '^TestEveryAttackIsTested$$' . -write-attacks docs/attacks.md
+
+errors:
+	go test -count 1 -run '^TestTheDocumentSaysWhatErrorsLeadTo$$' . -write-errors docs/errors.md
 
 browser: $(OIDC_PROVIDER)
 	@echo "== browser: a Chromium uses the example"

@@ -2,7 +2,6 @@ package logtogin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -35,12 +34,10 @@ func (a *Auth) serveBackchannelLogout(c *gin.Context) {
 		c.AbortWithStatus(http.StatusOK)
 		return
 	}
-	status := http.StatusBadRequest
-	if errors.Is(err, ErrProviderUnavailable) || errors.Is(err, ErrStoreUnavailable) {
-		status = http.StatusServiceUnavailable
-	}
-	a.logErrorOf(c, status, &sentError{err})
-	c.AbortWithStatusJSON(status, gin.H{"error": "invalid_request", "error_description": adviceFor(err)})
+	err = &errorAbout{error: err, invalid: http.StatusBadRequest}
+	a.logErrorOf(c, err)
+	found := meaningOf(err)
+	c.AbortWithStatusJSON(found.status, gin.H{"error": "invalid_request", "error_description": found.advice})
 }
 
 func (a *Auth) logOut(ctx context.Context, c *gin.Context) error {

@@ -232,37 +232,26 @@ var (
 	errBearerRequest = fmt.Errorf("%w: malformed request", ErrInvalidToken)
 )
 
-// bearerError is how RFC 6750 answers an error.
-type bearerError struct {
-	err     error
-	status  int
-	subject string // of the token, if that is verified
+// challenges are by the status (RFC 6750, section 3.1).
+var challenges = map[int]string{
+	http.StatusBadRequest:   `Bearer error="invalid_request"`,
+	http.StatusUnauthorized: `Bearer error="invalid_token"`,
+	http.StatusForbidden:    `Bearer error="insufficient_scope"`,
 }
 
-func (e *bearerError) Error() string { return e.err.Error() }
-func (e *bearerError) Unwrap() error { return e.err }
-
 func (a *Auth) refuseBearer(c *gin.Context, subject string, err error) {
-	challenge, status := "Bearer", http.StatusUnauthorized
-	var unmet *RequirementError
-	switch {
-	case errors.Is(err, errNoToken):
-	case errors.Is(err, errBearerRequest):
-		challenge, status = `Bearer error="invalid_request"`, http.StatusBadRequest
-	case errors.Is(err, ErrInvalidToken):
-		challenge = `Bearer error="invalid_token"`
-	case errors.Is(err, ErrInsufficientRights):
-		challenge, status = `Bearer error="insufficient_scope"`, http.StatusForbidden
-		if errors.As(err, &unmet) && unmet.scope != "" {
-			challenge += fmt.Sprintf(`, scope="%s"`, unmet.scope)
-		}
-	default:
-		challenge, status = "", StatusCode(err)
+	err = &errorAbout{err, subject, http.StatusUnauthorized}
+	challenge := challenges[StatusCode(err)]
+	if errors.Is(err, errNoToken) {
+		challenge = "Bearer"
+	}
+	if unmet, ok := errors.AsType[*RequirementError](err); ok && unmet.scope != "" {
+		challenge += fmt.Sprintf(`, scope="%s"`, unmet.scope)
 	}
 	if challenge != "" && !c.Writer.Written() {
 		c.Header("WWW-Authenticate", challenge)
 	}
-	a.answerError(c, &bearerError{err, status, subject}, answering{})
+	a.answerError(c, err, answering{})
 }
 
 // SessionOrBearer is a guard for clients of two kinds: requests with a header Authorization of the

@@ -75,7 +75,7 @@ func (a *Auth) finishSignIn(ctx context.Context, c *gin.Context, x *session.Exch
 	var isFinished bool
 	defer func() {
 		if err != nil && !isFinished && !errors.Is(err, errPrefetched) {
-			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err, Subject: subjectOf(err)})
+			a.settings.emit(ctx, Event{Kind: EventSignInFailed, Err: err})
 		}
 	}()
 	answer, err := a.readCallback(x)
@@ -225,8 +225,8 @@ func (a *Auth) redeem(ctx context.Context, started *session.Attempt, answer *log
 
 // asAccountRefusal makes an ErrAccountRefused of a refusal by Logto that another sign-in does not change.
 func asAccountRefusal(err error) error {
-	var refused *ProviderError
-	if errors.As(err, &refused) && isOfAccount(refused) {
+	// An invalid_grant of the token endpoint is about the code, and so about this attempt only.
+	if refused, ok := errors.AsType[*ProviderError](err); ok && (refused.Code == "access_denied" || (refused.Code == "invalid_grant" && refused.Status == 0)) {
 		return fmt.Errorf("%w: %w", ErrAccountRefused, err)
 	}
 	return err
@@ -256,11 +256,10 @@ func (a *Auth) askApplication(c *gin.Context, x *session.Exchange, begun *sessio
 	result := &SignInResult{Claims: claims, ReturnTo: outcome.ReturnTo}
 	hasAnswered, err := a.callOnSignedIn(c, x, result, outcome)
 	if err != nil {
-		var refusal *RefusalError
-		if errors.As(err, &refusal) {
-			err = fmt.Errorf("%w: %w", ErrAccountRefused, err)
+		if _, ok := errors.AsType[*RefusalError](err); ok {
+			err = fmt.Errorf("%w: %w", errTurnedAway, err)
 		}
-		return &errorAbout{fmt.Errorf("%w: %w", ErrSignInRefused, err), begun.Subject}
+		return &errorAbout{error: fmt.Errorf("%w: %w", ErrSignInRefused, err), subject: begun.Subject}
 	}
 	if hasAnswered || !(isOf(c, x.Response) || isLate(c, x)) { // or by Engine.HandleContext
 		return ErrResponseStarted

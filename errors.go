@@ -1,13 +1,18 @@
 package logtogin
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/logtogin/logtogin/internal/fault"
+	"github.com/logtogin/logtogin/internal/logto"
 	"github.com/logtogin/logtogin/internal/oauth"
 )
 
@@ -106,6 +111,9 @@ var (
 	ErrResponseStarted = fault.ResponseStarted
 )
 
+// errTurnedAway is the ErrAccountRefused of a RefusalError of Config.OnSignedIn.
+var errTurnedAway = fmt.Errorf("%w", ErrAccountRefused)
+
 // errPrefetched is the ErrInvalidCallback of a callback that a browser loads in advance. It has a
 // status that browsers do not keep for the click that follows.
 var errPrefetched = fmt.Errorf("%w: the browser loads it before the user asks for it", ErrInvalidCallback)
@@ -169,35 +177,20 @@ func (e *ProviderError) refusal() *oauth.Refusal {
 	return &oauth.Refusal{Code: e.Code, Description: e.Description, Status: e.Status}
 }
 
-// isOfRegistration reports whether a refusal is about how the application is registered at Logto, or about what
-// it asks for: nothing that a user does changes it.
-func isOfRegistration(refused *ProviderError) bool {
-	return slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
-		"unsupported_response_mode", "invalid_request", "invalid_scope", "invalid_target", "insufficient_scope"}, refused.Code)
+// isOfSetup reports whether a refusal is about how the application is registered at Logto, or about what
+// it asks for. The operator has to change that, and no user can: cures has these codes, and two others.
+func (e *ProviderError) isOfSetup() bool {
+	return cures[e.Code] != "" && e.Code != "access_denied" && e.Code != "server_error"
 }
 
-// isOfAccount reports whether Logto has refused, in a sign-in, the account and not this one attempt. An invalid_grant
-// of the token endpoint is about the code.
-func isOfAccount(refused *ProviderError) bool {
-	return refused.Code == "access_denied" || (refused.Code == "invalid_grant" && refused.Status == 0)
-}
-
-// errorAbout is an error about a user who has no session.
+// errorAbout is an error about a user who has no session, or about a token or a webhook that anybody can have sent.
 type errorAbout struct {
 	error
-	subject string
+	subject string // the ID of the user, or "" if it is not known
+	invalid int    // the status of an ErrInvalidToken that anybody can have sent; 0 in a sign-in
 }
 
 func (e *errorAbout) Unwrap() error { return e.error }
-
-// subjectOf is the ID of the user whom an error is about, or "".
-func subjectOf(err error) string {
-	var about *errorAbout
-	if errors.As(err, &about) {
-		return about.subject
-	}
-	return ""
-}
 
 // RequirementError is the ErrInsufficientRights of a guard. errors.As finds a *ProviderError
 // in it if Logto has refused a token.
@@ -253,126 +246,149 @@ func (e *ConfigError) Error() string {
 // unavailable, 400 for a sign-in or a token that Logto refuses, 502 or 504 if an API that an
 // HTTPClient was to call could not be reached, and 500 for mistakes of the application and
 // all other errors.
-func StatusCode(err error) int {
-	var refused *ProviderError
-	var refusal *RefusalError
-	var bearer *bearerError
-	var called *url.Error // of an http.Client; our own calls leave it out
-	switch {
-	case errors.As(err, &bearer):
-		return bearer.status
-	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable), errors.Is(err, errPrefetched):
-		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrCrossOrigin), errors.Is(err, errSignOutNotAsked), errors.Is(err, ErrInsufficientRights), errors.As(err, &refusal),
-		errors.Is(err, ErrAccountRefused), errors.As(err, &refused) && (refused.Status == http.StatusForbidden || refused.Code == "access_denied"):
-		return http.StatusForbidden
-	case errors.Is(err, ErrSignInRefused): // whatever the application's own error says
-		return http.StatusInternalServerError
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired), errors.Is(err, ErrInsufficientAuthentication):
-		return http.StatusUnauthorized
-	case errors.As(err, &refused) && !refused.refusal().IsOfOperator(), errors.Is(err, ErrNoAttempt), errors.Is(err, ErrInvalidCallback),
-		errors.Is(err, ErrIssuerMismatch), errors.Is(err, ErrCancelled), errors.Is(err, ErrInvalidToken):
-		return http.StatusBadRequest
-	case errors.As(err, &called) && called.Timeout():
-		return http.StatusGatewayTimeout
-	case errors.As(err, &called):
-		return http.StatusBadGateway
-	default:
-		return http.StatusInternalServerError
+func StatusCode(err error) int { return meaningOf(err).status }
+
+// meaning is what errors mean to a client, to the user and to the operator.
+type meaning struct {
+	fits   func(error) bool // reports whether the row is about an error
+	status int              // of the answer
+	reason string           // Event.Reason
+	level  slog.Level       // of the log line
+	cure   cure             // what the page offers
+	advice string           // what the page says; if it is "", what statusTexts says
+}
+
+// levelNone is for visitors who have to sign in. Nothing is logged about them.
+const levelNone = slog.LevelDebug
+
+// cure is what may help the user.
+type cure int
+
+const (
+	cureNone         cure = iota
+	cureWait              // the same again, later
+	cureSignIn            // another sign-in
+	cureSignInPage        // another sign-in, at which Logto shows a page
+	cureSignInStep        // another sign-in, if a step of a sign-in has failed
+	cureOtherUser         // another user, who may have the right
+	cureOtherAccount      // another account, because every sign-in with this one ends here
+	cureOtherStep         // another account, if a step of a sign-in has failed
+)
+
+const (
+	adviceSetup   = "This application is not set up correctly. Please tell its operator."
+	adviceToken   = "The access token is not valid."
+	adviceSent    = "The logout token, or the webhook, is not valid."
+	adviceRefused = "The sign-in service refused the request."
+)
+
+// meanings is the table of all errors. Errors wrap each other, so the first row that fits counts. docs/errors.md has a line
+// for each row ("make errors").
+var meanings = []meaning{
+	// Nothing is known about the user.
+	{is(ErrStoreUnavailable), 503, "store_unavailable", slog.LevelError, cureWait, ""},
+	{is(ErrProviderUnavailable), 503, "provider_unavailable", slog.LevelError, cureWait, ""},
+	{is(errPrefetched), 503, "invalid_callback", slog.LevelInfo, cureWait, "The browser loaded this page in advance. Please try again."},
+
+	// Another sign-in of the same user changes nothing.
+	{is(errFutile), 403, "insufficient_rights", slog.LevelWarn, cureOtherUser, "You have just signed in, and that was not enough for this page. Please tell the operator of this application."},
+	{is(errTurnedAway), 403, "refused_by_application", slog.LevelInfo, cureOtherAccount, ""},
+	{is(ErrAccountRefused), 403, "refused_by_logto", slog.LevelInfo, cureOtherAccount, "Your account cannot use this application, or does not exist any more."},
+	{as(func(*RefusalError) bool { return true }), 403, "refused_by_application", slog.LevelInfo, cureOtherUser, ""},
+	{as(func(e *ProviderError) bool { return e.Status == 403 && e.isOfSetup() }), 403, "refused_by_logto", slog.LevelWarn, cureOtherUser, adviceSetup},
+	{as(func(e *ProviderError) bool { return e.Status == 403 || e.Code == "access_denied" }), 403, "refused_by_logto", slog.LevelInfo, cureOtherUser, ""},
+	{is(fault.NotAuthenticatedAgain), 403, "not_authenticated_again", slog.LevelInfo, cureOtherUser, "You had to confirm who you are, and came back without having done so."},
+	{is(ErrInsufficientRights), 403, "insufficient_rights", slog.LevelInfo, cureOtherUser, ""},
+	{is(ErrCrossOrigin), 403, "other", slog.LevelInfo, cureNone, "The request came from another site."},
+	{is(errSignOutNotAsked), 403, "other", slog.LevelInfo, cureNone, "Nobody was signed out. Send POST, or open the page."},
+
+	// OnSignedIn has returned an error that would mean something else in a guard.
+	{func(err error) bool { return errors.Is(err, ErrSignInRefused) && isMisuse(err) }, 500, "refused_by_application", slog.LevelError, cureNone, adviceSetup},
+	{is(ErrSignInRefused), 500, "refused_by_application", slog.LevelError, cureNone, ""},
+
+	// The user has to sign in.
+	{is(errNoToken), 401, "session_ended", levelNone, cureNone, "Send an access token."},
+	{is(ErrNotSignedIn), 401, "session_ended", levelNone, cureSignIn, ""},
+	{is(ErrTokenExpired), 401, "other", slog.LevelInfo, cureSignIn, ""},
+	{is(ErrInsufficientAuthentication), 401, "other", slog.LevelInfo, cureSignIn, "Please confirm who you are by signing in again."},
+
+	// A sign-in has failed, or a token is not valid. Anybody can make up a callback, a logout token, a webhook or a token for
+	// Bearer. Only what Logto itself has answered is an error in the log.
+	{is(ErrNoAttempt), 400, "no_attempt", slog.LevelInfo, cureSignIn, "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."},
+	{is(ErrInvalidCallback), 400, "invalid_callback", slog.LevelInfo, cureSignIn, ""},
+	{is(ErrIssuerMismatch), 400, "issuer_mismatch", slog.LevelWarn, cureSignIn, ""},
+	{is(ErrCancelled), 400, "cancelled", slog.LevelInfo, cureSignIn, "You came back without signing in."},
+	{is(errBearerRequest), 400, "invalid_token", slog.LevelInfo, cureNone, "The header Authorization is malformed."},
+	{is(logto.ErrWebhookSignature), 401, "invalid_token", slog.LevelWarn, cureNone, adviceSent},
+	{is(logto.ErrWebhookUnsigned), 401, "invalid_token", slog.LevelInfo, cureNone, adviceSent},
+	{sent(401, fault.Misconfigured), 401, "invalid_token", slog.LevelWarn, cureNone, adviceToken},
+	{sent(401, ErrInvalidToken), 401, "invalid_token", slog.LevelInfo, cureNone, adviceToken},
+	{sent(400, fault.Misconfigured), 400, "invalid_token", slog.LevelWarn, cureNone, adviceSent},
+	{sent(400, ErrInvalidToken), 400, "invalid_token", slog.LevelInfo, cureNone, adviceSent},
+	{is(fault.Misconfigured), 400, "invalid_token", slog.LevelWarn, cureSignInStep, ""},
+	{is(ErrInvalidToken), 400, "invalid_token", slog.LevelError, cureSignInStep, ""},
+	{as(func(e *ProviderError) bool { return e.Code == "server_error" && e.Status == 0 }), 400, "refused_by_logto", slog.LevelWarn, cureSignIn, adviceRefused},
+	{as(func(e *ProviderError) bool { return strings.HasSuffix(e.Code, "_required") }), 400, "refused_by_logto", slog.LevelInfo, cureSignInPage, adviceRefused},
+	{as(func(e *ProviderError) bool { return !e.isOfSetup() }), 400, "refused_by_logto", slog.LevelInfo, cureSignIn, adviceRefused},
+	{as(func(e *ProviderError) bool { return !e.refusal().IsOfOperator() }), 400, "refused_by_logto", slog.LevelWarn, cureNone, adviceSetup},
+
+	// An HTTPClient of the application has failed. Errors of our own calls have no *url.Error.
+	{as((*url.Error).Timeout), 504, "timed_out", slog.LevelError, cureWait, ""},
+	{as(func(e *url.Error) bool { return isMisuse(e) }), 502, "other", slog.LevelError, cureWait, adviceSetup},
+	{as(func(*url.Error) bool { return true }), 502, "other", slog.LevelError, cureWait, ""},
+
+	// The application or its operator has made a mistake, and all other errors.
+	{isMisuse, 500, "other", slog.LevelError, cureNone, adviceSetup},
+	{as(func(*ConfigError) bool { return true }), 500, "other", slog.LevelError, cureNone, adviceSetup},
+	{as(func(*ProviderError) bool { return true }), 500, "refused_by_logto", slog.LevelError, cureNone, adviceSetup},
+	{is(ErrSessionTooLarge), 500, "session_too_large", slog.LevelError, cureOtherStep, "Your account has more data than this application can keep. Please tell its operator."},
+	{is(ErrNoSuchClaim), 500, "other", slog.LevelError, cureNone, ""},
+	{is(ErrLogReplaced), 500, "other", slog.LevelError, cureNone, ""},
+	{is(context.Canceled), 500, "request_ended", slog.LevelError, cureNone, ""},
+	{is(context.DeadlineExceeded), 500, "timed_out", slog.LevelError, cureNone, ""},
+	{func(error) bool { return true }, 500, "other", slog.LevelError, cureNone, ""},
+}
+
+// statusTexts are the titles of error pages, and what they say of errors without an advice of their own.
+var statusTexts = map[int]struct{ title, advice string }{
+	400: {"Sign-in did not work", "Something about this sign-in was not right. Please start again. If it happens again, tell the operator of this application."},
+	401: {"Not signed in", "Sign in first."},
+	403: {"Not allowed", "You are not allowed to do this."},
+	500: {"Something went wrong", "Something in this application went wrong. Please try again later."},
+	502: {"Temporarily unavailable", "Something that this page needs does not answer. Please try again in a moment."},
+	503: {"Temporarily unavailable", "The service is temporarily unavailable. Please try again in a moment."},
+	504: {"Temporarily unavailable", "Something that this page needs does not answer. Please try again in a moment."},
+}
+
+// is fits an error in which errors.Is finds the sentinel.
+func is(sentinel error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, sentinel) }
+}
+
+// as fits an error in which errors.As finds one for which the condition holds.
+func as[E error](holds func(E) bool) func(error) bool {
+	return func(err error) bool {
+		found, ok := errors.AsType[E](err)
+		return ok && holds(found)
 	}
 }
 
-// titleFor tells a user what happened.
-func titleFor(status int, err error) string {
-	if errors.Is(err, ErrInsufficientAuthentication) && !errors.Is(err, errFutile) {
-		return "Sign in again"
-	}
-	switch status {
-	case http.StatusInternalServerError:
-		return "Something went wrong"
-	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return "Temporarily unavailable"
-	case http.StatusForbidden:
-		return "Not allowed"
-	case http.StatusUnauthorized:
-		return "Not signed in"
-	}
-	return "Sign-in did not work"
+// sent fits an errorAbout with this status for an ErrInvalidToken, in which errors.Is finds the sentinel.
+func sent(invalid int, sentinel error) func(error) bool {
+	return as(func(e *errorAbout) bool { return e.invalid == invalid && errors.Is(e, sentinel) })
 }
 
-// adviceFor tells a user what to do.
-func adviceFor(err error) string {
-	var refused *ProviderError
-	var refusal *RefusalError
-	var bearer *bearerError
-	var called *url.Error
-	switch {
-	case errors.Is(err, errNoToken):
-		return "Send an access token."
-	case errors.Is(err, errBearerRequest):
-		return "The header Authorization is malformed."
-	case errors.As(err, &bearer) && bearer.status == http.StatusUnauthorized:
-		return "The access token is not valid."
-	case errors.Is(err, errFutile):
-		return "You have just signed in, and that was not enough for this page. Please tell the operator of this application."
-	case errors.Is(err, ErrStoreUnavailable), errors.Is(err, ErrProviderUnavailable):
-		return "The service is temporarily unavailable. Please try again in a moment."
-	case errors.As(err, &refusal):
-		return refusal.Message
-	case errors.Is(err, ErrInvalidOptions), errors.Is(err, ErrResponseStarted), errors.Is(err, ErrNoRequest):
-		return "This application is not set up correctly. Please tell its operator."
-	case errors.Is(err, ErrSignInRefused):
-		return "Something in this application went wrong. Please try again later."
-	case errors.Is(err, ErrAccountRefused):
-		return "Your account cannot use this application, or does not exist any more."
-	case errors.As(err, &refused) && isOfRegistration(refused):
-		return "This application is not set up correctly. Please tell its operator."
-	case errors.As(err, &refused) && StatusCode(err) == http.StatusForbidden:
-		return "You are not allowed to do this."
-	case errors.As(err, &refused):
-		return "The sign-in service refused the request."
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrTokenExpired):
-		return "Sign in first."
-	case errors.Is(err, ErrCancelled):
-		return "You came back without signing in."
-	case errors.Is(err, ErrNoAttempt):
-		return "This sign-in was not started in this browser, has been used already, or is more than an hour old. If it happens again, allow cookies for this site."
-	case errors.Is(err, ErrInsufficientAuthentication):
-		return "Please confirm who you are by signing in again."
-	case errors.Is(err, fault.NotAuthenticatedAgain):
-		return "You had to confirm who you are, and came back without having done so."
-	case errors.Is(err, ErrInsufficientRights):
-		return "You are not allowed to do this."
-	case errors.Is(err, ErrCrossOrigin):
-		return "The request came from another site."
-	case errors.Is(err, errSignOutNotAsked):
-		return "Nobody was signed out. Send POST, or open the page."
-	case errors.Is(err, ErrSessionTooLarge):
-		return "Your account has more data than this application can keep. Please tell its operator."
-	case errors.As(err, &called):
-		return "Something that this page needs does not answer. Please try again in a moment."
-	case isOfSignIn(err):
-		return "Something about this sign-in was not right. Please start again. If it happens again, tell the operator of this application."
-	}
-	return "Something in this application went wrong. Please try again later."
+// isMisuse fits a mistake in how the application calls this package.
+func isMisuse(err error) bool {
+	return errors.Is(err, ErrInvalidOptions) || errors.Is(err, ErrResponseStarted) || errors.Is(err, ErrNoRequest)
 }
 
-// needsPrompt reports whether Logto could not answer without a page, which the sign-in did not allow.
-func needsPrompt(err error) bool {
-	var refused *ProviderError
-	return errors.As(err, &refused) &&
-		slices.Contains([]string{"login_required", "consent_required", "interaction_required", "account_selection_required"}, refused.Code)
-}
-
-// isOfSignIn reports whether another sign-in may end better.
-func isOfSignIn(err error) bool {
-	var refused *ProviderError
-	switch {
-	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrInvalidOptions):
-		return false
-	case errors.As(err, &refused):
-		return !isOfRegistration(refused)
+// meaningOf returns the row of an error. A RefusalError brings its own advice.
+func meaningOf(err error) meaning {
+	found := meanings[slices.IndexFunc(meanings, func(row meaning) bool { return row.fits(err) })]
+	found.advice = cmp.Or(found.advice, statusTexts[found.status].advice)
+	if refusal, ok := errors.AsType[*RefusalError](err); ok && found.status == http.StatusForbidden {
+		found.advice = refusal.Message
 	}
-	return slices.ContainsFunc([]error{ErrNotSignedIn, ErrTokenExpired, ErrInsufficientAuthentication, ErrCancelled,
-		ErrNoAttempt, ErrInvalidCallback, ErrIssuerMismatch, ErrInvalidToken}, func(one error) bool { return errors.Is(err, one) })
+	return found
 }

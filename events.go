@@ -3,11 +3,11 @@ package logtogin
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/session"
 )
 
@@ -25,8 +25,8 @@ type Event struct {
 	// Err is why it failed; nil if it went well. Like all errors of this package it has no
 	// secret in it.
 	Err error
-	// Reason is a short name for Err, one of a dozen, for counting: "no_attempt",
-	// "provider_unavailable". "" if it went well.
+	// Reason is a short name for Err, one of sixteen, for counting: "no_attempt",
+	// "provider_unavailable". "" if it went well. docs/errors.md has them all.
 	Reason string
 
 	// Cause is, of an EventRevocation, what has caused it: "user", "other_sessions", "session", "logout_token",
@@ -77,7 +77,10 @@ func (s *settings) emit(ctx context.Context, event Event) {
 		}
 	}()
 	if event.Err != nil {
-		event.Reason = reasonOf(event.Err)
+		event.Reason = meaningOf(event.Err).reason
+	}
+	if about, ok := errors.AsType[*errorAbout](event.Err); ok {
+		event.Subject = about.subject
 	}
 	s.OnEvent(ctx, event)
 }
@@ -94,96 +97,35 @@ func (s *settings) timed(ctx context.Context, event Event) (ended func(err error
 	}
 }
 
-// reasonOf names an error such that there are few names.
-func reasonOf(err error) string {
-	var refused *ProviderError
-	for _, known := range []struct {
-		is   error
-		name string
-	}{
-		{ErrNoAttempt, "no_attempt"},
-		{ErrInvalidCallback, "invalid_callback"},
-		{ErrIssuerMismatch, "issuer_mismatch"},
-		{ErrCancelled, "cancelled"},
-		{ErrSignInRefused, "refused_by_application"},
-		{fault.NotAuthenticatedAgain, "not_authenticated_again"},
-		{ErrStoreUnavailable, "store_unavailable"},
-		{ErrProviderUnavailable, "provider_unavailable"},
-		{ErrSessionTooLarge, "session_too_large"},
-		{ErrNotSignedIn, "session_ended"},
-		{ErrInvalidToken, "invalid_token"},
-		{context.Canceled, "request_ended"},
-		{context.DeadlineExceeded, "timed_out"},
-	} {
-		if errors.Is(err, known.is) {
-			return known.name
-		}
-	}
-	if errors.As(err, &refused) {
-		return "refused_by_logto"
-	}
-	return "other"
-}
-
 // logError tells the operator of what the operator has to correct. Refused
 // visitors, and clients that have left, are of the level Info.
-func (a *Auth) logError(ctx context.Context, x *session.Exchange, status int, err error) {
+func (a *Auth) logError(ctx context.Context, x *session.Exchange, err error) {
+	found, text := meaningOf(err), "logtogin: request refused"
 	switch {
-	case errors.Is(err, ErrNotSignedIn) && status == http.StatusUnauthorized:
-	case errors.Is(err, errFutile), isOfOperator(err):
-		a.settings.Logger.WarnContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err)
-	case (status >= http.StatusInternalServerError && ctx.Err() == nil) || isOfLogto(err):
-		a.settings.Logger.ErrorContext(ctx, "logtogin: request failed", "route", x.Route, "status", status, "error", err, "sub", a.subjectOf(x, err))
-	default:
-		a.settings.Logger.InfoContext(ctx, "logtogin: request refused", "route", x.Route, "status", status, "error", err, "sub", a.subjectOf(x, err))
+	case found.level == levelNone:
+		return
+	case found.status >= http.StatusInternalServerError && ctx.Err() != nil:
+		found.level = slog.LevelInfo
+	case found.level == slog.LevelError:
+		text = "logtogin: request failed"
 	}
+	a.settings.Logger.Log(ctx, found.level, text, "route", x.Route, "status", found.status, "error", err, "sub", a.subjectOf(x, err))
 }
 
 // subjectOf is the ID of the user whom an error is about, or else whose request it is, as far as that is known.
 func (a *Auth) subjectOf(x *session.Exchange, err error) string {
-	var bearer *bearerError
-	if errors.As(err, &bearer) {
-		return bearer.subject
+	if about, ok := errors.AsType[*errorAbout](err); ok {
+		return about.subject
 	}
-	subject := subjectOf(err)
-	if current := a.sessions.KnownHere(x); current != nil && subject == "" {
-		subject = current.Subject
+	if current := a.sessions.KnownHere(x); current != nil {
+		return current.Subject
 	}
-	return subject
+	return ""
 }
-
-// isOfOperator reports whether the operator has to change what the application is or asks for, which the error names.
-// Until then nobody can sign in, or no token is issued or accepted. But visitors can make up the callback of a sign-in
-// of their own, and a webhook, so the log has a warning and no error.
-func isOfOperator(err error) bool {
-	var refused *ProviderError
-	switch {
-	case errors.Is(err, ErrSignInRefused), errors.Is(err, ErrProviderUnavailable):
-		return false
-	case errors.Is(err, fault.Misconfigured), errors.Is(err, ErrIssuerMismatch):
-		return true
-	case !errors.As(err, &refused), refused.refusal().IsOfOperator(): // a refusal that Logto has sent to this server is an error
-		return false
-	}
-	return isOfRegistration(refused) || (refused.Code == "server_error" && refused.Status == 0)
-}
-
-// isOfLogto reports whether Logto has sent a token that must not be accepted. Bearer tokens, logout tokens and webhooks
-// can come from anybody.
-func isOfLogto(err error) bool {
-	var bearer *bearerError
-	var sent *sentError
-	return errors.Is(err, ErrInvalidToken) && !errors.As(err, &bearer) && !errors.As(err, &sent) && !errors.Is(err, ErrInsufficientRights)
-}
-
-// sentError is about a logout token or a webhook.
-type sentError struct{ error }
-
-func (e *sentError) Unwrap() error { return e.error }
 
 // logErrorOf is logError for a handler.
-func (a *Auth) logErrorOf(c *gin.Context, status int, err error) {
+func (a *Auth) logErrorOf(c *gin.Context, err error) {
 	if ctx, x, missing := a.exchangeOf(c); missing == nil {
-		a.logError(ctx, x, status, err)
+		a.logError(ctx, x, err)
 	}
 }

@@ -160,8 +160,9 @@ func (a *Auth) showError(c *gin.Context, err error, returnTo string) {
 }
 
 func (a *Auth) answerError(c *gin.Context, err error, how answering) {
-	status := StatusCode(err)
-	a.logErrorOf(c, status, err)
+	found := meaningOf(err)
+	status := found.status
+	a.logErrorOf(c, err)
 	c.Abort()
 	if c.Writer.Written() {
 		return
@@ -177,33 +178,27 @@ func (a *Auth) answerError(c *gin.Context, err error, how answering) {
 		return
 	}
 	if how.asPage {
-		showPage(c, status, a.errorPage(c, status, err, how))
+		showPage(c, status, a.errorPage(c, found, err, how))
 		return
 	}
-	c.Header("Content-Type", "application/problem+json")
-	c.AbortWithStatusJSON(status, problem{"about:blank", http.StatusText(status), status, adviceFor(err)})
-}
-
-// problem is a problem document of RFC 9457.
-type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
+	c.Header("Content-Type", "application/problem+json") // RFC 9457
+	c.AbortWithStatusJSON(status, gin.H{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": found.advice})
 }
 
 // errorPage says what happened and offers ways on.
-func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) page.Document {
-	shown := a.waysOn(c, status, err, how)
-	shown.Title, shown.Advice = titleFor(status, err), adviceFor(err)
-	if shown.InNewTab && errors.Is(err, ErrAccountRefused) {
+func (a *Auth) errorPage(c *gin.Context, found meaning, err error, how answering) page.Document {
+	shown := a.waysOn(c, found.cure, how)
+	shown.Title, shown.Advice = statusTexts[found.status].title, found.advice
+	if found.status == http.StatusUnauthorized && errors.Is(err, ErrInsufficientAuthentication) {
+		shown.Title = "Sign in again"
+	}
+	if shown.InNewTab && found.cure == cureOtherAccount {
 		shown.Advice += " Sign out first, then sign in with another account."
 	}
 	if _, ok := c.Get(notHandled{}); ok && c.Request.Method == http.MethodPost {
 		shown.Advice += " What you have sent was not saved; send it again then."
 	}
-	var refused *ProviderError
-	if errors.As(err, &refused) && !errors.Is(err, ErrSignInRefused) {
+	if refused, ok := errors.AsType[*ProviderError](err); ok && !errors.Is(err, ErrSignInRefused) {
 		shown.Detail = fault.Text(refused.Code, 64)
 		if refused.Description != "" {
 			shown.Detail += ": " + fault.Text(refused.Description, 200)
@@ -213,24 +208,23 @@ func (a *Auth) errorPage(c *gin.Context, status int, err error, how answering) p
 }
 
 // waysOn are the addresses that an error page offers.
-func (a *Auth) waysOn(c *gin.Context, status int, err error, how answering) (ways page.Error) {
+func (a *Auth) waysOn(c *gin.Context, cure cure, how answering) (ways page.Error) {
 	isOfRoute := a.isOfRoute(c)
 	start := a.homePage(c, isOfRoute)
-	isOfAccount := errors.Is(err, ErrAccountRefused) || (errors.Is(err, ErrSessionTooLarge) && isOfRoute)
 	switch {
-	case isOfAccount, status == http.StatusForbidden && !errors.Is(err, ErrCrossOrigin):
+	case cure == cureOtherUser, cure == cureOtherAccount, cure == cureOtherStep && isOfRoute:
 		ways.SignOut = a.SignOutPath()
 		ways.InNewTab = ways.SignOut != "" && a.settings.AfterSignOut == ""
 		switch {
-		case !isOfAccount:
+		case cure == cureOtherUser:
 			ways.Start = start
 		case ways.InNewTab: // a page that was refused can be loaded again, and a callback cannot
 			ways.SignIn = a.signInPath(how.returnTo)
 		}
-	case status > http.StatusInternalServerError: // an outage
+	case cure == cureWait:
 		ways.Retry = a.retryPath(c, how.returnTo)
-	case isOfSignIn(err) && (isOfRoute || !errors.Is(err, ErrInvalidToken)):
-		how.start.WantsLogin = how.start.WantsLogin || needsPrompt(err)
+	case cure == cureSignIn, cure == cureSignInPage, cure == cureSignInStep && isOfRoute:
+		how.start.WantsLogin = how.start.WantsLogin || cure == cureSignInPage
 		ways.SignIn = a.signInPathFor(c, how)
 	case isOfRoute:
 		ways.Retry, ways.Start = a.retryPath(c, how.returnTo), start

@@ -245,8 +245,7 @@ func (s *subject) hasAccess(id, requirement string) (bool, error) {
 		return false, nil
 	}
 	token, err := s.auth.AccessToken(s.c, Organization(id))
-	var refused *ProviderError
-	if errors.As(err, &refused) && !refused.refusal().IsOfOperator() {
+	if refused, ok := errors.AsType[*ProviderError](err); ok && !refused.refusal().IsOfOperator() {
 		return false, &RequirementError{Requirement: requirement, reason: refused}
 	}
 	// Logto ignores an organization where it does not expect one.

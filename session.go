@@ -47,7 +47,7 @@ func (a *Auth) orVisitor(ctx context.Context, x *session.Exchange, get func(cont
 	isKnown := a.sessions.IsKnown(x)
 	current, err := get(ctx, x)
 	if err != nil && !isKnown {
-		a.logError(ctx, x, StatusCode(err), err)
+		a.logError(ctx, x, err)
 	}
 	return current, err
 }

@@ -166,8 +166,7 @@ func (a *Auth) userInfo(ctx context.Context, x *session.Exchange) (*UserInfo, er
 		}
 		claims, err = a.askUserInfo(ctx, token, current.Subject)
 	}
-	var refused *ProviderError
-	if errors.As(err, &refused) && refused.Code == "invalid_grant" {
+	if refused, ok := errors.AsType[*ProviderError](err); ok && refused.Code == "invalid_grant" {
 		err = a.sessions.EndRefused(ctx, x, current)
 	}
 	if err != nil {

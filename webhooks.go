@@ -3,7 +3,6 @@ package logtogin
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -101,12 +100,9 @@ func (a *Auth) WebhookHandler(signingKeys ...string) gin.HandlerFunc {
 			}
 			return
 		}
-		status := StatusCode(err)
-		if errors.Is(err, logto.ErrWebhookSignature) || errors.Is(err, logto.ErrWebhookUnsigned) {
-			status = http.StatusUnauthorized
-		}
-		a.logErrorOf(c, status, &sentError{err})
-		c.AbortWithStatus(status)
+		err = &errorAbout{error: err, invalid: http.StatusBadRequest}
+		a.logErrorOf(c, err)
+		c.AbortWithStatus(StatusCode(err))
 	}).serve
 }
 
