@@ -25,7 +25,7 @@ type Event struct {
 	// Err is why it failed; nil if it went well. Like all errors of this package it has no
 	// secret in it.
 	Err error
-	// Reason is a short name for Err, one of sixteen, for counting: "no_attempt",
+	// Reason is a short name for Err, for counting: "no_attempt",
 	// "provider_unavailable". "" if it went well. docs/errors.md has them all.
 	Reason string
 

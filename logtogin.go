@@ -154,11 +154,11 @@ func (a *Auth) Ready(ctx context.Context) error {
 // Config.SharedState has not answered calls in time, which nothing need be done about;
 // that of the Store is an ErrStoreUnavailable. Close closes neither of them.
 func (a *Auth) Close() error {
+	a.lookingUp.Close() // first, because it needs the others
 	var err error
 	if a.sessions != nil {
 		err = a.sessions.Close()
 	}
-	a.lookingUp.Close()
 	a.revocations.Close()
 	a.provider.Close()
 	return errors.Join(a.shared.Close(), err)

@@ -158,7 +158,7 @@ func (a *Auth) passOn(c *gin.Context, event *WebhookEvent) error {
 	}
 	digest := sha256.Sum256(event.object.Source())
 	key := string(digest[:])
-	if _, found := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
+	if _, found, _ := a.webhooks.GetOrPut(key, struct{}{}, a.settings.Now().Add(webhookMemory)); found {
 		return nil
 	}
 	shared := a.shared.Key(key, "webhook")

@@ -54,9 +54,9 @@ type Store struct {
 // inner does answer, with a request and a response of its own that nobody else
 // uses; there are at most maxRunning of these.
 func New(inner sessions.Store, key string, timeout time.Duration) *Store {
-	s := &Store{inner: inner, key: key, remembers: !isCookieStore(inner)}
+	s := &Store{inner: inner, key: key}
 	if _, isOurs := inner.(*cookiestore.Store); !isOurs {
-		s.calls = bounded.New(timeout, maxRunning)
+		s.calls, s.remembers = bounded.New(timeout, maxRunning), !isCookieStore(inner)
 	}
 	return s
 }

@@ -50,15 +50,14 @@ func (c *Cache[K, V]) Put(key K, value V, expires time.Time) (evicted bool) {
 }
 
 // GetOrPut returns the value of a key that has not expired, or else stores
-// the given one and returns that.
-func (c *Cache[K, V]) GetOrPut(key K, value V, expires time.Time) (actual V, found bool) {
+// the given one and returns that. It reports evictions as Put does.
+func (c *Cache[K, V]) GetOrPut(key K, value V, expires time.Time) (actual V, found, evicted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil && c.now().Before(e.expires) {
-		return e.value, true
+		return e.value, true, false
 	}
-	c.put(key, value, expires)
-	return value, false
+	return value, false, c.put(key, value, expires)
 }
 
 // Update stores what change makes of the value of a key, which is the zero value if there is none, until the later

@@ -46,11 +46,11 @@ func TestCache(t *testing.T) {
 	if c.Put("a", 10, after(10*time.Minute)) {
 		t.Error("replacing drops something")
 	}
-	if value, found := c.GetOrPut("a", 0, after(time.Hour)); !found || value != 10 {
+	if value, found, _ := c.GetOrPut("a", 0, after(time.Hour)); !found || value != 10 {
 		t.Errorf("%d, %v", value, found)
 	}
 	now = after(4 * time.Minute)
-	if value, found := c.GetOrPut("d", 40, after(time.Hour)); found || value != 40 {
+	if value, found, _ := c.GetOrPut("d", 40, after(time.Hour)); found || value != 40 {
 		t.Errorf("an expired entry is found: %d", value)
 	}
 	now = after(6 * time.Minute)
@@ -68,7 +68,7 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 				c.Put(1000+i, i, time.Now().Add(time.Hour))
 				c.Get(1000 + i)
 			}
-			if _, found := c.GetOrPut(1, 1, time.Now().Add(24*time.Hour)); !found {
+			if _, found, _ := c.GetOrPut(1, 1, time.Now().Add(24*time.Hour)); !found {
 				firsts <- 1
 			}
 		})

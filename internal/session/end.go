@@ -23,7 +23,7 @@ type reason struct {
 	says string
 	// isKnown says that the other instances need not be told, because they learn of a revocation that is the cause.
 	isKnown bool
-	// leavesToken reports whether the refresh token of a session stays good at Logto; nil is for none.
+	// leavesToken reports whether the refresh token of a session stays good at Logto; nil: none stays good.
 	leavesToken func(*Session) bool
 }
 
@@ -59,19 +59,21 @@ type Ended struct {
 }
 
 // end is where sessions end before their time, for any reason. It makes every copy of a cookie worthless, here and at the
-// other instances: one of them could be about to write the record again that is deleted here. A refresh that is under way
-// has either made its version known by then, or finds the session ended.
+// other instances: a request with a copy could otherwise write back the record that is deleted here. A refresh that is
+// under way has either made its version known by then, or finds the session ended.
 //
 // Records in the store are deleted. RevokeAtLogto and DeleteCookies are left to the caller. The error is an
 // ErrStoreUnavailable, with which the sessions have ended all the same.
 func (s *Sessions) end(ctx context.Context, r *http.Request, why reason, all ...held) (ended Ended, err error) {
 	ended.here = http.Header{}
 	var first, others []string // of leftovers
-	for _, one := range all {
+	for _, one := range all {  // before any is deleted, which may take its time
 		// A session that was revoked a moment ago, or has ended by itself, still has a refresh token to take away.
 		if one.session != nil && !s.store.isExpired(one.session) {
 			s.endOne(ctx, why, one, &ended)
 		}
+	}
+	for _, one := range all {
 		if one.entry == nil {
 			continue
 		}
@@ -91,7 +93,7 @@ func (s *Sessions) end(ctx context.Context, r *http.Request, why reason, all ...
 	return ended, err
 }
 
-// endOne ends a session that the browser holds. If it had been ended before, what follows is somebody else's task.
+// endOne ends a session that the browser holds. Only who ends it first tells the application and revokes the token.
 func (s *Sessions) endOne(ctx context.Context, why reason, one held, ended *Ended) {
 	session := one.session
 	made := Revocation{Kind: revokeSession, Name: session.ID, expires: session.Expires}
@@ -101,7 +103,7 @@ func (s *Sessions) endOne(ctx context.Context, why reason, one held, ended *Ende
 	} else {
 		s.revocations.Record(ctx, made)
 	}
-	if why.says != "" {
+	if isFirst && why.says != "" {
 		s.settings.Logger.InfoContext(ctx, "logtogin: a session has ended, because "+why.says, "sub", session.Subject)
 	}
 	if isFirst {
@@ -149,8 +151,9 @@ func (s *Sessions) End(ctx context.Context, x *Exchange) (Ended, error) {
 	if created := s.createdHere(x); created != nil {
 		all = append([]held{s.store.hold(created)}, all...)
 	}
+	isVain := s.noteOverwriting(all) // before anything that takes its time: a sign-in may come in between
 	ended, err := s.end(ctx, x.Request, bySignOut, all...)
-	ended.isVain = s.noteOverwriting(all)
+	ended.isVain = isVain
 	return ended, err
 }
 

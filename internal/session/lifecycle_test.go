@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/sessions"
 	"github.com/logtogin/logtogin/internal/fault"
 	"github.com/logtogin/logtogin/internal/oauth"
 	"github.com/logtogin/logtogin/internal/session"
@@ -439,5 +440,86 @@ func TestACallbackThatComesAgainGetsTheSameOutcomeAtEachInstance(t *testing.T) {
 		if isSame, _ := again.Wait(t.Context(), sha256.Sum256([]byte("code of somebody else"))); isSame {
 			t.Errorf("at %s: another code shares the outcome", at)
 		}
+	}
+}
+
+// slowStore is an application's store, in which a deletion takes its time: deleting runs meanwhile.
+type slowStore struct {
+	values   map[string]string
+	deleting func()
+}
+
+func (s *slowStore) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return s.New(r, name)
+}
+
+func (s *slowStore) New(r *http.Request, name string) (*sessions.Session, error) {
+	found := sessions.NewSession(s, name)
+	if cookie, err := r.Cookie(name); err == nil {
+		if value, ok := s.values[cookie.Value]; ok {
+			found.ID, found.Values["logtogin"] = cookie.Value, value
+		}
+	}
+	return found, nil
+}
+
+func (s *slowStore) Save(_ *http.Request, w http.ResponseWriter, saved *sessions.Session) error {
+	if saved.Options.MaxAge < 0 {
+		if deleting := s.deleting; deleting != nil {
+			s.deleting = nil
+			deleting()
+		}
+		delete(s.values, saved.ID)
+	} else {
+		s.values[saved.ID], _ = saved.Values["logtogin"].(string)
+	}
+	http.SetCookie(w, sessions.NewCookie(saved.Name(), saved.ID, saved.Options))
+	return nil
+}
+
+func TestASignInWhileASignOutDeletesIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	store := &slowStore{values: map[string]string{}}
+	app := w.instance(func(s *session.Settings) { s.Store, s.StoreTimeout = store, time.Minute })
+	app.signIn("alice")
+	x := w.request()
+	store.deleting = func() { app.signIn("alice") }
+	ended, err := app.End(t.Context(), x)
+	if err != nil || len(ended.Sessions) != 1 {
+		t.Fatalf("got %d sessions, %v, want one", len(ended.Sessions), err)
+	}
+	if err := app.DeleteCookies(x, ended); err != nil {
+		t.Fatal(err)
+	}
+	w.receive(x)
+	w.want("after both", app.user(), "alice")
+}
+
+func TestAllSessionsHaveEndedBeforeTheFirstIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	store := &slowStore{values: map[string]string{}}
+	app := w.instance(func(s *session.Settings) { s.Store, s.StoreTimeout = store, time.Minute })
+	app.signIn("alice")
+	alice := w.request().Request.Header.Get("Cookie")
+	w.cookies = map[string]string{}
+	app.signIn("bob")
+	bob := w.request().Request.Header.Get("Cookie")
+	x := w.request()
+	x.Request.Header.Set("Cookie", alice+"; "+bob)
+	isCalled := false
+	store.deleting = func() {
+		isCalled = true
+		for who, cookie := range map[string]string{"alice": alice, "bob": bob} {
+			other := w.request()
+			other.Request.Header.Set("Cookie", cookie)
+			if current, err := app.Current(t.Context(), other); !errors.Is(err, fault.NotSignedIn) {
+				t.Errorf("%s: got %v, %v while a record is deleted, want a visitor", who, current, err)
+			}
+		}
+	}
+	if ended, err := app.End(t.Context(), x); err != nil || len(ended.Sessions) != 2 || !isCalled {
+		t.Errorf("got %d sessions, %v, deleted: %t, want two", len(ended.Sessions), err, isCalled)
 	}
 }

@@ -60,10 +60,10 @@ type Outcome struct {
 // waits for another instance, it calls beforeWaiting.
 func (o *Outcomes) Spend(ctx context.Context, started *Attempt, answer [sha256.Size]byte, hasCode bool, beforeWaiting func()) (outcome *Outcome, isFirst bool) {
 	outcome = &Outcome{Attempt: started.ID, answer: answer, done: make(chan struct{}), Err: fault.NoAttempt}
-	if first, found := o.outcomes.GetOrPut(started.key(), outcome, o.now().Add(outcomeMemory)); found {
+	if first, found, _ := o.outcomes.GetOrPut(started.key(), outcome, o.now().Add(outcomeMemory)); found {
 		return first, false
 	}
-	if _, spent := o.spent.GetOrPut(started.key(), struct{}{}, started.StartedAt.Add(AttemptLifetime)); spent {
+	if _, spent, _ := o.spent.GetOrPut(started.key(), struct{}{}, started.StartedAt.Add(AttemptLifetime)); spent {
 		close(outcome.done)
 		return outcome, false
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -96,14 +97,28 @@ type refreshed struct {
 func (s *Sessions) share(ctx context.Context, r *http.Request, session *Session, target Target, run func(context.Context, *http.Request) (*Session, error)) (made refreshed, isMine bool, err error) {
 	r = r.Clone(context.Background()) // now, because the handler may change r when nobody waits any more
 	refreshing, isMine := s.refreshes.Start(context.Background(), session.ID, func(ctx context.Context) (refreshed, error) {
-		next, err := run(ctx, r.WithContext(ctx))
-		return refreshed{target, next}, err
+		made := refreshed{target: target}
+		err := withoutPanic(func() (err error) { // or the others would not learn the target
+			made.session, err = run(ctx, r.WithContext(ctx))
+			return err
+		})
+		return made, err
 	})
 	made, err = refreshing.Wait(ctx)
 	if errors.Is(err, flight.ErrNoResult) {
 		err = fault.Unavailable(err)
 	}
 	return made, isMine, err
+}
+
+// withoutPanic makes an error of a panic.
+func withoutPanic(run func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("%w: panic: %v", flight.ErrNoResult, reason)
+		}
+	}()
+	return run()
 }
 
 func (s *Sessions) runClear(ctx context.Context, r *http.Request, session *Session) (*Session, error) {

@@ -216,7 +216,8 @@ func (r *Revocations) isRevoked(session *Session) bool {
 
 // endOnce ends a session by its own ID, and reports whether this instance had not done so before.
 func (r *Revocations) endOnce(session *Session) bool {
-	_, ended := r.byKind[revokeSession].GetOrPut(strings.Clone(session.ID), 0, session.Expires)
+	_, ended, evicted := r.byKind[revokeSession].GetOrPut(strings.Clone(session.ID), 0, session.Expires)
+	r.noteEviction(evicted)
 	return !ended
 }
 

@@ -237,7 +237,7 @@ func (l *Log) CatchUp(ctx context.Context) {
 		l.mu.Lock()
 		r, isMine := l.begin()
 		l.mu.Unlock()
-		if _, err := r.Wait(ctx); err != nil || isMine {
+		if _, _ = r.Wait(ctx); ctx.Err() != nil || isMine {
 			return
 		}
 	}
