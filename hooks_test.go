@@ -488,7 +488,7 @@ func TestAPanicInOnSignedInSettlesTheAttempt(t *testing.T) {
 	}
 	app := newApplication(t, logto, change)
 	other := newApplication(t, logto, func(cfg *logtogin.Config) { change(cfg); cfg.BaseURL = app.url })
-	middleware := gin.HandlerFunc(gin.RecoveryWithWriter(io.Discard))
+	middleware := gin.RecoveryWithWriter(io.Discard)
 	app.before.Store(&middleware)
 	b := newBrowser(t)
 	callback := b.signInUntilCallback(app, alice())
