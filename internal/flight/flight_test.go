@@ -143,8 +143,9 @@ func TestWorkThatDoesNotReturnIsAnError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, g *group) {
+				areWaiting := make(chan struct{})
 				call, _ := g.Start(t.Context(), "key", func(context.Context) (int64, error) {
-					time.Sleep(time.Second)
+					<-areWaiting
 					test.end()
 					return 0, nil
 				})
@@ -156,6 +157,8 @@ func TestWorkThatDoesNotReturnIsAnError(t *testing.T) {
 						}
 					})
 				}
+				synctest.Wait()
+				close(areWaiting)
 				all.Wait()
 				again, isMine := g.Start(t.Context(), "key", new(counter).work)
 				if value, err := again.Wait(t.Context()); value != 1 || err != nil || !isMine {
@@ -170,17 +173,25 @@ func TestCloseEndsTheWorkAndWaitsForIt(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T, g *group) {
 		var ended atomic.Int64
+		isCleared := make(chan struct{})
 		for _, key := range []string{"one", "two"} {
 			g.Start(t.Context(), key, func(ctx context.Context) (int64, error) {
 				<-ctx.Done()
-				time.Sleep(time.Second) // to clear up
+				<-isCleared
 				if !errors.Is(context.Cause(ctx), flight.ErrClosed) {
 					t.Errorf("the work ends because of %v", context.Cause(ctx))
 				}
 				return ended.Add(1), nil
 			})
 		}
-		g.Close()
+		isClosed := make(chan struct{})
+		go func() {
+			g.Close()
+			close(isClosed)
+		}()
+		synctest.Wait() // until Close waits for the work
+		close(isCleared)
+		<-isClosed
 		if ended.Load() != 2 {
 			t.Errorf("Close has waited for %d, want 2", ended.Load())
 		}

@@ -87,10 +87,14 @@ func TestAStoreThatFailsIsLeftAloneForASecond(t *testing.T) {
 			t.Errorf("it was called %d times, want once", calls)
 		}
 		store.isDown.Store(false)
-		time.Sleep(time.Second)
-		state.Set(t.Context(), "key", "value", time.Hour)
-		if value, ok := state.Get(t.Context(), "key"); !ok || value != "value" {
-			t.Errorf("a second later: got %q, %t, want the value", value, ok)
+		began, ticker := time.Now(), time.NewTicker(100*time.Millisecond)
+		defer ticker.Stop()
+		for works := false; !works; { // in simulated time
+			<-ticker.C
+			_, works = state.SetIfAbsent(t.Context(), "key", "value", time.Hour)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it was called again after %v, want a second", took)
 		}
 	})
 }
@@ -117,6 +121,7 @@ func TestAStoreThatDoesNotAnswerDelaysNobodyForLong(t *testing.T) {
 type log struct {
 	*shared.Log
 	known []string
+	ahead atomic.Int64 // how far its clock is ahead
 }
 
 func newLog(t *testing.T, store shared.Store, secret string) *log {
@@ -127,7 +132,8 @@ func newLog(t *testing.T, store shared.Store, secret string) *log {
 	}
 	l := &log{}
 	l.Log = shared.NewLog(shared.LogSettings{
-		State: shared.New(store, "app:", silent), Kind: "words", Lifetime: time.Hour, Sealer: sealer, Now: time.Now, Logger: silent,
+		State: shared.New(store, "app:", silent), Kind: "words", Lifetime: time.Hour, Sealer: sealer, Logger: silent,
+		Now: func() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) },
 		Apply: func(entry []byte) error {
 			if string(entry) == "unreadable" {
 				return errors.New("of another version")
@@ -177,7 +183,7 @@ func TestWhatOneInstanceAppendsTheOthersLearn(t *testing.T) {
 		shared.KeepUp(t.Context(), other.Log)
 		other.want(t, "a")
 		one.add(t, "b")
-		time.Sleep(time.Second)
+		other.ahead.Add(int64(time.Second))
 		shared.KeepUp(t.Context(), other.Log)
 		other.want(t, "a b")
 		one.add(t, "c")
@@ -208,8 +214,12 @@ func TestWhatCouldNotBeAppendedIsAppendedLater(t *testing.T) {
 		one.add(t, "a")
 		one.add(t, "b")
 		store.isDown.Store(false)
-		time.Sleep(3 * time.Second)
-		other.CatchUp(t.Context())
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		for len(other.known) < 2 { // in simulated time; without the second word the bubble ends with the test's time limit
+			<-ticker.C
+			other.CatchUp(t.Context())
+		}
 		other.want(t, "a b")
 	})
 }
@@ -319,7 +329,7 @@ func TestALogThatCannotBeReadIsNotReadForEachRequest(t *testing.T) {
 		if got := store.reads.Load(); got != reads {
 			t.Errorf("it was read %d times, want %d", got, reads)
 		}
-		time.Sleep(500 * time.Millisecond)
+		l.ahead.Add(int64(500 * time.Millisecond))
 		shared.KeepUp(t.Context(), l.Log)
 		if got := store.reads.Load(); got != 2*reads {
 			t.Errorf("half a second later: it was read %d times, want %d", got, 2*reads)
