@@ -355,7 +355,7 @@ func (g fileGraph) circles() (circles [][]string) {
 	return circles
 }
 
-// exportData is where the compiled packages are, and which of them are the root, the internal ones and those of logtotest.
+// exportData is where the compiled packages are, and which of them are the root, internal packages and logtotest.
 func exportData(t *testing.T) (exports map[string]string, ours []listedPackage) {
 	t.Helper()
 	exports = map[string]string{}

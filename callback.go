@@ -301,8 +301,8 @@ func (a *Auth) isCallbackOf(r *http.Request, redirectURI string) bool {
 	return err == nil && (u.Path == r.URL.Path || u.Path == a.settings.base.Path+r.URL.Path)
 }
 
-// tellOthers lets the other instances share the outcome of a code. They need not know of a code that Logto has
-// refused: to ask again yields the same, and strangers can make up many.
+// tellOthers lets the other instances share the outcome of a code. A code that Logto has refused is not shared: asking
+// again has the same result, and strangers can make up many codes.
 func (a *Auth) tellOthers(ctx context.Context, started *session.Attempt, answer *logto.AuthorizationResponse, outcome *session.Outcome) {
 	var refused *ProviderError
 	switch {

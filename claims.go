@@ -334,7 +334,7 @@ func (claims *Claims) own() *Claims {
 	return &copied
 }
 
-// Claims as JSON. Each type has both methods itself: the ones of an embedded type would be
+// Claims as JSON. Each type has both methods itself: methods of an embedded type would be
 // promoted, and would know only its fields.
 
 // MarshalJSON returns exactly the claims that Logto sent, or that UnmarshalJSON has read: absent

@@ -504,7 +504,7 @@ func TestAPanicInOnSignedInSettlesTheAttempt(t *testing.T) {
 	state.set(func() { state.calls = 0 })
 	again := send(t, http.MethodGet, other.url+callback.RequestURI(), cookies, nil)
 	state.set(func() {
-		if again.status != http.StatusBadRequest || state.calls > 10 { // whoever waits asks again and again
+		if again.status != http.StatusBadRequest || state.calls > 10 { // a waiting callback asks again and again
 			t.Errorf("at the other instance: got %d after %d calls of the shared state, want 400 at once", again.status, state.calls)
 		}
 	})

@@ -33,7 +33,7 @@ type Cluster struct {
 	instances [2]*instance
 }
 
-// maxOutput is how many bytes of what the processes write are kept at least, those of the end.
+// maxOutput is how many bytes of the end of what the processes write are kept at least.
 const maxOutput = 64 << 10
 
 // instance is one of the processes, or what there was of it.

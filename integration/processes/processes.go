@@ -30,7 +30,7 @@ func Until(ctx context.Context, try func() error) error {
 // Output collects what a process writes while the test may read it. The zero value keeps
 // everything.
 type Output struct {
-	// Limit is how many bytes are kept at least, those of the end. 0 is no limit.
+	// Limit is how many bytes of the end are kept at least. 0 is no limit.
 	Limit int
 
 	mu  sync.Mutex

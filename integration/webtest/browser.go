@@ -23,7 +23,7 @@ const timeout = 2 * time.Minute
 type Page struct {
 	Status   int
 	Header   http.Header
-	Cookies  []*http.Cookie // those that it sets
+	Cookies  []*http.Cookie // that it sets
 	URL      *url.URL       // where the redirects have ended
 	Location *url.URL       // where the next one leads, nil if there is none
 	Body     string
@@ -40,7 +40,7 @@ func Read(response *http.Response, err error) (Page, error) {
 	return Page{response.StatusCode, response.Header, response.Cookies(), response.Request.URL, location, string(body)}, err
 }
 
-// Members are those of a JSON object.
+// Members are the members of a JSON object.
 func (p Page) Members(tb testing.TB) (members map[string]any) {
 	tb.Helper()
 	if err := json.Unmarshal([]byte(p.Body), &members); err != nil {
@@ -177,7 +177,7 @@ func (b *Browser) must(page Page, err error) Page {
 	return page
 }
 
-// Cookies are those that the browser sends to an address.
+// Cookies are the cookies that the browser sends to an address.
 func (b *Browser) Cookies(address string) []*http.Cookie {
 	b.tb.Helper()
 	return b.Client.Jar.Cookies(b.parse(address))

@@ -21,7 +21,7 @@ import (
 
 // Settings are what is compared, checked and completed.
 type Settings struct {
-	// Settings are those of the Provider.
+	// Settings are the settings of the Provider.
 	logto.Settings
 	// BaseURL is Config.BaseURL; "" for an API, which has no client at Logto, so that the other fields do not matter.
 	BaseURL string

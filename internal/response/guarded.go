@@ -133,7 +133,7 @@ func (r *Guarded) BeforeSending(header http.Header, isSent bool) {
 	for name, isVain := range r.isVain {
 		if isVain() {
 			cookiestore.ReplaceCookies(r.header, name, nil)
-		} else { // newer than those of a middleware before the guard
+		} else { // newer than cookies of a middleware before the guard
 			cookiestore.ReplaceCookies(header, name, nil)
 		}
 	}

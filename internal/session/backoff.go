@@ -26,8 +26,8 @@ const (
 
 	maxFailures = 16 << 10
 
-	// denialMemory is how long a token that Logto has refused to a session, or an API has
-	// refused twice, is not asked for again: which ones are is up to the user.
+	// denialMemory is how long a token is not requested again that Logto has refused to a session, or an API twice. Users
+	// can influence which tokens are requested.
 	denialMemory = 5 * time.Second
 
 	// maxDenials is how many different tokens may be denied to a session in that time before
@@ -89,7 +89,7 @@ func (s *Sessions) deny(session *Session, target Target, reason error) {
 	s.backoff.denials.Put(denialKey{session.ID, session.Version, target}, denial{reason, 1}, until)
 }
 
-// denied returns why a session does not get a token, as far as Logto need not be asked.
+// denied returns why a session does not get a token, if that is known without asking Logto.
 func (s *Sessions) denied(session *Session, target Target) error {
 	if all, _ := s.backoff.denials.Get(denialKey{id: session.ID, target: anyTarget}); all.count >= maxDenials && target != (Target{}) {
 		return all.reason

@@ -52,7 +52,7 @@ func (s *Sessions) Prepare(ctx context.Context, x *Exchange, started *Attempt, s
 	return b
 }
 
-// Session is the one that the application is asked about.
+// Session is the session that the application is asked about.
 func (b *Beginning) Session() *Session { return cmp.Or(b.parallel, b.session) }
 
 // Cancel makes the request know what it knew before, unless the session was admitted.
@@ -108,7 +108,7 @@ func (s *Sessions) parallel(ctx context.Context, x *Exchange, started *Attempt, 
 	return other
 }
 
-// replace writes a new session and ends those that the browser had.
+// replace writes a new session and ends the earlier sessions of the browser.
 func (s *Sessions) replace(ctx context.Context, x *Exchange, session *Session, cookies http.Header) error {
 	// The code has been redeemed: what it yielded is kept even if the browser has gone.
 	ctx = context.WithoutCancel(ctx)

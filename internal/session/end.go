@@ -21,7 +21,7 @@ const overwrittenMemory = 10 * time.Minute
 type reason struct {
 	// says is what the log says of it, "" if users have done it themselves.
 	says string
-	// isKnown says that the other instances need not be told, because they learn of a revocation that is the cause.
+	// isKnown says that the other instances are not notified, because they know the revocation that is the cause.
 	isKnown bool
 	// leavesToken reports whether the refresh token of a session stays good at Logto; nil: none stays good.
 	leavesToken func(*Session) bool
@@ -49,7 +49,7 @@ func (s *Sessions) byReplacement(session *Session) reason {
 
 // Ended are sessions that have ended.
 type Ended struct {
-	// Sessions are the ones of which the application is told: their time was not over, and they are no leftovers.
+	// Sessions are reported to the application. They had not expired, and they are no leftovers.
 	Sessions []*Session
 
 	withToken []*Session  // those whose refresh token is to be revoked

@@ -15,7 +15,7 @@ import (
 
 const name = "logtogin-logtogin-logt_12345678" // as long as it can be
 
-// SettingsForTests are the ones of an application at https://app.example.com with sessions in cookies.
+// SettingsForTests are the settings of an application at https://app.example.com with sessions in cookies.
 func SettingsForTests() Settings {
 	return Settings{
 		Name: name, Base: &url.URL{Scheme: "https", Host: "app.example.com"}, Origin: "https://app.example.com",

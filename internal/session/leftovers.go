@@ -60,7 +60,7 @@ func (st *store) openLeftover(r *http.Request, unopened held) held {
 	return held{opened, unopened.entry, unopened.name, true, places[i]}
 }
 
-// places are the ones from which browsers send cookies with the request.
+// places are the places from which browsers send cookies with the request.
 func (st *store) places(r *http.Request) (places []place) {
 	for _, path := range pathsAbove(st.settings.Base.EscapedPath() + web.PathAndQuery(&url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath})) {
 		for _, domain := range domainsAbove(st.settings.Base.Hostname()) {

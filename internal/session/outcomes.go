@@ -55,9 +55,9 @@ type Outcome struct {
 	Cookies   http.Header // the Set-Cookie lines that go with it
 }
 
-// Spend marks the attempt as used up by an answer and returns the outcome to be filled in and settled, or
-// that of the callback that came first, here or at another instance. hasCode says that the answer has a code. Before it
-// waits for another instance, it calls beforeWaiting.
+// Spend marks the attempt as used up by an answer. isFirst says that the caller fills in the outcome and settles it;
+// otherwise the outcome is the earlier callback's, here or at another instance. hasCode says that the answer has a code.
+// Before Spend waits for another instance, it calls beforeWaiting.
 func (o *Outcomes) Spend(ctx context.Context, started *Attempt, answer [sha256.Size]byte, hasCode bool, beforeWaiting func()) (outcome *Outcome, isFirst bool) {
 	outcome = &Outcome{Attempt: started.ID, answer: answer, done: make(chan struct{}), Err: fault.NoAttempt}
 	if first, found, _ := o.outcomes.GetOrPut(started.key(), outcome, o.now().Add(outcomeMemory)); found {
@@ -67,8 +67,8 @@ func (o *Outcomes) Spend(ctx context.Context, started *Attempt, answer [sha256.S
 		close(outcome.done)
 		return outcome, false
 	}
-	// The others need not know of what strangers make up. The code itself is good for a
-	// minute at Logto.
+	// The shared state has no entries for answers without a code, which strangers can make up. Logto accepts a code for a
+	// minute.
 	if hasCode && !o.shared.IsFirst(ctx, o.shared.Key(started.key(), "spent"), "1", codeMemory) {
 		beforeWaiting()
 		o.await(ctx, started, outcome)

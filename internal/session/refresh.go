@@ -30,8 +30,7 @@ const (
 // need is what a request wants of a session.
 type need struct {
 	target Target
-	// isMet reports whether a version of the session, that of the request or a newer
-	// one, is good enough.
+	// isMet reports whether a version of the session is sufficient: the version of the request, or a newer version.
 	isMet func(*Session) bool
 }
 
@@ -42,7 +41,7 @@ type need struct {
 //
 // The errors are ErrNotSignedIn if the session has ended, ErrTokenExpired without a
 // refresh token, *ProviderError, ErrInvalidToken, ErrProviderUnavailable,
-// ErrStoreUnavailable, and that of ctx.
+// ErrStoreUnavailable, and the cause of ctx.
 func (s *Sessions) refresh(ctx context.Context, r *http.Request, session *Session, need need) (*Session, error) {
 	for {
 		newest := s.versions.newestHere(session)
@@ -92,8 +91,8 @@ type refreshed struct {
 	session *Session
 }
 
-// share waits for run, or for what makes another version of the session already. run is given a context and a request
-// that outlive those of the caller: no refresh depends on the request that happened to need it first.
+// share waits for run, or for what makes another version of the session already. run gets a context and a request
+// that outlive the caller, because no refresh may depend on the request that happened to need it first.
 func (s *Sessions) share(ctx context.Context, r *http.Request, session *Session, target Target, run func(context.Context, *http.Request) (*Session, error)) (made refreshed, isMine bool, err error) {
 	r = r.Clone(context.Background()) // now, because the handler may change r when nobody waits any more
 	refreshing, isMine := s.refreshes.Start(context.Background(), session.ID, func(ctx context.Context) (refreshed, error) {
@@ -261,7 +260,7 @@ func (s *Sessions) askForTokens(ctx context.Context, session *Session, target Ta
 }
 
 // nextVersion is the session with what a refresh has yielded that was begun at that time.
-// An answer without a refresh token or an ID token leaves those that are there.
+// An answer without a refresh token or an ID token leaves the earlier token.
 func (s *Sessions) nextVersion(ctx context.Context, session *Session, got *oauth.Tokens, target Target, asked time.Time) (*Session, error) {
 	now := s.settings.Now()
 	next := session.next(got.RefreshToken)

@@ -15,7 +15,7 @@ type Revocation struct {
 	TokenID string // jti of the logout token that it comes from
 	Cause   string // in events, if it is not the kind; other instances do not learn it
 
-	expires time.Time // when all that it ends is over by itself
+	expires time.Time // when everything that it ends has expired anyway
 	// Of revokeOthers, except is the ID of the session that goes on, and started when that has started.
 	except  string
 	started time.Time
@@ -51,7 +51,7 @@ const (
 	revocationKinds
 )
 
-// RevokeOthers ends the sessions of a user that have started by then, but for the one that goes on.
+// RevokeOthers ends all sessions of a user that have started until now, except the given session.
 func RevokeOthers(goesOn *Session) Revocation {
 	return Revocation{Kind: revokeOthers, Name: goesOn.Subject, except: goesOn.ID, started: goesOn.StartedAt}
 }

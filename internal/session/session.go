@@ -58,7 +58,7 @@ func (*Session) String() string { return "a session" }
 // MarshalJSON implements json.Marshaler.
 func (*Session) MarshalJSON() ([]byte, error) { return []byte(`"a session"`), nil }
 
-// dropAccessToken drops the access token that is worth the least: the one that expires first. It returns false if there is
+// dropAccessToken drops the access token that expires first. It returns false if there is
 // none. Only a session that nobody else has seen may be changed.
 func (s *Session) dropAccessToken() bool {
 	if len(s.AccessTokens) == 0 {
@@ -89,7 +89,7 @@ type AccessToken struct {
 // resource within an organization, or, if both are empty, Logto itself.
 type Target struct{ Resource, Organization string }
 
-// next is the version that follows. An answer without a refresh token, "", leaves the one that is there.
+// next is the version that follows. With "", of an answer without a refresh token, it keeps the earlier one.
 func (s *Session) next(refreshToken string) *Session {
 	next := *s
 	next.Version++

@@ -27,8 +27,8 @@ type Sessions struct {
 	refreshes   flight.Group[string, refreshed] // at most one of a session, by its ID
 	backoff     *backoff
 
-	// overwritten says which response was the last one that overwrote or deleted the cookie of a
-	// session, by a number of its own, for sign-outs whose responses come late.
+	// overwritten has the number of the last response that overwrote or deleted the cookie of a
+	// session, for sign-outs whose responses come late.
 	overwritten *cache.Cache[string, uint64]
 	overwrites  atomic.Uint64
 

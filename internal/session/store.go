@@ -38,7 +38,7 @@ type store struct {
 	sealer   *seal.Sealer
 	origin   string // what records keep of it
 	context  string // in which sessions are sealed
-	// contexts are the ones in which sessions are opened. The first format is sealed for no place.
+	// contexts are tried when a session is opened. Sessions of the first format are sealed for no place.
 	contexts []string
 
 	revocations *Revocations // which make copies of a revoked session's cookie worthless
@@ -104,7 +104,7 @@ func (st *store) hold(session *Session) held {
 
 // loaded is what a browser has of sessions.
 type loaded struct {
-	session *Session // the one that can be used, or nil
+	session *Session // the session that can be used, or nil
 	ended   *Session // without one, another that the browser still has, or nil
 	revoked []held   // those beside it that were revoked while the browser was away
 }
@@ -237,7 +237,7 @@ func (st *store) noteActivity(session *Session) {
 // isDue reports whether the session should be written although nothing in it
 // has changed: because it was sealed by a secret that will go, or to remember
 // that the user is active. That is done once in a tenth of the time-out; a
-// time of activity that lies ahead comes from a clock that was wrong.
+// time of activity in the future comes from a wrong clock.
 func (st *store) isDue(session *Session) bool {
 	idle := st.settings.Now().Sub(session.ActiveAt)
 	return session.IsOutdated ||
@@ -255,7 +255,7 @@ func (st *store) create(ctx context.Context, r *http.Request, header http.Header
 	})
 }
 
-// update writes a session that is there already, and its cookies, if it lies in cookies, into the header.
+// update writes a session that is there already, and for a session in cookies its cookies into the header.
 func (st *store) update(ctx context.Context, r *http.Request, header http.Header, session *Session) (*Session, error) {
 	written := *session
 	written.IsOutdated, written.Format = false, Format
@@ -277,7 +277,7 @@ func (st *store) fit(session *Session, write func() error) error {
 	}
 }
 
-// updateStored is update for a session that lies in a store, without a response. The error is
+// updateStored is update for a session in a store, without a response. The error is
 // ErrNotSignedIn if it is no longer there.
 func (st *store) updateStored(ctx context.Context, r *http.Request, session *Session) error {
 	if !st.keeps(session) {
@@ -290,8 +290,7 @@ func (st *store) updateStored(ctx context.Context, r *http.Request, session *Ses
 	return err
 }
 
-// reload reads a session that lies in a store once more. What lies in cookies is
-// as it was. The error is ErrNotSignedIn if it has gone, or ErrStoreUnavailable.
+// reload reads a session in a store once more. A session in cookies is returned unchanged. The error is ErrNotSignedIn if it has gone, or ErrStoreUnavailable.
 func (st *store) reload(ctx context.Context, r *http.Request, session *Session) (*Session, error) {
 	if !st.keeps(session) {
 		return session, nil
@@ -318,7 +317,7 @@ func (st *store) remove(ctx context.Context, r *http.Request, session *Session) 
 // keeps reports whether a session has a record at the server.
 func (st *store) keeps(session *Session) bool { return st.sessions.Remembers() && session.Entry != nil }
 
-// attributes are those of a cookie that lives until then.
+// attributes are the attributes of a cookie that expires then.
 func (st *store) attributes(expires time.Time) sessions.Options {
 	options := st.settings.Cookie
 	options.MaxAge = -1

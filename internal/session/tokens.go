@@ -8,8 +8,7 @@ import (
 	"github.com/logtogin/logtogin/internal/fault"
 )
 
-// Token returns an access token that is good for some time. The errors are those of a refresh, as
-// logtogin.Auth.AccessToken names them.
+// Token returns an access token that stays valid for some time. logtogin.Auth.AccessToken documents the errors.
 func (s *Sessions) Token(ctx context.Context, x *Exchange, session *Session, target Target) (AccessToken, error) {
 	newest, err := s.refreshFor(ctx, x, session, s.tokenFor(target))
 	return s.tokenIn(newest, target, err)
@@ -20,7 +19,7 @@ func (s *Sessions) HasToken(session *Session, target Target) bool {
 	return s.tokenFor(target).isMet(session)
 }
 
-// AnotherToken returns an access token in the place of one that was refused.
+// AnotherToken returns an access token in the place of a refused one.
 func (s *Sessions) AnotherToken(ctx context.Context, x *Exchange, session *Session, refused AccessToken) (AccessToken, error) {
 	newest, err := s.refreshFor(ctx, x, session, s.anotherThan(refused.Token, refused.Target()))
 	if err != nil {
@@ -64,7 +63,7 @@ func (s *Sessions) isUsable(session *Session, found AccessToken) bool {
 	return s.settings.Now().Before(found.Expires) && s.DoubtAbout(session) == nil
 }
 
-// tokenFor is a token that is good for some time.
+// tokenFor is the need for a token that stays valid for some time.
 func (s *Sessions) tokenFor(target Target) need {
 	return need{target, func(session *Session) bool {
 		found, ok := session.accessToken(target)
@@ -80,7 +79,7 @@ func (s *Sessions) anotherThan(refused string, target Target) need {
 }
 
 // ClearTokens drops the access tokens of a session. The errors are ErrNotSignedIn, ErrStoreUnavailable,
-// ErrResponseStarted, ErrProviderUnavailable after Close, and that of ctx.
+// ErrResponseStarted, ErrProviderUnavailable after Close, and the cause of ctx.
 func (s *Sessions) ClearTokens(ctx context.Context, x *Exchange, session *Session) error {
 	if x.Response.HasBegun() {
 		return fault.ResponseStarted

@@ -14,7 +14,7 @@ const (
 	// resultMemory is how long a result is remembered if the refresh tokens in older
 	// versions are still good: losing it costs a refresh. After a refresh token has been
 	// replaced, the newest version is remembered for as long as the session may last:
-	// whoever came with the old one would make Logto revoke the grant.
+	// a request with the old refresh token would make Logto revoke the grant.
 	resultMemory = 10 * time.Minute
 
 	// maxResults bounds the sessions in memory of which a result is remembered, of about
