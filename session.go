@@ -76,7 +76,7 @@ func (a *Auth) IDToken(ctx context.Context) (string, error) {
 }
 
 // sessionOf returns the exchange that a caller's context belongs to, and its session. The error is
-// ErrNoRequest, or that of Current.
+// ErrNoRequest, or an error of Current.
 func (a *Auth) sessionOf(ctx context.Context) (context.Context, *session.Exchange, *session.Session, error) {
 	ctx, x, err := a.exchangeOf(ctx)
 	if err != nil {

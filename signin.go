@@ -37,7 +37,7 @@ func (a *Auth) SignIn(c *gin.Context, opts SignInOptions) {
 // Use the sign-in route for a page with more links, or for links that last longer.
 //
 // The errors are ErrInvalidOptions, ErrProviderUnavailable, ErrResponseStarted,
-// *ConfigError without Config.BaseURL, and that of the request's context.
+// *ConfigError without Config.BaseURL, and the error of the request's context.
 func (a *Auth) SignInURL(c *gin.Context, opts SignInOptions) (string, error) {
 	ctx, x, err := a.exchangeOf(c)
 	if err != nil {

@@ -99,7 +99,7 @@ func (a *Auth) targetOf(opts []TokenOption) (target session.Target, err error) {
 // then ended; ErrTokenExpired without a refresh token; ErrInvalidOptions; *ProviderError
 // if Logto refuses this token, for example "access_denied" for an organization that the
 // user is not a member of; ErrInvalidToken; ErrProviderUnavailable, which ends no
-// session; ErrStoreUnavailable; ErrNoRequest; and that of ctx. See IsAuthenticated for which
+// session; ErrStoreUnavailable; ErrNoRequest; and the error of ctx. See IsAuthenticated for which
 // contexts there are.
 func (a *Auth) AccessToken(ctx context.Context, opts ...TokenOption) (*AccessToken, error) {
 	target, err := a.targetOf(opts)
@@ -128,7 +128,7 @@ func (a *Auth) accessToken(ctx context.Context, x *session.Exchange, current *se
 // ClearAccessTokens drops the access tokens of the session, so that the next one comes
 // from Logto, for example after the user's permissions have changed. Call it before the
 // response is written. The errors are ErrNotSignedIn, ErrStoreUnavailable,
-// ErrResponseStarted, ErrProviderUnavailable after Close, ErrNoRequest, and that of ctx.
+// ErrResponseStarted, ErrProviderUnavailable after Close, ErrNoRequest, and the error of ctx.
 func (a *Auth) ClearAccessTokens(ctx context.Context) error {
 	ctx, x, current, err := a.sessionOf(ctx)
 	if err != nil {
@@ -194,7 +194,7 @@ const apiTimeout = 30 * time.Second
 // several goroutines, until the session ends. Make one for each request that is
 // handled.
 //
-// The token goes to one origin only, that of the client's first request, so that
+// The token goes to one origin only, the origin of the client's first request, so that
 // neither a redirect nor a mistake can carry it elsewhere; requests to other origins go
 // without. A request that has a header Authorization keeps it. If the answer is 401 and
 // blames the token (RFC 6750, section 3.1), the client asks Logto for another one, once,

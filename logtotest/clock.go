@@ -22,7 +22,7 @@ func (s *Server) Now() time.Time {
 	return now().Add(offset) // without the lock, because a test's clock may call the server
 }
 
-// Advance moves the server's clock, and that of applications with its Config, to
+// Advance moves the server's clock, and the clock of applications with its Config, to
 // let codes, tokens and sessions expire.
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()

@@ -13,7 +13,7 @@ type Delivery struct {
 	URL    string
 	Header http.Header
 	Body   string
-	// Status is that of the answer, 0 if there was none.
+	// Status is the status of the answer, 0 if there was none.
 	Status int
 }
 

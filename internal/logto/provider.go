@@ -37,7 +37,7 @@ type Settings struct {
 	// public client.
 	AppID, AppSecret string
 	// HTTPClient is a client to take the transport from, and the Timeout if that is shorter than
-	// the one of all requests.
+	// the limit of all requests.
 	HTTPClient *http.Client
 	// ClockSkew is how far the clocks may be apart.
 	ClockSkew time.Duration

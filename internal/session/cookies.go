@@ -12,7 +12,7 @@ import (
 
 // How the cookies of attempts and sessions get into a response.
 
-// NewAttemptID is the ID of an attempt that the request begins. isByGuard and isCrossSite are as for NewID.
+// NewAttemptID is the ID of an attempt that the request begins, and no guard. isCrossSite is as for NewID.
 func (s *Sessions) NewAttemptID(r *http.Request, isCrossSite bool) ID {
 	return NewID(s.settings.Now(), false, isCrossSite || IsOfAnotherSite(r))
 }

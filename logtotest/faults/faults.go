@@ -137,7 +137,7 @@ var (
 	LogoutTokenNoExpiry      = harmless(logoutToken("LogoutTokenNoExpiry", "", claims(without("exp")))) // Logto 1.41 and older
 )
 
-// All are all of them. What an application does amid those of a sign-in, for
+// All returns all faults. To see what an application does amid the faults of a sign-in, for
 // example:
 //
 //	for _, fault := range faults.All() {
